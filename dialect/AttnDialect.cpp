@@ -1,0 +1,45 @@
+//===- AttnDialect.cpp - registration of the attn dialect ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/Attn.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+#include "attn/dialect/AttnDialect.cpp.inc"
+#include "attn/dialect/AttnEnums.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "attn/dialect/AttnAttrs.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "attn/dialect/AttnOps.cpp.inc"
+
+void AttnDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "attn/dialect/AttnAttrs.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "attn/dialect/AttnOps.cpp.inc"
+      >();
+}
+
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t qTile, int64_t kvTile,
+                                   int64_t warps, int64_t stages, bool) {
+  if (qTile < 16 || qTile % 16 != 0)
+    return emitError() << "q_tile must be a positive multiple of 16, found " << qTile;
+  if (kvTile < 16 || kvTile % 16 != 0)
+    return emitError() << "kv_tile must be a positive multiple of 16, found " << kvTile;
+  if (warps < 1 || warps > 32 || qTile % (16 * warps) != 0)
+    return emitError() << "warps must divide the " << qTile / 16 << " blocks of 16 rows of q_tile, found " << warps;
+  if (stages < 1 || stages > 8)
+    return emitError() << "stages must be 1 to 8, found " << stages;
+  return success();
+}

@@ -1,0 +1,152 @@
+//===- AttnOps.td - the ops of the attn dialect ------------*- tablegen -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_OPS_TD
+#define ATTN_OPS_TD
+
+include "attn/dialect/AttnBase.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Attn_Op<string mnemonic, list<Trait> traits = []> : Op<Attn_Dialect, mnemonic, traits>;
+
+def Attn_Tensor4D : TensorRankOf<[F16, BF16, F32], [4]>;
+def Attn_Tensor3D : TensorRankOf<[F32], [3]>;
+def Attn_Offset : AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>], "index or 1-d tensor of i32, i64 or index">;
+
+def Attn_AttentionOp : Attn_Op<"attention", [
+    Pure, AttrSizedOperandSegments, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "Softmax attention over the live keys of every query";
+  let description = [{
+    `o[b, h, i] = sum_j softmax_j(scale * <q[b, h, i], k[b, h / g, j]>) * v[b, h / g, j]`, the sum and the softmax running
+    over the keys j that the mask makes live for query i; `g = Hq / Hkv`. `lse[b, h, i]` is the natural logarithm of the
+    sum of `exp` of the live scaled scores. A row with no live key has o = 0 and lse = -inf.
+
+    q is B x Hq x Nq x D, k is B x Hkv x Nk x D, v is B x Hkv x Nk x Dv, o is B x Hq x Nq x Dv, lse is B x Hq x Nq.
+    The scale defaults to 1 / sqrt(D). Products accumulate in f32; the softmax is f32; its weights are rounded to the
+    element type of v before the second product.
+
+    Query i has position `p = i + offset`: `align(end)` (the default) is offset Nk - Nq, `align(start)` is 0,
+    `align(%x)` is a value, one for all batches (index) or one for each (a 1-d tensor of B integers). `head(%h)` is the
+    number that the mask sees for the first query head; it defaults to 0. With these two the op is closed under tiling.
+
+    `docs/Spec.md` numbers the constraints.
+
+    Example:
+
+    ```mlir
+    %o, %lse = attn.attention %q, %k, %v mask(causal & window<%w, 0>) scale(0.125)
+        : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>)
+       -> (tensor<2x8x?x64xbf16>, tensor<2x8x?xf32>)
+    ```
+  }];
+  let arguments = (ins
+    Attn_Tensor4D:$q, Attn_Tensor4D:$k, Attn_Tensor4D:$v,
+    Variadic<Index>:$symbols, Optional<Attn_Offset>:$offset, Optional<Index>:$head,
+    Attn_MaskAttr:$mask, Attn_AlignmentAttr:$alignment,
+    OptionalAttr<F32Attr>:$scale, OptionalAttr<Attn_ScheduleAttr>:$schedule);
+  let results = (outs Attn_Tensor4D:$o, Optional<Attn_Tensor3D>:$lse);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    /// The factor on the scores: the attribute, or 1 / sqrt(D).
+    float getScaleValue();
+    /// Hq / Hkv: how many query heads read one KV head.
+    int64_t getGroupSize();
+  }];
+}
+
+def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperandSegments]> {
+  let summary = "Fold some keys into the running max, sum and accumulator of a query tile";
+  let description = [{
+    One step of the online softmax (Milakov and Gimelshein 2018; FlashAttention). q is a tile of M rows. k and v hold
+    the keys to fold in: whole 1 x 1 x N x D slices before `attn-tile-kv`, tiles of that many keys after it.
+    `max` is the running maximum of the scores in base 2, `score * scale * log2(e)`, -inf at first; `sum` is the
+    running sum of `exp2(score - max)`, `acc` the running weighted sum of v.
+
+    With `mask(...)`, row i of q has position `p0 + i`, rows from position `p1` on do not matter, row n of k has
+    position `j0 + n`, and keys from position `nk` on are dead. Without it every pair is live.
+
+    Example:
+
+    ```mlir
+    %max1, %sum1, %acc1 = attn.online_attention %q, %k, %v init(%max0, %sum0, %acc0) scale(0.125)
+        mask(causal) rows(%p0, %p1) keys(%j0, %nk)
+        : vector<128x64xbf16>, vector<64x64xbf16>, vector<64x64xbf16>, vector<128x64xf32>
+    ```
+  }];
+  let arguments = (ins
+    VectorOfRankAndType<[2], [F16, BF16, F32]>:$q,
+    AnyTypeOf<[Attn_Tensor4D, VectorOfRankAndType<[2], [F16, BF16, F32]>]>:$k,
+    AnyTypeOf<[Attn_Tensor4D, VectorOfRankAndType<[2], [F16, BF16, F32]>]>:$v,
+    VectorOfRankAndType<[1], [F32]>:$max, VectorOfRankAndType<[1], [F32]>:$sum,
+    VectorOfRankAndType<[2], [F32]>:$acc,
+    Variadic<Index>:$symbols, Variadic<Index>:$rows, Variadic<Index>:$keys, Optional<Index>:$head,
+    OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale);
+  let results = (outs
+    VectorOfRankAndType<[1], [F32]>:$new_max, VectorOfRankAndType<[1], [F32]>:$new_sum,
+    VectorOfRankAndType<[2], [F32]>:$new_acc);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def Attn_ForTilesOp : Attn_Op<"for_tiles", [
+    AttrSizedOperandSegments, RecursiveMemoryEffects, SingleBlock, AutomaticAllocationScope,
+    DeclareOpInterfaceMethods<RegionBranchOpInterface, ["getEntrySuccessorOperands"]>]> {
+  let summary = "A loop over the tiles of a union of intervals";
+  let description = [{
+    Runs the body once for every tile number t that lies in one of the half-open intervals of `in`, in none of those of
+    `except`, and for which the `where` region, if there is one, ends with a true `attn.condition`. Tiles come in rising order, each once,
+    however the intervals overlap. Empty intervals (lower >= upper) are allowed.
+
+    Example:
+
+    ```mlir
+    %r = attn.for_tiles %t in [%lo to %hi, %c0 to %g] except [%flo to %fhi] iter_args(%a = %a0) -> (vector<128xf32>) {
+      ...
+      attn.yield %b : vector<128xf32>
+    }
+    ```
+  }];
+  let arguments = (ins
+    Variadic<Index>:$lower, Variadic<Index>:$upper,
+    Variadic<Index>:$except_lower, Variadic<Index>:$except_upper,
+    Variadic<AnyType>:$inits);
+  let results = (outs Variadic<AnyType>:$results);
+  let regions = (region MaxSizedRegion<1>:$filter, SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins
+    "::mlir::ValueRange":$lower, "::mlir::ValueRange":$upper, "::mlir::ValueRange":$exceptLower,
+    "::mlir::ValueRange":$exceptUpper, "::mlir::ValueRange":$inits)>];
+  let extraClassDeclaration = [{
+    ::mlir::Value getInductionVar() { return getBody().front().getArgument(0); }
+    ::mlir::Block::BlockArgListType getIterArgs() { return getBody().front().getArguments().drop_front(); }
+  }];
+}
+
+def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<["ForTilesOp"]>]> {
+  let summary = "Hand values to the enclosing op";
+  let description = [{
+    Ends the body of `attn.for_tiles` with the next values of its iteration arguments.
+  }];
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
+}
+
+def Attn_ConditionOp : Attn_Op<"condition", [Pure, Terminator, HasParent<"ForTilesOp">]> {
+  let summary = "Whether the loop visits the tile";
+  let description = [{
+    Ends the `where` region of `attn.for_tiles`.
+  }];
+  let arguments = (ins I1:$live);
+  let assemblyFormat = "$live attr-dict";
+}
+
+#endif // ATTN_OPS_TD

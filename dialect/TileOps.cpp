@@ -1,0 +1,245 @@
+//===- TileOps.cpp - attn.online_attention and attn.for_tiles ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/Attn.h"
+#include "attn/dialect/Clauses.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+//===----------------------------------------------------------------------===//
+// OnlineAttentionOp
+//===----------------------------------------------------------------------===//
+
+ParseResult OnlineAttentionOp::parse(OpAsmParser &parser, OperationState &result) {
+  Builder &builder = parser.getBuilder();
+  SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys, heads;
+  MaskAttr mask;
+  double scale;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseOperandList(tiles, 3) || parser.parseKeyword("init") ||
+      parser.parseOperandList(state, 3, OpAsmParser::Delimiter::Paren) || parser.parseKeyword("scale") ||
+      parser.parseLParen() || parser.parseFloat(scale) || parser.parseRParen())
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("mask"))) {
+    if (parseMaskClause(parser, mask, symbols) || parser.parseKeyword("rows") ||
+        parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) || parser.parseKeyword("keys") ||
+        parser.parseOperandList(keys, 2, OpAsmParser::Delimiter::Paren))
+      return failure();
+    if (succeeded(parser.parseOptionalKeyword("head")) &&
+        parser.parseOperandList(heads, 1, OpAsmParser::Delimiter::Paren))
+      return failure();
+  }
+  Type q, k, v, acc;
+  if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColon() || parser.parseType(q) ||
+      parser.parseComma() || parser.parseType(k) || parser.parseComma() || parser.parseType(v) ||
+      parser.parseComma() || parser.parseType(acc))
+    return failure();
+  auto accType = dyn_cast<VectorType>(acc);
+  if (!accType || accType.getRank() != 2)
+    return parser.emitError(parser.getNameLoc(), "expected a 2-d vector type for the accumulator, found ") << acc;
+  Type rowType = VectorType::get(accType.getShape().take_front(), builder.getF32Type());
+  Type index = builder.getIndexType();
+  if (parser.resolveOperands(tiles, {q, k, v}, loc, result.operands) ||
+      parser.resolveOperands(state, {rowType, rowType, acc}, loc, result.operands) ||
+      parser.resolveOperands(symbols, index, result.operands) ||
+      parser.resolveOperands(rows, index, result.operands) ||
+      parser.resolveOperands(keys, index, result.operands) ||
+      parser.resolveOperands(heads, index, result.operands))
+    return failure();
+  Properties &properties = result.getOrAddProperties<Properties>();
+  properties.mask = mask;
+  properties.scale = builder.getF32FloatAttr(static_cast<float>(scale));
+  llvm::copy(ArrayRef<int32_t>{1, 1, 1, 1, 1, 1, static_cast<int32_t>(symbols.size()),
+                               static_cast<int32_t>(rows.size()), static_cast<int32_t>(keys.size()),
+                               static_cast<int32_t>(heads.size())},
+             properties.operandSegmentSizes.begin());
+  result.addTypes({rowType, rowType, acc});
+  return success();
+}
+
+void OnlineAttentionOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getQ() << ", " << getK() << ", " << getV() << " init(" << getMax() << ", " << getSum() << ", "
+          << getAcc() << ") scale(";
+  printer.printFloat(getScale());
+  printer << ")";
+  if (MaskAttr mask = getMaskAttr()) {
+    printer << ' ';
+    printMaskClause(printer, mask, getSymbols());
+    printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
+    if (getHead())
+      printer << " head(" << getHead() << ")";
+  }
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"mask", "scale", "operandSegmentSizes"});
+  printer << " : " << getQ().getType() << ", " << getK().getType() << ", " << getV().getType() << ", "
+          << getAcc().getType();
+}
+
+LogicalResult OnlineAttentionOp::verify() {
+  auto q = cast<VectorType>(getQ().getType());
+  auto acc = cast<VectorType>(getAcc().getType());
+  auto k = cast<ShapedType>(getK().getType());
+  auto v = cast<ShapedType>(getV().getType());
+  if (isa<VectorType>(k) != isa<VectorType>(v))
+    return emitOpError("expected k and v to be both tiles or both slices, found ") << k << " and " << v;
+  auto inner = [](ShapedType type, unsigned fromEnd) { return type.getDimSize(type.getRank() - 1 - fromEnd); };
+  if (inner(q, 0) != inner(k, 0))
+    return emitOpError("expected q and k of one head size, found ") << inner(q, 0) << " and " << inner(k, 0);
+  if (inner(k, 1) != inner(v, 1))
+    return emitOpError("expected k and v of one length, found ") << inner(k, 1) << " and " << inner(v, 1);
+  VectorType expected = VectorType::get({inner(q, 1), inner(v, 0)}, FloatType(Float32Type::get(getContext())));
+  if (acc != expected)
+    return emitOpError("expected an accumulator of type ") << expected << ", found " << acc;
+  VectorType row = VectorType::get(expected.getShape().take_front(), expected.getElementType());
+  if (getMax().getType() != row || getSum().getType() != row)
+    return emitOpError("expected max and sum of type ") << row;
+  if (getMaskAttr()) {
+    if (getRows().size() != 2 || getKeys().size() != 2)
+      return emitOpError("expected two values for rows and two for keys with a mask");
+    if (getMaskAttr().getNumSymbols() > getSymbols().size())
+      return emitOpError("mask uses symbol s") << getMaskAttr().getNumSymbols() - 1 << ", but only "
+                                               << getSymbols().size() << " values are bound";
+  } else if (!getRows().empty() || !getKeys().empty() || !getSymbols().empty() || getHead()) {
+    return emitOpError("expected no positions without a mask");
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// ForTilesOp
+//===----------------------------------------------------------------------===//
+
+void ForTilesOp::build(OpBuilder &builder, OperationState &state, ValueRange lower, ValueRange upper,
+                       ValueRange exceptLower, ValueRange exceptUpper, ValueRange inits) {
+  for (ValueRange operands : {lower, upper, exceptLower, exceptUpper, inits})
+    state.addOperands(operands);
+  llvm::copy(ArrayRef<int32_t>{static_cast<int32_t>(lower.size()), static_cast<int32_t>(upper.size()),
+                               static_cast<int32_t>(exceptLower.size()), static_cast<int32_t>(exceptUpper.size()),
+                               static_cast<int32_t>(inits.size())},
+             state.getOrAddProperties<Properties>().operandSegmentSizes.begin());
+  state.addTypes(inits.getTypes());
+  state.addRegion();
+  OpBuilder::InsertionGuard guard(builder);
+  Block *body = builder.createBlock(state.addRegion());
+  body->addArgument(builder.getIndexType(), state.location);
+  for (Value init : inits)
+    body->addArgument(init.getType(), init.getLoc());
+}
+
+static ParseResult parseIntervals(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &lower,
+                                  SmallVectorImpl<OpAsmParser::UnresolvedOperand> &upper) {
+  return parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, [&]() -> ParseResult {
+    return failure(parser.parseOperand(lower.emplace_back()) || parser.parseKeyword("to") ||
+                   parser.parseOperand(upper.emplace_back()));
+  });
+}
+
+static void printIntervals(OpAsmPrinter &printer, OperandRange lower, OperandRange upper) {
+  printer << '[';
+  llvm::interleaveComma(llvm::zip_equal(lower, upper), printer, [&](auto interval) {
+    printer << std::get<0>(interval) << " to " << std::get<1>(interval);
+  });
+  printer << ']';
+}
+
+ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
+  Type index = parser.getBuilder().getIndexType();
+  OpAsmParser::Argument tile;
+  SmallVector<OpAsmParser::UnresolvedOperand> lower, upper, exceptLower, exceptUpper, inits;
+  SmallVector<OpAsmParser::Argument> iterArgs;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseArgument(tile) || parser.parseKeyword("in") || parseIntervals(parser, lower, upper))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("except")) && parseIntervals(parser, exceptLower, exceptUpper))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("iter_args")) &&
+      (parser.parseAssignmentList(iterArgs, inits) || parser.parseArrowTypeList(result.types)))
+    return failure();
+  if (iterArgs.size() != result.types.size())
+    return parser.emitError(loc, "expected ") << iterArgs.size() << " iteration types, found "
+                                              << result.types.size();
+  Region *filter = result.addRegion();
+  tile.type = index;
+  if (succeeded(parser.parseOptionalKeyword("where")) && parser.parseRegion(*filter, tile))
+    return failure();
+  for (auto [argument, type] : llvm::zip_equal(iterArgs, result.types))
+    argument.type = type;
+  iterArgs.insert(iterArgs.begin(), tile);
+  if (parser.parseRegion(*result.addRegion(), iterArgs) || parser.parseOptionalAttrDict(result.attributes))
+    return failure();
+  Region &body = *result.regions.back();
+  if (body.front().empty() || !body.front().back().hasTrait<OpTrait::IsTerminator>()) {
+    OpBuilder builder(parser.getContext());
+    builder.setInsertionPointToEnd(&body.front());
+    YieldOp::create(builder, result.location);
+  }
+  if (parser.resolveOperands(lower, index, result.operands) ||
+      parser.resolveOperands(upper, index, result.operands) ||
+      parser.resolveOperands(exceptLower, index, result.operands) ||
+      parser.resolveOperands(exceptUpper, index, result.operands) ||
+      parser.resolveOperands(inits, result.types, loc, result.operands))
+    return failure();
+  llvm::copy(ArrayRef<int32_t>{static_cast<int32_t>(lower.size()), static_cast<int32_t>(upper.size()),
+                               static_cast<int32_t>(exceptLower.size()), static_cast<int32_t>(exceptUpper.size()),
+                               static_cast<int32_t>(inits.size())},
+             result.getOrAddProperties<Properties>().operandSegmentSizes.begin());
+  return success();
+}
+
+void ForTilesOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getInductionVar() << " in ";
+  printIntervals(printer, getLower(), getUpper());
+  if (!getExceptLower().empty()) {
+    printer << " except ";
+    printIntervals(printer, getExceptLower(), getExceptUpper());
+  }
+  if (!getInits().empty()) {
+    printer << " iter_args(";
+    llvm::interleaveComma(llvm::zip_equal(getIterArgs(), getInits()), printer,
+                          [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
+    printer << ") -> (" << getInits().getTypes() << ")";
+  }
+  if (!getFilter().empty()) {
+    printer << " where ";
+    printer.shadowRegionArgs(getFilter(), getInductionVar());
+    printer.printRegion(getFilter(), /*printEntryBlockArgs=*/false);
+  }
+  printer << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, !getInits().empty());
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"operandSegmentSizes"});
+}
+
+LogicalResult ForTilesOp::verify() {
+  if (getLower().size() != getUpper().size() || getExceptLower().size() != getExceptUpper().size())
+    return emitOpError("expected as many upper bounds as lower bounds");
+  if (getLower().empty())
+    return emitOpError("expected at least one interval");
+  return success();
+}
+
+LogicalResult ForTilesOp::verifyRegions() {
+  TypeRange types = getInits().getTypes();
+  if (getResultTypes() != types)
+    return emitOpError("expected results of the types of the initial values");
+  auto takes = [](Block &block, TypeRange iterTypes) {
+    TypeRange arguments = block.getArgumentTypes();
+    return !arguments.empty() && arguments.front().isIndex() && arguments.drop_front() == iterTypes;
+  };
+  auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
+  if (!takes(getBody().front(), types) || !yield || yield.getValues().getTypes() != types)
+    return emitOpError("expected a body from the tile number and the iteration values to the iteration values");
+  if (!getFilter().empty() &&
+      (!takes(getFilter().front(), {}) || !isa<ConditionOp>(getFilter().front().getTerminator())))
+    return emitOpError("expected a filter from the tile number to a condition");
+  return success();
+}
+
+OperandRange ForTilesOp::getEntrySuccessorOperands(RegionSuccessor) { return getInits(); }
+
+void ForTilesOp::getSuccessorRegions(RegionBranchPoint, SmallVectorImpl<RegionSuccessor> &regions) {
+  regions.emplace_back(&getBody(), getIterArgs());
+  regions.emplace_back(getOperation(), getResults());
+}

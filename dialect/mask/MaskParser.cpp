@@ -1,0 +1,368 @@
+//===- MaskParser.cpp - recursive descent over mask expressions ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/mask/MaskParser.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringExtras.h"
+#include <optional>
+
+using namespace mlir;
+using namespace mlir::attn;
+
+namespace {
+
+/// What a name takes: how many parameters, which of them (a bit set) may be infinite, which must be constants.
+struct AtomInfo {
+  StringRef name;
+  std::optional<MaskKind> kind; // none: a composite
+  unsigned numBounds;
+  unsigned mayBeInfinite;
+  unsigned mustBeConstant;
+};
+
+constexpr unsigned None = 0;
+const AtomInfo atoms[] = {
+    {"all", MaskKind::All, 0, None, None},
+    {"causal", MaskKind::Causal, 0, None, None},
+    {"window", MaskKind::Window, 2, 0b11, None},
+    {"dilated", MaskKind::Dilated, 3, 0b011, 0b100},
+    {"stride", MaskKind::Stride, 1, None, 0b1},
+    {"same_block", MaskKind::SameBlock, 1, None, 0b1},
+    {"summary", MaskKind::Summary, 2, None, 0b11},
+    {"global", MaskKind::Global, 1, None, None},
+    {"keys", MaskKind::Keys, 2, 0b10, None},
+    {"queries", MaskKind::Queries, 2, 0b10, None},
+    {"heads", MaskKind::Heads, 2, 0b10, None},
+    {"strided", std::nullopt, 1, None, 0b1},
+    {"fixed", std::nullopt, 2, None, 0b11},
+    {"chunked", std::nullopt, 1, None, 0b1},
+    {"prefix", std::nullopt, 1, None, None},
+    {"longformer", std::nullopt, 2, None, None},
+    {"streaming", std::nullopt, 2, None, None},
+};
+
+class Parser {
+public:
+  Parser(StringRef text, MaskSymbolSyntax syntax, MLIRContext *context,
+         function_ref<void(size_t, const Twine &)> emitError)
+      : text(text), syntax(syntax), context(context), report(emitError) {}
+
+  FailureOr<ParsedMask> run() {
+    FailureOr<MaskAttr> mask = parseOr();
+    if (failed(mask))
+      return failure();
+    return ParsedMask{*mask, std::move(symbolNames), lastEnd};
+  }
+
+private:
+  LogicalResult fail(size_t offset, const Twine &message) {
+    report(offset, message);
+    return failure();
+  }
+
+  void skipSpace() {
+    while (pos < text.size() && llvm::isSpace(text[pos]))
+      ++pos;
+  }
+  bool peek(char c) {
+    skipSpace();
+    return pos < text.size() && text[pos] == c;
+  }
+  bool consume(char c) {
+    if (!peek(c))
+      return false;
+    lastEnd = ++pos;
+    return true;
+  }
+  LogicalResult expect(char c, const Twine &where) {
+    if (consume(c))
+      return success();
+    return fail(pos, "expected '" + Twine(c) + "' " + where);
+  }
+  StringRef word() {
+    skipSpace();
+    size_t start = pos;
+    while (pos < text.size() && (llvm::isAlnum(text[pos]) || text[pos] == '_'))
+      ++pos;
+    if (pos != start)
+      lastEnd = pos;
+    return text.slice(start, pos);
+  }
+
+  FailureOr<MaskAttr> parseOr() {
+    SmallVector<MaskAttr> operands;
+    do {
+      FailureOr<MaskAttr> operand = parseAnd();
+      if (failed(operand))
+        return failure();
+      operands.push_back(*operand);
+    } while (consume('|'));
+    return operands.size() == 1 ? operands.front() : MaskAttr::getOr(operands);
+  }
+
+  FailureOr<MaskAttr> parseAnd() {
+    SmallVector<MaskAttr> operands;
+    do {
+      FailureOr<MaskAttr> operand = parseUnary();
+      if (failed(operand))
+        return failure();
+      operands.push_back(*operand);
+    } while (consume('&') || consume('*'));
+    return operands.size() == 1 ? operands.front() : MaskAttr::getAnd(operands);
+  }
+
+  FailureOr<MaskAttr> parseUnary() {
+    if (++depth > maxDepth)
+      return fail(pos, "mask is nested deeper than " + Twine(maxDepth) + " levels");
+    llvm::scope_exit leave([&] { --depth; });
+    if (consume('!') || consume('-')) {
+      FailureOr<MaskAttr> operand = parseUnary();
+      if (failed(operand))
+        return failure();
+      return MaskAttr::getNot(*operand);
+    }
+    if (consume('(')) {
+      FailureOr<MaskAttr> inner = parseOr();
+      if (failed(inner) || failed(expect(')', "to close the parenthesis")))
+        return failure();
+      return *inner;
+    }
+    return parseAtom();
+  }
+
+  FailureOr<MaskAttr> parseAtom() {
+    skipSpace();
+    size_t start = pos;
+    StringRef name = word();
+    if (name == "affine_set")
+      return parseSet();
+    const AtomInfo *info = llvm::find_if(atoms, [&](const AtomInfo &atom) { return atom.name == name; });
+    if (info == std::end(atoms)) {
+      if (name.empty())
+        return fail(start, "expected a mask");
+      return fail(start, "unknown mask '" + name + "'" + nearest(name));
+    }
+    SmallVector<MaskBound> bounds;
+    if (info->numBounds != 0) {
+      if (failed(expect('<', "after '" + name + "', which takes " + Twine(info->numBounds) +
+                                 (info->numBounds == 1 ? " parameter" : " parameters"))))
+        return failure();
+      for (unsigned i = 0; i < info->numBounds; ++i) {
+        if (i != 0 && failed(expect(',', "in '" + name + "', which takes " + Twine(info->numBounds) + " parameters")))
+          return failure();
+        skipSpace();
+        size_t at = pos;
+        FailureOr<MaskBound> bound = parseBound();
+        if (failed(bound))
+          return failure();
+        if (bound->isInfinity() && !(info->mayBeInfinite >> i & 1))
+          return fail(at, "parameter " + Twine(i + 1) + " of '" + name + "' must be finite");
+        if (bound->isSymbol() && (info->mustBeConstant >> i & 1))
+          return fail(at, "parameter " + Twine(i + 1) + " of '" + name + "' must be a constant: a modulus that is a "
+                          "run-time value has no integer set");
+        bounds.push_back(*bound);
+      }
+      if (failed(expect('>', "to close '" + name + "', which takes " + Twine(info->numBounds) +
+                                 (info->numBounds == 1 ? " parameter" : " parameters"))))
+        return failure();
+    }
+    if (failed(check(*info, bounds, start)))
+      return failure();
+    return info->kind ? MaskAttr::getAtom(context, *info->kind, bounds) : expand(name, bounds);
+  }
+
+  /// The range of every parameter that is known now; the others are checked at launch.
+  LogicalResult check(const AtomInfo &info, ArrayRef<MaskBound> bounds, size_t at) {
+    for (const MaskBound &bound : bounds)
+      if (bound.isConstant() && (bound.getConstant() > maxParameter || bound.getConstant() < -maxParameter))
+        return fail(at, "parameter " + Twine(bound.getConstant()) + " of '" + info.name + "' is beyond +-2^40");
+    auto constant = [&](unsigned i) -> std::optional<int64_t> {
+      return bounds[i].isConstant() ? std::optional(bounds[i].getConstant()) : std::nullopt;
+    };
+    auto atLeast = [&](unsigned i, int64_t least, StringRef what) -> LogicalResult {
+      if (std::optional<int64_t> value = constant(i); value && *value < least)
+        return fail(at, what + " of '" + info.name + "' must be at least " + Twine(least) + ", but is " +
+                            Twine(*value));
+      return success();
+    };
+    StringRef name = info.name;
+    if (name == "dilated")
+      return atLeast(2, 1, "the step");
+    if (name == "stride" || name == "strided")
+      return atLeast(0, 1, "the stride");
+    if (name == "same_block" || name == "chunked")
+      return atLeast(0, 1, "the block length");
+    if (name == "global" || name == "prefix")
+      return atLeast(0, 0, "the number of tokens");
+    if (name == "summary" || name == "fixed") {
+      if (failed(atLeast(0, 1, "the block length")) || failed(atLeast(1, 0, "the summary length")))
+        return failure();
+      if (*constant(1) > *constant(0))
+        return fail(at, "the summary length " + Twine(*constant(1)) + " of '" + name +
+                            "' exceeds the block length " + Twine(*constant(0)));
+    }
+    if (name == "keys" || name == "queries" || name == "heads")
+      if (constant(0) && constant(1) && *constant(0) > *constant(1))
+        return fail(at, "the range of '" + name + "' is reversed: " + Twine(*constant(0)) + " > " +
+                            Twine(*constant(1)));
+    return success();
+  }
+
+  FailureOr<MaskBound> parseBound() {
+    skipSpace();
+    size_t start = pos;
+    if (syntax == MaskSymbolSyntax::Named && consume('%')) {
+      size_t nameStart = pos;
+      while (pos < text.size() && (llvm::isAlnum(text[pos]) || StringRef("$._-#").contains(text[pos])))
+        ++pos;
+      lastEnd = pos;
+      StringRef name = text.slice(nameStart, pos);
+      if (name.empty())
+        return fail(start, "expected a value name after '%'");
+      auto *found = llvm::find(symbolNames, name);
+      unsigned number = found - symbolNames.begin();
+      if (found == symbolNames.end())
+        symbolNames.push_back(name);
+      return MaskBound::symbol(number);
+    }
+    bool negative = consume('-');
+    StringRef token = word();
+    if (!negative && token == "inf")
+      return MaskBound::infinity();
+    unsigned number;
+    if (!negative && syntax == MaskSymbolSyntax::Numbered && token.consume_front("s") &&
+        !token.getAsInteger(10, number)) {
+      if (number >= maxSymbols)
+        return fail(start, "a mask has at most " + Twine(maxSymbols) + " symbols");
+      return MaskBound::symbol(number);
+    }
+    int64_t value;
+    if (token.empty() || token.getAsInteger(10, value))
+      return fail(start, Twine("expected an integer, 'inf' or a symbol") +
+                             (token.empty() ? "" : " that fits in 64 bits, found '" + token.str() + "'"));
+    return MaskBound::constant(negative ? -value : value);
+  }
+
+  FailureOr<MaskAttr> parseSet() {
+    if (failed(expect('<', "after 'affine_set'")))
+      return failure();
+    skipSpace();
+    size_t start = pos;
+    StringRef body;
+    if (consume('"')) {
+      size_t end = text.find('"', pos);
+      if (end == StringRef::npos)
+        return fail(start, "expected '\"' to close the set");
+      body = text.slice(pos, end);
+      pos = end + 1;
+    } else {
+      // `(dims)[symbols] : (constraints)`: the body ends with the parenthesis after the colon.
+      size_t colon = text.find(':', pos);
+      size_t open = colon == StringRef::npos ? colon : text.find('(', colon);
+      if (open == StringRef::npos)
+        return fail(start, "expected '(h, i, j)[symbols] : (constraints)'");
+      size_t end = open;
+      for (int level = 0; end < text.size(); ++end) {
+        level += (text[end] == '(') - (text[end] == ')');
+        if (level == 0)
+          break;
+      }
+      if (end == text.size())
+        return fail(open, "expected ')' to close the constraints");
+      body = text.slice(pos, end + 1);
+      pos = end + 1;
+    }
+    if (failed(expect('>', "to close 'affine_set'")))
+      return failure();
+    std::string message;
+    IntegerSet set;
+    {
+      ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
+        message = diagnostic.str();
+        return success();
+      });
+      set = mlir::parseIntegerSet(body, context);
+    }
+    if (!set)
+      return fail(start, "malformed set" + (message.empty() ? Twine("") : ": " + Twine(message)));
+    if (set.getNumDims() != 3)
+      return fail(start, "expected a set of three dimensions (head, query position, key position), found " +
+                             Twine(set.getNumDims()));
+    for (AffineExpr constraint : set.getConstraints())
+      if (!constraint.isPureAffine())
+        return fail(start, "the set has a constraint that is not affine");
+    SmallVector<MaskBound> bounds;
+    if (consume('(')) {
+      do {
+        FailureOr<MaskBound> bound = parseBound();
+        if (failed(bound))
+          return failure();
+        if (bound->isInfinity())
+          return fail(pos, "a set's symbol must be finite");
+        bounds.push_back(*bound);
+      } while (consume(','));
+      if (failed(expect(')', "to close the values of the set's symbols")))
+        return failure();
+    }
+    if (bounds.size() != set.getNumSymbols())
+      return fail(start, "the set has " + Twine(set.getNumSymbols()) + " symbols, but " + Twine(bounds.size()) +
+                             " values are given after it");
+    return MaskAttr::getSet(set, bounds);
+  }
+
+  MaskAttr expand(StringRef name, ArrayRef<MaskBound> b) {
+    auto atom = [&](MaskKind kind, ArrayRef<MaskBound> bounds = {}) {
+      return MaskAttr::getAtom(context, kind, bounds);
+    };
+    MaskBound zero = MaskBound::constant(0);
+    MaskAttr causal = atom(MaskKind::Causal);
+    if (name == "prefix")
+      return MaskAttr::getOr({causal, atom(MaskKind::Keys, {zero, b[0]})});
+    if (name == "longformer")
+      return MaskAttr::getOr({atom(MaskKind::Window, {b[0], b[0]}), atom(MaskKind::Global, b[1])});
+    if (name == "chunked")
+      return MaskAttr::getAnd({causal, atom(MaskKind::SameBlock, b[0])});
+    if (name == "strided")
+      return MaskAttr::getAnd(
+          {causal, MaskAttr::getOr({atom(MaskKind::Window, {b[0], zero}), atom(MaskKind::Stride, b[0])})});
+    if (name == "fixed")
+      return MaskAttr::getAnd(
+          {causal, MaskAttr::getOr({atom(MaskKind::SameBlock, b[0]), atom(MaskKind::Summary, b)})});
+    assert(name == "streaming");
+    return MaskAttr::getAnd({causal, MaskAttr::getOr({atom(MaskKind::Keys, {zero, b[0]}),
+                                                     atom(MaskKind::Window, {b[1], zero})})});
+  }
+
+  static std::string nearest(StringRef name) {
+    const AtomInfo *best = std::min_element(std::begin(atoms), std::end(atoms), [&](auto &a, auto &b) {
+      return name.edit_distance(a.name) < name.edit_distance(b.name);
+    });
+    return name.edit_distance(best->name) <= 3 ? "; did you mean '" + best->name.str() + "'?" : "";
+  }
+
+  static constexpr unsigned maxDepth = 64;
+  static constexpr unsigned maxSymbols = 64;
+  /// Keeps every product of a position, a step and a tile size inside 64 bits.
+  static constexpr int64_t maxParameter = int64_t(1) << 40;
+
+  StringRef text;
+  MaskSymbolSyntax syntax;
+  MLIRContext *context;
+  function_ref<void(size_t, const Twine &)> report;
+  SmallVector<StringRef> symbolNames;
+  size_t pos = 0;
+  size_t lastEnd = 0;
+  unsigned depth = 0;
+};
+
+} // namespace
+
+FailureOr<ParsedMask>
+mlir::attn::parseMaskExpression(StringRef text, MaskSymbolSyntax syntax, MLIRContext *context,
+                                function_ref<void(size_t, const Twine &)> emitError) {
+  return Parser(text, syntax, context, emitError).run();
+}
