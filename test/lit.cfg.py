@@ -38,4 +38,4 @@ if os.path.exists("/dev/nvidia0"):
 if os.path.exists(os.path.join(build, "bin", "attn-opt")):
     config.available_features.add("compiler")
 else:
-    config.excludes += ["dialect", "passes", "codegen", "tools", "integration"]
+    config.excludes += ["dialect", "passes", "codegen", "tools", "integration", "docs"]
