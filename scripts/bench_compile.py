@@ -62,7 +62,7 @@ def main():
                 times = []
                 for _ in range(arguments.runs):
                     start = time.perf_counter()
-                    subprocess.run([arguments.attn_opt, path, "--emit=ptx", "--target=sm_80", "-o", os.devnull],
+                    subprocess.run([arguments.attn_opt, path, "--emit=ptx", "--target=sm_80", "-o", os.path.join(folder, "kernel.ptx")],
                                    check=True)
                     times.append(1000 * (time.perf_counter() - start))
                 median = statistics.median(times)
