@@ -347,6 +347,8 @@ std::string text(const ParamDesc &p) {
   return "{\"kind\": \"scalar\", \"argument\": " + index + "}";
 }
 
+std::string text(const LaunchDesc &l);
+
 template <typename T>
 std::vector<std::string> texts(const std::vector<T> &items) {
   std::vector<std::string> result;
