@@ -67,7 +67,7 @@ Result<std::shared_ptr<Device>> attn::openDevice(const std::string &name,
     Result<SimOptions> parsed = parseSimOptions(*options);
     if (!parsed)
       return parsed.error();
-    return std::shared_ptr<Device>(SimDevice::create(*parsed));
+    return SimDevice::create(*parsed);
   }
   std::string index = name == "cuda" ? "0" : "";
   if (name.compare(0, 5, "cuda:") == 0)

@@ -317,7 +317,7 @@ TEST_F(ExecutableTest, ResultsMayNotOverlap) {
   o.data = q.data;
   expectError("result 0 'o': its memory overlaps that of argument 0 'q'");
   o.data = lse.data + 16;
-  expectError("result 1 'lse': its memory overlaps that of result 0 'o'");
+  expectError("result 0 'o': its memory overlaps that of result 1 'lse'");
   // Interleaved views of one buffer are not an overlap.
   setSizes(2, 20, 7);
   q.strides = o.strides = {4 * 20 * 32, 20 * 32, 32, 1};
