@@ -177,9 +177,9 @@ bool LinearSpace::isInfeasible(const Conjunction &set) {
       return true;
   if (used.empty())
     return false;
-  if (budget == 0)
+  if (isBudgetSpent())
     return false;
-  --budget;
+  spend((set.inequalities.size() + set.equalities.size() + 2) * (used.size() + 2));
   presburger::Simplex simplex(used.size());
   SmallVector<DynamicAPInt, 16> row;
   auto fill = [&](const LinearExpr &x, int64_t sign) {
