@@ -62,8 +62,10 @@ struct AttnTilePass : attn::impl::AttnTileBase<AttnTilePass> {
   void runOnOperation() override {
     ScheduleAttr fallback;
     if (qTile != 0) {
-      fallback = ScheduleAttr::getChecked([&] { return getOperation().emitError("in the tile options: "); },
-                                          &getContext(), qTile, kvTile, warps, stages, /*q_in_registers=*/false);
+      int64_t sizes[] = {qTile, kvTile, warps, stages};
+      auto emitError = [&] { return getOperation().emitError("in the tile options: "); };
+      fallback = ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()>(emitError), &getContext(), sizes[0],
+                                          sizes[1], sizes[2], sizes[3], /*q_in_registers=*/false);
       if (!fallback)
         return signalPassFailure();
     }

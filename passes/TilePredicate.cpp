@@ -23,7 +23,7 @@ constexpr int64_t kWideLimit = int64_t(1) << 60;
 /// Values that differ along some dimensions of the tile: vector<Mx1>, vector<1xN> or vector<MxN> of integers in
 /// [low, high]. No value is 0 everywhere.
 struct Lanes {
-  Value value;
+  Value value = {};
   int64_t low = 0, high = 0;
 
   explicit operator bool() const { return bool(value); }
@@ -32,9 +32,9 @@ struct Lanes {
 /// base + a * i + b * n + row + column + pair, for row i and column n of the tile. `base` is over the dimensions
 /// (h, p0, j0) and the symbols.
 struct TileSum {
-  AffineExpr base;
+  AffineExpr base = {};
   int64_t a = 0, b = 0;
-  Lanes row, column, pair;
+  Lanes row = {}, column = {}, pair = {};
 
   bool variesAlongRows() const { return a != 0 || row; }
   bool variesAlongColumns() const { return b != 0 || column; }
