@@ -25,15 +25,14 @@ std::string attn::toText(ElementType type, const std::vector<int64_t> &shape) {
   return text + "]";
 }
 
-std::vector<int64_t>
-attn::rowMajorStrides(const std::vector<int64_t> &shape) {
+std::vector<int64_t> attn::rowMajorStrides(const std::vector<int64_t> &shape) {
   std::vector<int64_t> strides(shape.size());
   int64_t stride = 1;
   for (size_t d = shape.size(); d-- > 0;) {
     strides[d] = stride;
     // A size of 0 leaves nothing to address, whatever the strides are.
-    stride = checkedMul(stride, std::max<int64_t>(shape[d], 1))
-                 .value_or(INT64_MAX);
+    stride =
+        checkedMul(stride, std::max<int64_t>(shape[d], 1)).value_or(INT64_MAX);
   }
   return strides;
 }

@@ -156,9 +156,8 @@ TEST_F(CApi, ToleratesNull) {
   EXPECT_NULL(attn_program_result(program, 0, nullptr), "info");
   EXPECT_NULL(attn_program_scalar(nullptr, 0, &scalarInfo), "program");
   EXPECT_NULL(attn_program_scalar(program, 0, nullptr), "info");
-  EXPECT_NULL(
-      attn_launch(nullptr, &tensor, 1, &tensor, 1, &factor, 1, nullptr),
-      "program");
+  EXPECT_NULL(attn_launch(nullptr, &tensor, 1, &tensor, 1, &factor, 1, nullptr),
+              "program");
   EXPECT_NULL(attn_launch(program, nullptr, 1, &tensor, 1, &factor, 1, nullptr),
               "arguments");
   EXPECT_NULL(attn_launch(program, &none, 1, &tensor, 1, &factor, 1, nullptr),
@@ -285,8 +284,9 @@ TEST_F(CApi, RefusesBadTensors) {
   Rows x(3), y(3, 42);
   y.shape[0] = 2;
   EXPECT_EQ(launch(&x.tensor, &y.tensor, 1), ATTN_INVALID_ARGUMENT);
-  EXPECT_EQ(lastError(), "result 0 'y': dimension 0: expected size 3 ('n', from "
-                         "argument 0 'x', dimension 0), found 2");
+  EXPECT_EQ(lastError(),
+            "result 0 'y': dimension 0: expected size 3 ('n', from "
+            "argument 0 'x', dimension 0), found 2");
   y.shape[0] = 3;
   x.tensor.dtype.bits = 64;
   EXPECT_EQ(launch(&x.tensor, &y.tensor, 1), ATTN_INVALID_ARGUMENT);
@@ -371,8 +371,9 @@ std::pair<std::string, int> runExample(const std::string &arguments) {
 TEST_F(CApi, TheExampleInC) {
   auto [output, code] = runExample(folder);
   EXPECT_EQ(code, 0);
-  EXPECT_EQ(output, "scale on simulated sm_90a: 1 argument, 1 result, 1 scalar; "
-                    "x has rank 2\n0 591.75\nreport: JSON\n");
+  EXPECT_EQ(output,
+            "scale on simulated sm_90a: 1 argument, 1 result, 1 scalar; "
+            "x has rank 2\n0 591.75\nreport: JSON\n");
   std::tie(output, code) = runExample("/no/such/bundle");
   EXPECT_EQ(code, 1);
   EXPECT_EQ(output, "load: input or output error: cannot open "
