@@ -218,8 +218,9 @@ std::string transposed(std::string_view data, const std::vector<int64_t> &shape,
     for (size_t d = 0; d < shape.size(); ++d)
       from += static_cast<size_t>(index[d]) * strides[d];
     std::memcpy(&result[to], &data[from], itemSize);
-    for (size_t d = shape.size(); d-- > 0 && ++index[d] == shape[d];)
-      index[d] = 0;
+    size_t d = shape.size();
+    while (d > 0 && ++index[d - 1] == shape[d - 1])
+      index[--d] = 0;
   }
   return result;
 }

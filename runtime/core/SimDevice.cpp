@@ -155,6 +155,7 @@ std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
         starts.push_back(starts[s] + i * step);
   }
   std::vector<sim::Memory::Segment> pieces;
+  pieces.reserve(starts.size());
   for (uint64_t start : starts)
     pieces.push_back({start, reinterpret_cast<void *>(origin + start),
                       static_cast<size_t>(run)});
