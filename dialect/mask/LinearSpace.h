@@ -36,7 +36,7 @@ struct Conjunction {
 /// below get their safe answer ("not known").
 class LinearSpace {
 public:
-  explicit LinearSpace(unsigned budget) : budget(budget) {}
+  explicit LinearSpace(int64_t budget) : budget(budget) {}
 
   unsigned addVariable();
   LinearExpr variable(unsigned column) const;
@@ -71,7 +71,10 @@ public:
 
   /// Whether a coefficient left 64 bits: results are then meaningless.
   bool hasOverflowed() const { return overflowed; }
-  bool isBudgetSpent() const { return budget == 0; }
+  /// The budget counts entries of the systems that are decided, about 0.1 us each.
+  void setBudget(int64_t entries) { budget = entries; }
+  void spend(int64_t entries) { budget -= entries; }
+  bool isBudgetSpent() const { return budget <= 0; }
 
 private:
   struct Column {
@@ -80,7 +83,7 @@ private:
   };
 
   std::deque<Column> columns;
-  unsigned budget;
+  int64_t budget;
   bool overflowed = false;
 };
 

@@ -248,6 +248,7 @@ private:
       else if (row.coef(x) < 0)
         uppers.push_back(&row);
     }
+    space.spend(2 * lowers.size() * uppers.size());
     for (const LinearExpr *lower : lowers)
       for (const LinearExpr *upper : uppers) {
         Pair pair = combinePair(*lower, *upper, x, rest, given);
@@ -285,7 +286,7 @@ private:
       consider(upper, -upper.coef(step.x));
       consider(lower, lower.coef(step.x));
     }
-    if (modulus == 0 || numSplits + modulus > maxParts)
+    if (modulus == 0 || numSplits + modulus > maxParts || space.isBudgetSpent())
       return false;
     numSplits += modulus;
     unsigned y = space.addVariable();

@@ -20,7 +20,7 @@ enum class TileSide { Keys, Queries };
 class TileBoundsBuilder {
 public:
   TileBoundsBuilder(MaskAttr mask, int64_t tile, TileSide side)
-      : mask(mask), context(mask.getContext()), tile(tile), side(side), space(simplexBudget) {
+      : mask(mask), context(mask.getContext()), tile(tile), side(side), space(budget) {
     h = space.addVariable();
     p0 = space.addVariable();
     p1 = space.addVariable();
@@ -91,7 +91,6 @@ private:
     grid.inequalities.push_back(gap(firstOfTile(), var(y), tile - 1));
     Conjunction given = both(rowContext, tileContext);
     SmallVector<Conjunction, 4> intervals, filters;
-    bool needsFilter = false;
     auto project = [&](const Conjunction &set, unsigned maxParts) {
       Projection projection = eliminate(space, set, {x, y}, given, t, maxParts);
       for (Conjunction &part : projection.parts) {
@@ -101,24 +100,36 @@ private:
       }
       return projection;
     };
+    struct Projected {
+      Conjunction set;
+      Projection hull;
+      bool isLinear;
+    };
+    SmallVector<Projected, 4> projected;
+    bool needsFilter = false;
     for (const Conjunction &disjunct : *disjuncts) {
-      Conjunction set = both(disjunct, grid);
-      Projection hull = project(set, 1);
-      bool linear = hull.exact && llvm::all_of(hull.parts, [&](const Conjunction &part) { return isInterval(part); });
-      Projection precise = hull.exact ? hull : project(set, maxParts);
+      Projected &entry = projected.emplace_back();
+      entry.set = both(disjunct, grid);
+      entry.hull = project(entry.set, 1);
+      entry.isLinear = entry.hull.exact && llvm::all_of(entry.hull.parts, [&](auto &part) { return isInterval(part); });
+      needsFilter |= !entry.isLinear;
+    }
+    space.setBudget(budget);
+    for (Projected &entry : projected) {
+      Projection precise = entry.hull.exact ? entry.hull : project(entry.set, maxParts);
       if (precise.parts.empty())
         continue;
       bounds.exact &= precise.exact;
-      needsFilter |= !linear;
-      for (const Conjunction &part : hull.parts) {
+      for (const Conjunction &part : entry.hull.parts) {
         Conjunction interval;
         for (const LinearExpr &row : part.inequalities)
           if (isLinearIn(space, row, t))
             interval.inequalities.push_back(row);
         addUnlessCovered(intervals, std::move(interval), rowContext);
       }
-      for (Conjunction &part : precise.parts)
-        addUnlessCovered(filters, std::move(part), rowContext);
+      if (needsFilter)
+        for (Conjunction &part : precise.parts)
+          addUnlessCovered(filters, std::move(part), rowContext);
     }
     if (space.hasOverflowed()) {
       // Every tile is a sound answer when the parameters are too large to compute with.
@@ -135,6 +146,7 @@ private:
   }
 
   void buildFull(const MaskPredicate &predicate) {
+    space.setBudget(budget);
     Conjunction tileContext;
     tileContext.inequalities = {var(t), gap(var(n), firstOfTile(), -tile)};
     Conjunction given = both(getRowContext(), tileContext);
@@ -202,8 +214,9 @@ private:
             addUnlessCovered(next, std::move(violated), rowContext);
           }
         }
-        if (next.size() > 2 * maxFullIntervals) {
-          next.resize(2 * maxFullIntervals);
+        if (next.size() > 2 * maxFullIntervals || space.isBudgetSpent()) {
+          // An interval less is a sound answer.
+          next.resize(std::min<size_t>(next.size(), 2 * maxFullIntervals));
           full.exact = false;
         }
         full.intervals = std::move(next);
@@ -244,6 +257,10 @@ private:
   }
 
   void addUnlessCovered(SmallVectorImpl<Conjunction> &sets, Conjunction set, const Conjunction &rowContext) {
+    if (space.isBudgetSpent()) {
+      sets.push_back(std::move(set));
+      return;
+    }
     Conjunction within = both(set, rowContext);
     if (llvm::any_of(sets, [&](const Conjunction &other) { return space.implies(within, other); }))
       return;
@@ -288,7 +305,8 @@ private:
             getSet(condition, /*withTile=*/false)};
   }
 
-  static constexpr unsigned simplexBudget = 600;
+  /// For each of: the intervals, the filter, the full tiles.
+  static constexpr int64_t budget = 12000;
   static constexpr unsigned maxDisjuncts = 24;
   static constexpr unsigned maxParts = 16;
   static constexpr unsigned maxFullIntervals = 8;

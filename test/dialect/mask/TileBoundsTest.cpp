@@ -89,7 +89,7 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
   MLIRContext context;
   context.getOrLoadDialect<AttnDialect>();
   Totals keys, queries;
-  double worst = 0;
+  double worst = 0, total = 0;
   for (int round = 0; round < 3000; ++round) {
     RandomMaskOptions options;
     options.depth = pick(0, 3);
@@ -99,7 +99,10 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
     int64_t tile = tiles[pick(0, 7)];
     auto start = std::chrono::steady_clock::now();
     TileBounds bounds = overKeys ? getKeyTileBounds(mask, tile) : getQueryTileBounds(mask, tile);
-    worst = std::max(worst, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    worst = std::max(worst, ms);
+    total += ms;
+    if (ms > 15) llvm::outs() << ms << " " << overKeys << " " << tile << " live " << bounds.live.size() << " full " << bounds.full.size() << " filter " << bounds.filter.size() << " " << mask.str() << "\n";
     Totals &totals = overKeys ? keys : queries;
     ++totals.masks;
     totals.exact += bounds.exact;
@@ -125,5 +128,5 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
   for (auto [name, totals] : {std::pair("key", keys), std::pair("query", queries)})
     llvm::outs() << name << " tiles: " << totals.masks << " masks, " << totals.rows << " rows, exact " << totals.exact
                  << ", full exact " << totals.fullExact << ", with a filter " << totals.filtered << ", seed " << seed << "\n";
-  llvm::outs() << "slowest derivation " << worst << " ms\n";
+  llvm::outs() << "derivation: mean " << total / (keys.masks + queries.masks) << " ms, slowest " << worst << " ms\n";
 }
