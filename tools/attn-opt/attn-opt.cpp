@@ -4,6 +4,8 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Source.h"
+#include "attn/passes/Passes.h"
+#include "attn/passes/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
@@ -22,6 +24,8 @@ int main(int argc, char **argv) {
   registerAllDialects(registry);
   registry.insert<attn::AttnDialect>();
   registerTransformsPasses();
+  attn::registerAttnPasses();
+  attn::registerAttnPipelines();
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "attn optimizer driver", registry);
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &error);
