@@ -1,10 +1,10 @@
-//===- NextTile.cpp - the first tile of a loop from some tile on ---*- C++
-//-*-===//
+//===- NextTile.cpp - see NextTile.h ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/passes/NextTile.h"
 
+#include "attn/dialect/Attn.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
@@ -13,72 +13,78 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-Value attn::buildNextTile(OpBuilder &builder, Location loc, ForTilesOp loop,
-                          Value from) {
-  ImplicitLocOpBuilder b(loc, builder);
-  auto cmp = [&](arith::CmpIPredicate predicate, Value x, Value y) -> Value {
-    return arith::CmpIOp::create(b, predicate, x, y);
-  };
-  Value none =
-      arith::ConstantIndexOp::create(b, std::numeric_limits<int64_t>::max());
-  if (loop.getLower().size() == 1 && loop.getExceptLower().size() <= 1 &&
-      loop.getFilter().empty()) {
-    Value t = arith::MaxSIOp::create(b, from, loop.getLower()[0]);
-    if (!loop.getExceptLower().empty()) {
-      Value inside = arith::AndIOp::create(
-          b, cmp(arith::CmpIPredicate::sge, t, loop.getExceptLower()[0]),
-          cmp(arith::CmpIPredicate::slt, t, loop.getExceptUpper()[0]));
-      t = arith::SelectOp::create(b, inside, loop.getExceptUpper()[0], t);
-    }
-    return arith::SelectOp::create(
-        b, cmp(arith::CmpIPredicate::slt, t, loop.getUpper()[0]), t, none);
+/// The first tile >= `from` of the intervals of `in`, or kNoTile.
+static Value buildNextLive(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value from) {
+  Value none = arith::ConstantIndexOp::create(builder, kNoTile);
+  Value next;
+  for (auto [lower, upper] : llvm::zip_equal(loop.getLower(), loop.getUpper())) {
+    Value first = arith::MaxSIOp::create(builder, from, lower);
+    Value inside = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, first, upper);
+    Value candidate = arith::SelectOp::create(builder, inside, first, none);
+    next = next ? arith::MinSIOp::create(builder, next, candidate).getResult() : candidate;
   }
-  Value one = arith::ConstantIndexOp::create(b, 1);
-  Value end = loop.getUpper()[0];
-  for (Value upper : loop.getUpper().drop_front())
-    end = arith::MaxSIOp::create(b, end, upper);
+  return next;
+}
+
+/// Where to look next instead of `tile`: past each interval of `except` that holds it, else `tile` itself.
+static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value tile) {
+  Value result = tile;
+  for (auto [lower, upper] : llvm::zip_equal(loop.getExceptLower(), loop.getExceptUpper())) {
+    Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge, result, lower);
+    Value below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, result, upper);
+    Value inside = arith::AndIOp::create(builder, atLeast, below);
+    result = arith::SelectOp::create(builder, inside, upper, result);
+  }
+  return result;
+}
+
+/// The filter's verdict on `tile`.
+static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value tile) {
+  Block &block = loop.getFilter().front();
+  IRMapping mapping;
+  mapping.map(block.getArgument(0), tile);
+  for (Operation &op : block.without_terminator())
+    builder.clone(op, mapping);
+  return mapping.lookupOrDefault(cast<ConditionOp>(block.getTerminator()).getLive());
+}
+
+Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc, ForTilesOp loop, Value from) {
+  ImplicitLocOpBuilder builder(loc, opBuilder);
+  builder.setInsertionPoint(opBuilder.getInsertionBlock(), opBuilder.getInsertionPoint());
+  Value candidate = buildNextLive(builder, loop, from);
+  bool hasFilter = !loop.getFilter().empty();
+  if (loop.getExceptLower().empty() && !hasFilter)
+    return candidate;
+  if (loop.getExceptLower().size() == 1 && !hasFilter)
+    return buildNextLive(builder, loop, skipExcepted(builder, loop, candidate));
+
+  // Advance while the candidate is a tile that the loop does not visit.
   auto search = scf::WhileOp::create(
-      b, TypeRange{b.getIndexType()}, ValueRange{from},
-      [&](OpBuilder &, Location, ValueRange args) {
-        Value t = args[0];
-        auto inside = [&](ValueRange lower, ValueRange upper) {
-          Value any;
-          for (auto [lo, hi] : llvm::zip_equal(lower, upper)) {
-            Value in =
-                arith::AndIOp::create(b, cmp(arith::CmpIPredicate::sge, t, lo),
-                                      cmp(arith::CmpIPredicate::slt, t, hi));
-            any = any ? arith::OrIOp::create(b, any, in) : in;
-          }
-          return any;
-        };
-        Value visited = inside(loop.getLower(), loop.getUpper());
-        Value yes = arith::ConstantIntOp::create(b, 1, 1);
-        if (!loop.getExceptLower().empty())
-          visited = arith::AndIOp::create(
-              b, visited,
-              arith::XOrIOp::create(
-                  b, inside(loop.getExceptLower(), loop.getExceptUpper()),
-                  yes));
-        if (!loop.getFilter().empty()) {
-          IRMapping mapping;
-          mapping.map(loop.getFilter().front().getArgument(0), t);
-          for (Operation &op : loop.getFilter().front().without_terminator())
-            b.clone(op, mapping);
-          auto condition =
-              cast<ConditionOp>(loop.getFilter().front().getTerminator());
-          visited = arith::AndIOp::create(
-              b, visited, mapping.lookupOrDefault(condition.getLive()));
+      builder, TypeRange{builder.getIndexType()}, ValueRange{candidate},
+      [&](OpBuilder &nested, Location, ValueRange args) {
+        ImplicitLocOpBuilder inner(loc, nested);
+        Value tile = args[0];
+        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
+        Value next = skipExcepted(inner, loop, tile);
+        Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
+        if (hasFilter) {
+          Value one = arith::ConstantIndexOp::create(inner, 1);
+          Value yes = arith::ConstantOp::create(inner, inner.getBoolAttr(true));
+          Value dead = arith::XOrIOp::create(inner, inlineFilter(inner, loop, tile), yes);
+          Value stays = arith::XOrIOp::create(inner, moves, yes);
+          Value step = arith::AndIOp::create(inner, stays, dead);
+          next = arith::SelectOp::create(inner, step, arith::AddIOp::create(inner, tile, one), next);
+          moves = arith::OrIOp::create(inner, moves, dead);
         }
-        Value go =
-            arith::AndIOp::create(b, arith::XOrIOp::create(b, visited, yes),
-                                  cmp(arith::CmpIPredicate::slt, t, end));
-        scf::ConditionOp::create(b, go, args);
+        Value some = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, tile, none);
+        Value goOn = arith::AndIOp::create(inner, some, moves);
+        // Before `after` runs, `next` is where to look; once the search ends it is the tile itself.
+        Value result = arith::SelectOp::create(inner, goOn, next, tile);
+        scf::ConditionOp::create(inner, goOn, result);
       },
-      [&](OpBuilder &, Location, ValueRange args) {
-        scf::YieldOp::create(
-            b, ValueRange{arith::AddIOp::create(b, args[0], one)});
+      [&](OpBuilder &nested, Location, ValueRange args) {
+        ImplicitLocOpBuilder inner(loc, nested);
+        scf::YieldOp::create(inner, buildNextLive(inner, loop, args[0]));
       });
-  Value t = search.getResult(0);
-  return arith::SelectOp::create(b, cmp(arith::CmpIPredicate::slt, t, end), t,
-                                 none);
+  return search.getResult(0);
 }

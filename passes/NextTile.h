@@ -1,19 +1,24 @@
-//===- NextTile.h - the first tile of a loop from some tile on ---*- C++
-//-*-===//
+//===- NextTile.h - which tile a loop over tiles visits next ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #ifndef ATTN_PASSES_NEXTTILE_H
 #define ATTN_PASSES_NEXTTILE_H
 
-#include "attn/dialect/Attn.h"
 #include "mlir/IR/Builders.h"
+#include <cstdint>
 
 namespace mlir::attn {
 
-/// The first tile t >= from that `loop` visits, or INT64_MAX.
-Value buildNextTile(OpBuilder &builder, Location loc, ForTilesOp loop,
-                    Value from);
+class ForTilesOp;
+
+/// What stands for "no tile": larger than every tile number.
+inline constexpr int64_t kNoTile = INT64_MAX;
+
+/// Builds the number of the first tile >= `from` that the loop visits, an index; kNoTile if there is none. Straight-line
+/// code where the loop excepts at most one interval and has no filter, else an scf.while over the candidates. The
+/// operands of the loop and whatever its filter uses must be visible at the insertion point; the loop does not change.
+Value buildNextTile(OpBuilder &builder, Location loc, ForTilesOp loop, Value from);
 
 } // namespace mlir::attn
 

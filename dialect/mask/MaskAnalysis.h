@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace mlir::attn {
 
@@ -23,7 +24,7 @@ struct MaskPredicate {
   enum class Kind { True, False, Inequality, Equality, And, Or, Not };
   Kind kind = Kind::True;
   AffineExpr expr;
-  llvm::SmallVector<MaskPredicate> operands;
+  std::vector<MaskPredicate> operands;
 };
 
 MaskPredicate getMaskPredicate(MaskAttr mask);

@@ -6,6 +6,8 @@
 #include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Source.h"
+#include "attn/passes/Passes.h"
+#include "attn/passes/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
@@ -24,7 +26,9 @@ int main(int argc, char **argv) {
   registerAllDialects(registry);
   registry.insert<attn::AttnDialect, attn::nvptx::NvptxDialect>();
   registerTransformsPasses();
+  attn::registerAttnPasses();
   attn::registerAttnCodegenPasses();
+  attn::registerAttnPipelines();
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "attn optimizer driver", registry);
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> file = openInputFile(input, &error);

@@ -1,0 +1,271 @@
+//===- TileKv.cpp - loops over the live key tiles ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/passes/Passes.h"
+#include "attn/passes/TileBuilder.h"
+
+#include "attn/dialect/Attn.h"
+#include "attn/dialect/mask/MaskAnalysis.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+namespace mlir::attn {
+#define GEN_PASS_DEF_ATTNTILEKV
+#include "attn/passes/Passes.h.inc"
+} // namespace mlir::attn
+
+using namespace mlir;
+using namespace mlir::attn;
+
+namespace {
+
+/// Half-open interval of tiles.
+struct Interval {
+  OpFoldResult lower;
+  OpFoldResult upper;
+  /// Whether a condition may make it empty.
+  bool isConditional = false;
+
+  bool isEmpty() const {
+    std::optional<int64_t> lo = getConstantIntValue(lower), hi = getConstantIntValue(upper);
+    return lo && hi && *lo >= *hi;
+  }
+  bool contains(const Interval &other) const {
+    std::optional<int64_t> lo = getConstantIntValue(lower), hi = getConstantIntValue(upper);
+    std::optional<int64_t> otherLo = getConstantIntValue(other.lower), otherHi = getConstantIntValue(other.upper);
+    return lo && hi && otherLo && otherHi && *lo <= *otherLo && *otherHi <= *hi;
+  }
+};
+
+class KvTiler {
+public:
+  KvTiler(OnlineAttentionOp op, int64_t tile)
+      : op(op), builder(op.getLoc(), op), tile(tile), bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
+    OpFoldResult head = builder.getIndexAttr(0);
+    if (op.getHead())
+      head = op.getHead();
+    positions = {head, op.getRows()[0], op.getRows()[1], op.getKeys()[1]};
+    constant = getConstantIntValue(op.getKeys()[1]);
+  }
+
+  const TileBounds &getBounds() const { return bounds; }
+
+  struct Loops {
+    int64_t partial = 0, full = 0;
+  };
+  Loops run();
+
+private:
+  SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
+    SmallVector<OpFoldResult> operands(dims);
+    llvm::append_range(operands, op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()));
+    return operands;
+  }
+  OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
+  Value toValue(OpFoldResult value) { return getValueOrCreateConstantIndexOp(builder, op.getLoc(), value); }
+  OpFoldResult max(OpFoldResult a, OpFoldResult b) { return extremum(/*isMax=*/true, a, b); }
+  OpFoldResult min(OpFoldResult a, OpFoldResult b) { return extremum(/*isMax=*/false, a, b); }
+  OpFoldResult extremum(bool isMax, OpFoldResult a, OpFoldResult b);
+
+  /// Whether the point lies in the set, as an i1 or a constant.
+  OpFoldResult contains(IntegerSet set, ArrayRef<OpFoldResult> dims);
+  Interval buildInterval(const TileInterval &interval);
+  void buildFilter(ForTilesOp loop);
+  ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except, ValueRange state, bool isFull);
+
+  OnlineAttentionOp op;
+  ImplicitLocOpBuilder builder;
+  int64_t tile;
+  TileBounds bounds;
+  /// h, p0, p1, n.
+  SmallVector<OpFoldResult> positions;
+  /// n where it is constant.
+  std::optional<int64_t> constant;
+};
+
+OpFoldResult KvTiler::apply(AffineExpr expr, ArrayRef<OpFoldResult> dims) {
+  auto map = AffineMap::get(dims.size(), op.getMaskAttr().getNumSymbols(), expr);
+  return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map, getOperands(dims));
+}
+
+OpFoldResult KvTiler::extremum(bool isMax, OpFoldResult a, OpFoldResult b) {
+  if (a == b)
+    return a;
+  AffineMap map = builder.getMultiDimIdentityMap(2);
+  return isMax ? affine::makeComposedFoldedAffineMax(builder, op.getLoc(), map, {a, b})
+               : affine::makeComposedFoldedAffineMin(builder, op.getLoc(), map, {a, b});
+}
+
+OpFoldResult KvTiler::contains(IntegerSet set, ArrayRef<OpFoldResult> dims) {
+  Value result;
+  for (auto [index, expr] : llvm::enumerate(set.getConstraints())) {
+    bool isEq = set.isEq(index);
+    OpFoldResult value = apply(expr, dims);
+    if (std::optional<int64_t> known = getConstantIntValue(value)) {
+      if (isEq ? *known != 0 : *known < 0)
+        return builder.getBoolAttr(false);
+      continue;
+    }
+    Value holds = arith::CmpIOp::create(builder, isEq ? arith::CmpIPredicate::eq : arith::CmpIPredicate::sge,
+                                        cast<Value>(value), arith::ConstantIndexOp::create(builder, 0));
+    result = result ? arith::AndIOp::create(builder, result, holds) : holds;
+  }
+  return result ? OpFoldResult(result) : OpFoldResult(builder.getBoolAttr(true));
+}
+
+Interval KvTiler::buildInterval(const TileInterval &interval) {
+  Interval result;
+  result.lower = affine::makeComposedFoldedAffineMax(builder, op.getLoc(), interval.lower, getOperands(positions));
+  result.upper = affine::makeComposedFoldedAffineMin(builder, op.getLoc(), interval.upper, getOperands(positions));
+  OpFoldResult condition = contains(interval.condition, positions);
+  if (auto value = dyn_cast<Value>(condition)) {
+    Value none = arith::ConstantIndexOp::create(builder, 0);
+    result.upper = arith::SelectOp::create(builder, value, toValue(result.upper), none).getResult();
+    result.isConditional = true;
+  } else if (!cast<BoolAttr>(cast<Attribute>(condition)).getValue()) {
+    result.upper = result.lower = builder.getIndexAttr(0);
+  }
+  return result;
+}
+
+void KvTiler::buildFilter(ForTilesOp loop) {
+  if (bounds.filter.empty())
+    return;
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&loop.getFilter(), {}, {builder.getIndexType()}, {op.getLoc()});
+  SmallVector<OpFoldResult> dims = positions;
+  dims.push_back(block->getArgument(0));
+  Value any;
+  for (IntegerSet set : bounds.filter) {
+    OpFoldResult holds = contains(set, dims);
+    Value value = isa<Value>(holds) ? cast<Value>(holds)
+                                    : arith::ConstantOp::create(builder, cast<BoolAttr>(cast<Attribute>(holds)));
+    any = any ? arith::OrIOp::create(builder, any, value) : value;
+  }
+  ConditionOp::create(builder, any);
+}
+
+ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except, ValueRange state, bool isFull) {
+  OpBuilder::InsertionGuard guard(builder);
+  SmallVector<Value> lower, upper, exceptLower, exceptUpper;
+  for (const Interval &interval : live) {
+    lower.push_back(toValue(interval.lower));
+    upper.push_back(toValue(interval.upper));
+  }
+  for (const Interval &interval : except) {
+    exceptLower.push_back(toValue(interval.lower));
+    exceptUpper.push_back(toValue(interval.upper));
+  }
+  auto loop = ForTilesOp::create(builder, lower, upper, exceptLower, exceptUpper, state);
+  if (!isFull)
+    buildFilter(loop);
+
+  builder.setInsertionPointToEnd(&loop.getBody().front());
+  Value first = toValue(affine::makeComposedFoldedAffineApply(
+      builder, op.getLoc(), builder.getAffineDimExpr(0) * tile, {loop.getInductionVar()}));
+  bool inBounds = isFull || (constant && *constant % tile == 0);
+  Value k = readTile(builder, op.getK(), first, tile, inBounds);
+  Value v = readTile(builder, op.getV(), first, tile, inBounds);
+  auto args = loop.getIterArgs();
+  auto step = OnlineAttentionOp::create(
+      builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
+      isFull ? ValueRange() : ValueRange(op.getSymbols()), isFull ? ValueRange() : ValueRange(op.getRows()),
+      isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]}, isFull ? Value() : op.getHead(),
+      isFull ? MaskAttr() : op.getMaskAttr(), op.getScaleAttr());
+  YieldOp::create(builder, step.getResults());
+  return loop;
+}
+
+KvTiler::Loops KvTiler::run() {
+  SmallVector<Interval> live, full, partial, except;
+  for (const TileInterval &interval : bounds.full)
+    if (Interval built = buildInterval(interval); !built.isEmpty())
+      full.push_back(built);
+  for (const TileInterval &interval : bounds.live)
+    if (Interval built = buildInterval(interval); !built.isEmpty())
+      live.push_back(built);
+
+  // What is live but not full. Where the two start or end together, one interval is left.
+  for (const Interval &interval : live)
+    if (llvm::none_of(full, [&](const Interval &other) { return other.contains(interval); }))
+      partial.push_back(interval);
+  if (partial.size() == 1 && full.size() == 1 && bounds.live.size() == 1 && bounds.full.size() == 1) {
+    if (bounds.live[0].lower == bounds.full[0].lower)
+      partial[0].lower = max(full[0].upper, partial[0].lower);
+    else if (bounds.live[0].upper == bounds.full[0].upper && !full[0].isConditional && !partial[0].isConditional)
+      partial[0].upper = min(full[0].lower, partial[0].upper);
+    else
+      except = full;
+  } else {
+    except = full;
+  }
+  llvm::erase_if(partial, [](const Interval &interval) { return interval.isEmpty(); });
+
+  Loops loops;
+  SmallVector<Value> state = {op.getMax(), op.getSum(), op.getAcc()};
+  if (!partial.empty()) {
+    state = buildLoop(partial, except, state, /*isFull=*/false).getResults();
+    loops.partial = 1;
+  }
+  if (!full.empty()) {
+    state = buildLoop(full, {}, state, /*isFull=*/true).getResults();
+    loops.full = 1;
+  }
+  op->replaceAllUsesWith(state);
+  op->erase();
+  return loops;
+}
+
+struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
+  using AttnTileKvBase::AttnTileKvBase;
+
+  FailureOr<int64_t> getTile(OnlineAttentionOp op) {
+    if (auto forall = op->getParentOfType<scf::ForallOp>())
+      if (auto schedule = forall->getAttrOfType<ScheduleAttr>("attn.schedule"))
+        return schedule.getKvTile();
+    if (kvTile > 0)
+      return int64_t(kvTile);
+    return op.emitOpError("expected an enclosing scf.forall with attn.schedule, or the option kv-tile above 0");
+  }
+
+  void runOnOperation() override {
+    SmallVector<OnlineAttentionOp> ops;
+    getOperation().walk([&](OnlineAttentionOp op) {
+      if (!isa<VectorType>(op.getK().getType()))
+        ops.push_back(op);
+    });
+    for (OnlineAttentionOp op : ops) {
+      FailureOr<int64_t> tile = getTile(op);
+      if (failed(tile))
+        return signalPassFailure();
+      if (!op.getMaskAttr()) {
+        op.emitOpError("expected a mask on slices; mask(all) makes every key live");
+        return signalPassFailure();
+      }
+      if (getConstantIntValue(op.getKeys()[0]) != 0) {
+        op.emitOpError("expected the slices to start at key 0");
+        return signalPassFailure();
+      }
+      KvTiler tiler(op, *tile);
+      if (!tiler.getBounds().exact) {
+        ++numInexact;
+        op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str() << " admit key tiles without a live pair";
+      }
+      if (!tiler.getBounds().fullExact) {
+        ++numFullInexact;
+        op.emitRemark() << "some full key tiles of mask " << op.getMaskAttr().str() << " run as partial ones";
+      }
+      KvTiler::Loops loops = tiler.run();
+      ++numTiled;
+      numPartialLoops += loops.partial;
+      numFullLoops += loops.full;
+      numOmitted += 2 - loops.partial - loops.full;
+    }
+  }
+};
+
+} // namespace
