@@ -123,13 +123,15 @@ template <typename D, typename A, typename B, typename C, typename F>
       warp.slot<Word<C>>(op.c));
 }
 
-#include "attn/runtime/sim/LanesApprox.inc"
-#include "attn/runtime/sim/LanesBits.inc"
-#include "attn/runtime/sim/LanesConvert.inc"
-#include "attn/runtime/sim/LanesFloat.inc"
+// clang-format off: each uses the ones before it.
 #include "attn/runtime/sim/LanesInt.inc"
-#include "attn/runtime/sim/LanesMma.inc"
+#include "attn/runtime/sim/LanesBits.inc"
+#include "attn/runtime/sim/LanesFloat.inc"
+#include "attn/runtime/sim/LanesApprox.inc"
 #include "attn/runtime/sim/LanesSelect.inc"
+#include "attn/runtime/sim/LanesConvert.inc"
+#include "attn/runtime/sim/LanesMma.inc"
+// clang-format on
 
 #define ATTN_SIM_ENTRY(name) name,
 const Builder table[] = {ATTN_SIM_LANE_BUILDERS(ATTN_SIM_ENTRY)};
