@@ -154,6 +154,34 @@ TEST(SimDevice, GapsBetweenRowsAreOutside) {
   }
 }
 
+TEST(SimDevice, AddressesKeepTheirAlignment) {
+  // Every thread reads the first two elements at once.
+  std::string ptx = scalePtx;
+  std::string load = "ld.global.f32 %f1, [%d7];";
+  ptx.replace(ptx.find(load), load.size(),
+              "ld.global.v2.f32 {%f1, %f3}, [%d0];");
+  Manifest m = scaleManifest();
+  m.launches.resize(1);
+  std::shared_ptr<Device> device = *openDevice("sim");
+  auto executable = std::move(*Executable::load(device, *makeBundle(m, ptx)));
+  auto memory = reinterpret_cast<float *>(*device->allocate(8000, nullptr));
+  std::vector<float> out(5 * 64);
+  Tensor y = hostTensor(out, {5, 64});
+  for (int64_t stride : {64, 70, 1 << 21})
+    for (uint64_t first : {0, 1, 2, 3, 62, 63, 64}) {
+      Tensor x = Tensor::rowMajor(ElementType::F32, {5, 64},
+                                  reinterpret_cast<uintptr_t>(memory));
+      x.strides[0] = stride;
+      x.byteOffset = 4 * first;
+      Status status = executable->run({x}, {y}, {2});
+      EXPECT_EQ(status.ok(), first % 2 == 0) << stride << " " << first;
+      if (!status)
+        EXPECT_NE(status.error().message.find("misaligned"), std::string::npos)
+            << status.error().message;
+    }
+  EXPECT_TRUE(device->free(reinterpret_cast<uintptr_t>(memory), nullptr));
+}
+
 TEST(SimDevice, TensorsInVeryManyPieces) {
   constexpr int64_t rows = (1 << 14) + 1;
   auto executable = loadScale();
