@@ -27,7 +27,7 @@ int main(int argc, char **argv) {
   registry.insert<attn::AttnDialect, attn::nvptx::NvptxDialect>();
   registerTransformsPasses();
   attn::registerAttnPasses();
-  attn::nvptx::registerAttnCodegenPasses();
+  attn::registerAttnCodegenPasses();
   attn::registerAttnPipelines();
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "attn optimizer driver", registry);
   std::string error;
