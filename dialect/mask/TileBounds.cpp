@@ -127,14 +127,16 @@ private:
             interval.inequalities.push_back(row);
         addUnlessCovered(intervals, std::move(interval), rowContext);
       }
-      if (needsFilter)
-        for (Conjunction &part : precise.parts)
-          addUnlessCovered(filters, std::move(part), rowContext);
+      for (Conjunction &part : precise.parts)
+        addUnlessCovered(filters, std::move(part), rowContext);
+    }
+    if (intervals.size() > maxLiveIntervals) {
+      intervals.assign(1, tileContext);
+      needsFilter = true;
     }
     if (space.hasOverflowed()) {
       // Every tile is a sound answer when the parameters are too large to compute with.
-      intervals.assign(1, Conjunction());
-      intervals.front().inequalities = {tileContext.inequalities.begin(), tileContext.inequalities.end()};
+      intervals.assign(1, tileContext);
       bounds.exact = needsFilter = false;
     }
     for (const Conjunction &interval : intervals)
@@ -158,9 +160,13 @@ private:
     FullTiles full;
     full.exact = false;
     if (live)
-      for (const Conjunction &disjunct : *live)
-        for (Conjunction &part : getFull(getComplement(disjunct), given, grid, tileContext).intervals)
-          addUnlessCovered(full.intervals, std::move(part), getRowContext());
+      for (const Conjunction &disjunct : *live) {
+        space.setBudget(budget / 4);
+        FullTiles inside = getFull(getComplement(disjunct), given, grid, tileContext);
+        if (!space.isBudgetSpent())
+          for (Conjunction &part : inside.intervals)
+            addUnlessCovered(full.intervals, std::move(part), getRowContext());
+      }
     // All full tiles, unless this takes many intervals: those that need several disjuncts are few.
     space.setBudget(budget);
     auto dead = getDisjuncts(predicate, /*negate=*/true, space, dims, symbols, both(given, grid), maxDisjuncts);
@@ -307,6 +313,7 @@ private:
   static constexpr int64_t budget = 12000;
   static constexpr unsigned maxDisjuncts = 24;
   static constexpr unsigned maxParts = 16;
+  static constexpr unsigned maxLiveIntervals = 8;
   static constexpr unsigned maxFullIntervals = 8;
 
   MaskAttr mask;
