@@ -155,6 +155,7 @@ std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
         starts.push_back(starts[s] + i * step);
   }
   std::vector<sim::Memory::Segment> pieces;
+  pieces.reserve(starts.size());
   for (uint64_t start : starts)
     pieces.push_back({start, reinterpret_cast<void *>(origin + start),
                       static_cast<size_t>(run)});
@@ -251,8 +252,8 @@ Result<uint64_t> SimDevice::allocate(uint64_t bytes, Stream) {
   if (bytes == 0)
     return uint64_t(0);
   uint64_t rounded = (bytes + pageBytes - 1) / pageBytes * pageBytes;
-  void *memory = rounded < bytes ? nullptr
-                                 : std::aligned_alloc(pageBytes, rounded);
+  void *memory =
+      rounded < bytes ? nullptr : std::aligned_alloc(pageBytes, rounded);
   if (!memory)
     return Error{ErrorCode::OutOfMemory,
                  "cannot allocate " + std::to_string(bytes) + " bytes"};
@@ -331,15 +332,14 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   bool eightBytes = std::all_of(
       kernel.entry.parameters.begin(), kernel.entry.parameters.end(),
       [](const sim::Parameter &p) { return p.size == 8; });
-  if (!eightBytes || kernel.entry.parameters.size() != request.parameters.size())
-    return Error{ErrorCode::InvalidBundle,
-                 "the manifest has " +
-                     std::to_string(request.parameters.size()) +
-                     " parameters of 8 bytes, the code declares " +
-                     std::to_string(kernel.entry.parameters.size()) +
-                     " parameters of " +
-                     std::to_string(kernel.entry.parameterBytes) +
-                     " bytes in all"};
+  if (!eightBytes ||
+      kernel.entry.parameters.size() != request.parameters.size())
+    return Error{
+        ErrorCode::InvalidBundle,
+        "the manifest has " + std::to_string(request.parameters.size()) +
+            " parameters of 8 bytes, the code declares " +
+            std::to_string(kernel.entry.parameters.size()) + " parameters of " +
+            std::to_string(kernel.entry.parameterBytes) + " bytes in all"};
 
   // Mapped afresh for each launch, and each tensor once.
   sim::Memory memory;

@@ -166,9 +166,10 @@ TEST(SimDevice, RefusesBadCode) {
   auto executable = loadScale("", m);
   std::vector<float> in(64), out(64);
   Tensor x = hostTensor(in, {1, 64}), y = hostTensor(out, {1, 64});
-  EXPECT_EQ(errorOf(executable->run({x}, {y}, {1})),
-            "kernel 'scale': the manifest has 4 parameters of 8 bytes, the code "
-            "declares 5 parameters of 40 bytes in all");
+  EXPECT_EQ(
+      errorOf(executable->run({x}, {y}, {1})),
+      "kernel 'scale': the manifest has 4 parameters of 8 bytes, the code "
+      "declares 5 parameters of 40 bytes in all");
 }
 
 TEST(SimDevice, SimulatesTheLimitsOfATarget) {
@@ -176,9 +177,10 @@ TEST(SimDevice, SimulatesTheLimitsOfATarget) {
   EXPECT_EQ(device->properties().sharedMemoryPerBlock, 99 * 1024);
   Manifest m = scaleManifest();
   m.target = "sm_89";
-  EXPECT_EQ(errorOf(Executable::load(device, *makeBundle(m, scalePtx))),
-            "code for sm_89 cannot run on 'simulated sm_86' (compute capability "
-            "8.6); targets that can: sm_80, sm_86");
+  EXPECT_EQ(
+      errorOf(Executable::load(device, *makeBundle(m, scalePtx))),
+      "code for sm_89 cannot run on 'simulated sm_86' (compute capability "
+      "8.6); targets that can: sm_80, sm_86");
   EXPECT_EQ((*openDevice("sim"))->properties().sharedMemoryPerBlock,
             227 * 1024);
 }
@@ -191,19 +193,22 @@ TEST(SimDevice, RefusesBadOptions) {
                                "random, found 'slow'");
   EXPECT_EQ(open("seed=x"), "device option 'seed': expected a number of at "
                             "least 0, found 'x'");
-  EXPECT_EQ(open("budget=-1"), "device option 'budget': expected a number of at "
-                               "least 0, found '-1'");
+  EXPECT_EQ(open("budget=-1"),
+            "device option 'budget': expected a number of at "
+            "least 0, found '-1'");
   EXPECT_EQ(open("checks=maybe"),
             "device option 'checks': expected off or on, found 'maybe'");
-  EXPECT_EQ(open("target=gfx"), "device option 'target': expected a GPU such as "
-                                "sm_80 or sm_90a, found 'gfx'");
+  EXPECT_EQ(open("target=gfx"),
+            "device option 'target': expected a GPU such as "
+            "sm_80 or sm_90a, found 'gfx'");
   EXPECT_EQ(open("speed=9"), "unknown option 'speed' of device 'sim', expected "
                              "mode, seed, budget, threads, checks, findings or "
                              "target");
   EXPECT_EQ(open("mode"), "device options: expected key=value, found 'mode'");
   EXPECT_EQ(open("seed=1,seed=2"), "device option 'seed' is given twice");
-  EXPECT_EQ(open("{\"seed\": 1.5}"), "device option 'seed': expected a text, an "
-                                     "integer or a boolean");
+  EXPECT_EQ(open("{\"seed\": 1.5}"),
+            "device option 'seed': expected a text, an "
+            "integer or a boolean");
   EXPECT_EQ(open("{\"seed\": "),
             "device options: not a valid JSON object: {\"seed\":");
   EXPECT_EQ(open(" mode = random , seed = 3, checks=off "), "no error");
