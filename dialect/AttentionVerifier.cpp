@@ -234,6 +234,3 @@ LogicalResult AttentionOp::verify() {
     return verifyHeadRanges(*this, getMask(), q.size(1)); // A16
   return success();
 }
-
-void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &,
-                                              MLIRContext *) {}
