@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 
 #include "mlir/IR/Matchers.h"
@@ -49,7 +50,7 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       SmallVector<MaskBound> folded = identity(values.size());
       folded[number] = MaskBound::constant(constant.getSExtValue());
       MaskAttr replaced = mask.replaceSymbols(folded);
-      if (isWritable(replaced))
+      if (isWritable(replaced) && !findHeadsBeyond(op, replaced))
         mask = replaced;
     }
     mask = simplify(mask);
