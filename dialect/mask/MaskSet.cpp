@@ -10,35 +10,42 @@ using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::presburger;
 
-static PresburgerSet build(const MaskPredicate &predicate, unsigned numSymbols) {
+/// Negation goes down to the constraints: MLIR's complement may take a constraint that is tighter than the bounds of a
+/// division for one of these bounds, and is then wrong.
+static PresburgerSet build(const MaskPredicate &predicate, bool negate, unsigned numSymbols) {
   using Kind = MaskPredicate::Kind;
   PresburgerSpace space = PresburgerSpace::getSetSpace(/*numDims=*/3, numSymbols);
+  auto leaf = [&](AffineExpr expr, bool isEquality) {
+    IntegerSet set = IntegerSet::get(3, numSymbols, expr, isEquality);
+    return PresburgerSet(IntegerPolyhedron(FlatLinearValueConstraints(set)));
+  };
   switch (predicate.kind) {
   case Kind::True:
-    return PresburgerSet::getUniverse(space);
   case Kind::False:
-    return PresburgerSet::getEmpty(space);
+    return (predicate.kind == Kind::True) != negate ? PresburgerSet::getUniverse(space)
+                                                    : PresburgerSet::getEmpty(space);
   case Kind::Inequality:
-  case Kind::Equality: {
-    IntegerSet set = IntegerSet::get(3, numSymbols, predicate.expr, predicate.kind == Kind::Equality);
-    return PresburgerSet(IntegerPolyhedron(FlatLinearValueConstraints(set)));
-  }
+    return leaf(negate ? -predicate.expr - 1 : predicate.expr, /*isEquality=*/false);
+  case Kind::Equality:
+    if (!negate)
+      return leaf(predicate.expr, /*isEquality=*/true);
+    return leaf(predicate.expr - 1, false).unionSet(leaf(-predicate.expr - 1, false));
   case Kind::Not:
-    return build(predicate.operands.front(), numSymbols).complement();
+    return build(predicate.operands.front(), !negate, numSymbols);
   case Kind::And:
   case Kind::Or:
     break;
   }
-  PresburgerSet result = build(predicate.operands.front(), numSymbols);
+  PresburgerSet result = build(predicate.operands.front(), negate, numSymbols);
   for (const MaskPredicate &operand : llvm::drop_begin(predicate.operands)) {
-    PresburgerSet set = build(operand, numSymbols);
-    result = predicate.kind == Kind::And ? result.intersect(set) : result.unionSet(set);
+    PresburgerSet set = build(operand, negate, numSymbols);
+    result = (predicate.kind == Kind::And) != negate ? result.intersect(set) : result.unionSet(set);
   }
   return result;
 }
 
 PresburgerSet mlir::attn::getMaskSet(MaskAttr mask, unsigned numSymbols) {
-  return build(getMaskPredicate(mask), numSymbols);
+  return build(getMaskPredicate(mask), /*negate=*/false, numSymbols);
 }
 
 IntegerPolyhedron mlir::attn::getPolyhedron(const LinearSpace &space, const Conjunction &set, unsigned numVariables) {

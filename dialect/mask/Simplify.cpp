@@ -148,7 +148,13 @@ private:
       return join(parts);
     if (isAnd ? isInside(join(parts), none) : isInside(all, join(parts)))
       return absorbing;
-    // A part that the others imply, in a union one that lies in the others; the larger part goes first.
+    // One part that makes the others superfluous, or else every part that the others make superfluous.
+    for (size_t i = 0; i < parts.size(); ++i) {
+      SmallVector<MaskAttr> others = parts;
+      others.erase(others.begin() + i);
+      if (isAnd ? isInside(parts[i], join(others)) : isInside(join(others), parts[i]))
+        return parts[i];
+    }
     for (size_t count = parts.size(); count-- > 0 && parts.size() > 1;) {
       SmallVector<MaskAttr> others = parts;
       others.erase(others.begin() + count);
