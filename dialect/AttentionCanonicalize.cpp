@@ -18,13 +18,6 @@ static bool isWritable(MaskAttr mask) {
   return llvm::all_of(mask.getOperands(), isWritable);
 }
 
-/// Whether a head range uses the symbol: the verifier limits constant head ranges, and folding must not break the op.
-static bool isHeadSymbol(MaskAttr mask, unsigned number) {
-  if (mask.getKind() == MaskKind::Heads)
-    return llvm::is_contained(mask.getBounds(), MaskBound::symbol(number));
-  return llvm::any_of(mask.getOperands(), [&](MaskAttr operand) { return isHeadSymbol(operand, number); });
-}
-
 /// Symbols in the order in which the printed mask shows them.
 static void collectSymbols(MaskAttr mask, SmallVectorImpl<unsigned> &order) {
   for (const MaskBound &bound : mask.getBounds())
@@ -52,7 +45,7 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       constexpr int64_t maxParameter = int64_t(1) << 40;
       APInt constant;
       if (!matchPattern(value, m_ConstantInt(&constant)) || constant.getSignificantBits() > 64 ||
-          std::abs(constant.getSExtValue()) > maxParameter || isHeadSymbol(mask, number))
+          std::abs(constant.getSExtValue()) > maxParameter)
         continue;
       SmallVector<MaskBound> folded = identity(values.size());
       folded[number] = MaskBound::constant(constant.getSExtValue());
