@@ -64,21 +64,19 @@ Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc, ForTilesOp l
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder inner(loc, nested);
         Value tile = args[0];
-        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
-        Value next = skipExcepted(inner, loop, tile);
-        Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
+        Value next = tile;
         if (hasFilter) {
-          Value one = arith::ConstantIndexOp::create(inner, 1);
-          Value yes = arith::ConstantOp::create(inner, inner.getBoolAttr(true));
-          Value dead = arith::XOrIOp::create(inner, inlineFilter(inner, loop, tile), yes);
-          Value stays = arith::XOrIOp::create(inner, moves, yes);
-          Value step = arith::AndIOp::create(inner, stays, dead);
-          next = arith::SelectOp::create(inner, step, arith::AddIOp::create(inner, tile, one), next);
-          moves = arith::OrIOp::create(inner, moves, dead);
+          Value following = arith::AddIOp::create(inner, tile, arith::ConstantIndexOp::create(inner, 1));
+          next = arith::SelectOp::create(inner, inlineFilter(inner, loop, tile), tile, following);
         }
+        // A tile that is excepted may be followed by more of them: skip from where the filter leaves off.
+        if (!loop.getExceptLower().empty())
+          next = arith::MaxSIOp::create(inner, next, skipExcepted(inner, loop, tile));
+        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
         Value some = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, tile, none);
+        Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
         Value goOn = arith::AndIOp::create(inner, some, moves);
-        // Before `after` runs, `next` is where to look; once the search ends it is the tile itself.
+        // While the search goes on this is where to look next, in the end it is the tile itself.
         Value result = arith::SelectOp::create(inner, goOn, next, tile);
         scf::ConditionOp::create(inner, goOn, result);
       },

@@ -74,6 +74,8 @@ private:
   /// Whether the point lies in the set, as an i1 or a constant.
   OpFoldResult contains(IntegerSet set, ArrayRef<OpFoldResult> dims);
   Interval buildInterval(const TileInterval &interval);
+  /// Whether every tile of the live intervals satisfies expr >= 0, over (h, p0, p1, n, t).
+  bool isImplied(AffineExpr expr);
   void buildFilter(ForTilesOp loop);
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except, ValueRange state, bool isFull);
 
@@ -132,15 +134,35 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
   return result;
 }
 
+bool KvTiler::isImplied(AffineExpr expr) {
+  unsigned numSymbols = op.getMaskAttr().getNumSymbols();
+  AffineExpr n = builder.getAffineDimExpr(3), t = builder.getAffineDimExpr(4);
+  return expr == t || simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols) == builder.getAffineConstantExpr(0);
+}
+
 void KvTiler::buildFilter(ForTilesOp loop) {
-  if (bounds.filter.empty())
+  // What the intervals ensure anyway need not be asked; a set without a question lets every tile pass.
+  SmallVector<IntegerSet> sets;
+  for (IntegerSet set : bounds.filter) {
+    SmallVector<AffineExpr> constraints;
+    SmallVector<bool> isEq;
+    for (auto [index, expr] : llvm::enumerate(set.getConstraints()))
+      if (set.isEq(index) || !isImplied(expr)) {
+        constraints.push_back(expr);
+        isEq.push_back(set.isEq(index));
+      }
+    if (constraints.empty())
+      return;
+    sets.push_back(IntegerSet::get(set.getNumDims(), set.getNumSymbols(), constraints, isEq));
+  }
+  if (sets.empty())
     return;
   OpBuilder::InsertionGuard guard(builder);
   Block *block = builder.createBlock(&loop.getFilter(), {}, {builder.getIndexType()}, {op.getLoc()});
   SmallVector<OpFoldResult> dims = positions;
   dims.push_back(block->getArgument(0));
   Value any;
-  for (IntegerSet set : bounds.filter) {
+  for (IntegerSet set : sets) {
     OpFoldResult holds = contains(set, dims);
     Value value = isa<Value>(holds) ? cast<Value>(holds)
                                     : arith::ConstantOp::create(builder, cast<BoolAttr>(cast<Attribute>(holds)));

@@ -76,7 +76,7 @@ const MaskCase kMasks[] = {
     {"affine_set<(h, i, j) : (10000000000 * i - 10000000000 * j - 5 >= 0)>",
      [](int64_t, int64_t p, int64_t j, int64_t) { return p > j; }},
     {"affine_set<(h, i, j) : (i - j + 3000000000 >= 0)>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return true; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) { return p - j + 3000000000 >= 0; }},
     {"affine_set<(h, i, j) : (i - j + 4294967296 == 0)>",
      [](int64_t, int64_t p, int64_t j, int64_t) { return p - j + 4294967296 == 0; }},
 };
@@ -94,6 +94,8 @@ struct Problem {
   /// Whether some of k and v is NaN.
   bool withNan = false;
   bool lowerTiles = false;
+  /// Added to the offset of align(%x).
+  int64_t farAway = 0;
 };
 
 class TileProgram : public ::testing::Test {
@@ -168,6 +170,7 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
   void check(const Problem &problem, const MaskCase &mask);
 
   MLIRContext context;
+  int inexactCases = 0;
   std::mt19937 engine{20240607};
 };
 
@@ -177,7 +180,18 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
                              problem.heads, problem.kvHeads, problem.queries, problem.keys, problem.qTile,
                              problem.kvTile, problem.w)
                    .str());
-  OwningOpRef<ModuleOp> module = compile(source, problem);
+  // attn-tile-kv says where its bounds are wider than they need be.
+  bool isExact = true, isFullExact = true;
+  OwningOpRef<ModuleOp> module;
+  {
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
+        return failure();
+      (StringRef(diagnostic.str()).contains("full key tiles") ? isFullExact : isExact) = false;
+      return success();
+    });
+    module = compile(source, problem);
+  }
   ASSERT_TRUE(module);
 
   const auto &[B, Hq, Hkv, Nq, Nk, D, Dv] =
@@ -190,10 +204,10 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
     v.at({0, 0, Nk / 3, 2}) = std::nan("");
   }
   View o = View::make({B, Hq, Nq, Dv}, 77.0, 5), lse = View::make({B, Hq, Nq}, 77.0, 5);
-  int64_t shift = Nk - Nq + 3;
+  int64_t shift = Nk - Nq + 3 + problem.farAway;
   View offsets = View::make({B}, 0);
   for (int64_t b = 0; b < B; ++b)
-    offsets.at({b}) = shift - 5 * b;
+    offsets.at({b}) = Nk - Nq + 3 - 5 * b;
 
   // The kernel gets what it uses.
   std::vector<Datum> arguments = {{q, {}, {}},          {k, {}, {}},   {v, {}, {}}, {{}, {}, {problem.w}},
@@ -260,10 +274,15 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
         }
       }
     }
-  // Not one product for a tile without a live pair, and none with a mask for a full one. Where the bounds are not
-  // exact the diagnostics of attn-tile-kv say so; none of these masks needs that.
-  EXPECT_EQ(interpreter.maskedProducts + interpreter.plainProducts, liveTiles);
+  // Not one product for a tile without a live pair, and none with a mask for a full one.
+  int64_t products = interpreter.maskedProducts + interpreter.plainProducts;
+  EXPECT_GE(products, liveTiles);
   EXPECT_LE(interpreter.plainProducts, fullTiles);
+  if (isExact)
+    EXPECT_EQ(products, liveTiles);
+  if (isFullExact)
+    EXPECT_EQ(interpreter.plainProducts, fullTiles);
+  inexactCases += !isExact || !isFullExact;
 }
 
 TEST_F(TileProgram, EveryMaskOnOddShapes) {
@@ -290,6 +309,47 @@ TEST_F(TileProgram, LoweredLoopsVisitTheSameTiles) {
     if (HasFailure())
       return;
   }
+}
+
+TEST_F(TileProgram, RandomExpressions) {
+  std::vector<std::pair<std::string, decltype(MaskCase::isLive)>> pool;
+  for (const MaskCase &mask : kMasks)
+    pool.emplace_back(mask.text, mask.isLive);
+  auto pick = [&](int count) { return static_cast<int>(engine() % count); };
+  for (int round = 0; round < 120; ++round) {
+    auto [text, isLive] = pool[pick(pool.size())];
+    for (int depth = pick(3); depth >= 0; --depth) {
+      auto [otherText, otherIsLive] = pool[pick(pool.size())];
+      auto left = isLive, right = otherIsLive;
+      bool isAnd = pick(2), negate = pick(2);
+      text = "(" + text + ")" + (isAnd ? " & " : " | ") + (negate ? "!" : "") + "(" + otherText + ")";
+      isLive = [=](int64_t h, int64_t p, int64_t j, int64_t w) {
+        bool other = right(h, p, j, w) != negate;
+        return isAnd ? left(h, p, j, w) && other : left(h, p, j, w) || other;
+      };
+    }
+    Problem problem{1, 4, 2, 1 + pick(45), pick(70), 16, 16, 16, 16, pick(2) == 0, static_cast<Align>(pick(4)), 0.25,
+                    pick(30)};
+    problem.withNan = pick(3) == 0;
+    problem.lowerTiles = pick(2) == 0;
+    check(problem, {text.c_str(), isLive});
+    if (HasFailure())
+      return;
+  }
+  // The bounds are a matter of speed; that they are exact for most expressions is worth knowing.
+  EXPECT_LT(inexactCases, 60);
+}
+
+TEST_F(TileProgram, PositionsPast32Bits) {
+  for (int64_t farAway : {int64_t(1) << 29, int64_t(1) << 31, (int64_t(1) << 40) + 7, -(int64_t(1) << 31),
+                          -(int64_t(1) << 40) - 3, (int64_t(1) << 32) - 1})
+    for (const MaskCase &mask : kMasks) {
+      Problem problem{1, 2, 1, 19, 35, 16, 16, 16, 16, false, Align::Scalar, 0.25, 11};
+      problem.farAway = farAway;
+      check(problem, mask);
+      if (HasFailure())
+        return;
+    }
 }
 
 TEST_F(TileProgram, AnyFiniteScale) {
