@@ -31,15 +31,24 @@ void AttnDialect::initialize() {
       >();
 }
 
-LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t qTile, int64_t kvTile,
-                                   int64_t warps, int64_t stages, bool) {
+LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   int64_t qTile, int64_t kvTile, int64_t warps,
+                                   int64_t stages, bool) {
+  // S1
   if (qTile < 16 || qTile % 16 != 0)
-    return emitError() << "q_tile must be a positive multiple of 16, found " << qTile;
+    return emitError() << "q_tile must be a positive multiple of 16, found "
+                       << qTile << " (S1)";
+  // S2
   if (kvTile < 16 || kvTile % 16 != 0)
-    return emitError() << "kv_tile must be a positive multiple of 16, found " << kvTile;
+    return emitError() << "kv_tile must be a positive multiple of 16, found "
+                       << kvTile << " (S2)";
+  // S3
   if (warps < 1 || warps > 32 || qTile % (16 * warps) != 0)
-    return emitError() << "warps must divide the " << qTile / 16 << " blocks of 16 rows of q_tile, found " << warps;
+    return emitError() << "warps must be 1 to 32 and divide the " << qTile / 16
+                       << " blocks of 16 rows of q_tile, found " << warps
+                       << " (S3)";
+  // S4
   if (stages < 1 || stages > 8)
-    return emitError() << "stages must be 1 to 8, found " << stages;
+    return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
   return success();
 }

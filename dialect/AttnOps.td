@@ -12,9 +12,19 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 class Attn_Op<string mnemonic, list<Trait> traits = []> : Op<Attn_Dialect, mnemonic, traits>;
 
-def Attn_Tensor4D : TensorRankOf<[F16, BF16, F32], [4]>;
-def Attn_Tensor3D : TensorRankOf<[F32], [3]>;
-def Attn_Offset : AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>], "index or 1-d tensor of i32, i64 or index">;
+/// `base` with what a diagnostic says of it: the label of the constraint in docs/Spec.md at the end.
+class Attn_Type<Type base, string text> : Type<base.predicate, text, base.cppType>;
+
+def Attn_Tensor4D : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor of f16, bf16 or f32 (A1)">;
+def Attn_Tensor3D : Attn_Type<TensorRankOf<[F32], [3]>, "3-d tensor of f32 (A1)">;
+def Attn_Offset : Attn_Type<AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>]>,
+                            "index or 1-d tensor of i32, i64 or index (A14)">;
+def Attn_Tile : Attn_Type<VectorOfRankAndType<[2], [F16, BF16, F32]>, "2-d vector of f16, bf16 or f32 (O1)">;
+def Attn_KeyTile : Attn_Type<
+    AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, VectorOfRankAndType<[2], [F16, BF16, F32]>]>,
+    "2-d vector or 4-d tensor of f16, bf16 or f32 (O1)">;
+def Attn_RowState : Attn_Type<VectorOfRankAndType<[1], [F32]>, "1-d vector of f32 (O1)">;
+def Attn_Accumulator : Attn_Type<VectorOfRankAndType<[2], [F32]>, "2-d vector of f32 (O1)">;
 
 def Attn_AttentionOp : Attn_Op<"attention", [
     Pure, AttrSizedOperandSegments, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
@@ -79,16 +89,12 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     ```
   }];
   let arguments = (ins
-    VectorOfRankAndType<[2], [F16, BF16, F32]>:$q,
-    AnyTypeOf<[Attn_Tensor4D, VectorOfRankAndType<[2], [F16, BF16, F32]>]>:$k,
-    AnyTypeOf<[Attn_Tensor4D, VectorOfRankAndType<[2], [F16, BF16, F32]>]>:$v,
-    VectorOfRankAndType<[1], [F32]>:$max, VectorOfRankAndType<[1], [F32]>:$sum,
-    VectorOfRankAndType<[2], [F32]>:$acc,
+    Attn_Tile:$q, Attn_KeyTile:$k, Attn_KeyTile:$v,
+    Attn_RowState:$max, Attn_RowState:$sum, Attn_Accumulator:$acc,
     Variadic<Index>:$symbols, Variadic<Index>:$rows, Variadic<Index>:$keys, Optional<Index>:$head,
     OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale);
   let results = (outs
-    VectorOfRankAndType<[1], [F32]>:$new_max, VectorOfRankAndType<[1], [F32]>:$new_sum,
-    VectorOfRankAndType<[2], [F32]>:$new_acc);
+    Attn_RowState:$new_max, Attn_RowState:$new_sum, Attn_Accumulator:$new_acc);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
 }

@@ -4,6 +4,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Clauses.h"
+#include "attn/dialect/Constraints.h"
 
 #include "mlir/IR/Builders.h"
 
@@ -14,19 +15,23 @@ using namespace mlir::attn;
 // OnlineAttentionOp
 //===----------------------------------------------------------------------===//
 
-ParseResult OnlineAttentionOp::parse(OpAsmParser &parser, OperationState &result) {
+ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
+                                     OperationState &result) {
   Builder &builder = parser.getBuilder();
-  SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys, heads;
+  SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys,
+      heads;
   MaskAttr mask;
   double scale;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseOperandList(tiles, 3) || parser.parseKeyword("init") ||
-      parser.parseOperandList(state, 3, OpAsmParser::Delimiter::Paren) || parser.parseKeyword("scale") ||
-      parser.parseLParen() || parser.parseFloat(scale) || parser.parseRParen())
+      parser.parseOperandList(state, 3, OpAsmParser::Delimiter::Paren) ||
+      parser.parseKeyword("scale") || parser.parseLParen() ||
+      parser.parseFloat(scale) || parser.parseRParen())
     return failure();
   if (succeeded(parser.parseOptionalKeyword("mask"))) {
     if (parseMaskClause(parser, mask, symbols) || parser.parseKeyword("rows") ||
-        parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) || parser.parseKeyword("keys") ||
+        parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
+        parser.parseKeyword("keys") ||
         parser.parseOperandList(keys, 2, OpAsmParser::Delimiter::Paren))
       return failure();
     if (succeeded(parser.parseOptionalKeyword("head")) &&
@@ -34,17 +39,23 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser, OperationState &result
       return failure();
   }
   Type q, k, v, acc;
-  if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColon() || parser.parseType(q) ||
-      parser.parseComma() || parser.parseType(k) || parser.parseComma() || parser.parseType(v) ||
-      parser.parseComma() || parser.parseType(acc))
+  if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColon() ||
+      parser.parseType(q) || parser.parseComma() || parser.parseType(k) ||
+      parser.parseComma() || parser.parseType(v) || parser.parseComma() ||
+      parser.parseType(acc))
     return failure();
   auto accType = dyn_cast<VectorType>(acc);
   if (!accType || accType.getRank() != 2)
-    return parser.emitError(parser.getNameLoc(), "expected a 2-d vector type for the accumulator, found ") << acc;
-  Type rowType = VectorType::get(accType.getShape().take_front(), builder.getF32Type());
+    return parser.emitError(
+               parser.getNameLoc(),
+               "expected a 2-d vector type for the accumulator, found ")
+           << acc;
+  Type rowType =
+      VectorType::get(accType.getShape().take_front(), builder.getF32Type());
   Type index = builder.getIndexType();
   if (parser.resolveOperands(tiles, {q, k, v}, loc, result.operands) ||
-      parser.resolveOperands(state, {rowType, rowType, acc}, loc, result.operands) ||
+      parser.resolveOperands(state, {rowType, rowType, acc}, loc,
+                             result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(rows, index, result.operands) ||
       parser.resolveOperands(keys, index, result.operands) ||
@@ -53,8 +64,10 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser, OperationState &result
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask;
   properties.scale = builder.getF32FloatAttr(static_cast<float>(scale));
-  llvm::copy(ArrayRef<int32_t>{1, 1, 1, 1, 1, 1, static_cast<int32_t>(symbols.size()),
-                               static_cast<int32_t>(rows.size()), static_cast<int32_t>(keys.size()),
+  llvm::copy(ArrayRef<int32_t>{1, 1, 1, 1, 1, 1,
+                               static_cast<int32_t>(symbols.size()),
+                               static_cast<int32_t>(rows.size()),
+                               static_cast<int32_t>(keys.size()),
                                static_cast<int32_t>(heads.size())},
              properties.operandSegmentSizes.begin());
   result.addTypes({rowType, rowType, acc});
@@ -62,8 +75,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser, OperationState &result
 }
 
 void OnlineAttentionOp::print(OpAsmPrinter &printer) {
-  printer << ' ' << getQ() << ", " << getK() << ", " << getV() << " init(" << getMax() << ", " << getSum() << ", "
-          << getAcc() << ") scale(";
+  printer << ' ' << getQ() << ", " << getK() << ", " << getV() << " init("
+          << getMax() << ", " << getSum() << ", " << getAcc() << ") scale(";
   printer.printFloat(getScale());
   printer << ")";
   if (MaskAttr mask = getMaskAttr()) {
@@ -73,38 +86,78 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
     if (getHead())
       printer << " head(" << getHead() << ")";
   }
-  printer.printOptionalAttrDict((*this)->getAttrs(), {"mask", "scale", "operandSegmentSizes"});
-  printer << " : " << getQ().getType() << ", " << getK().getType() << ", " << getV().getType() << ", "
-          << getAcc().getType();
+  printer.printOptionalAttrDict((*this)->getAttrs(),
+                                {"mask", "scale", "operandSegmentSizes"});
+  printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
+          << getV().getType() << ", " << getAcc().getType();
 }
 
+// O1, the ranks and element types, is in the types of AttnOps.td.
 LogicalResult OnlineAttentionOp::verify() {
   auto q = cast<VectorType>(getQ().getType());
   auto acc = cast<VectorType>(getAcc().getType());
   auto k = cast<ShapedType>(getK().getType());
   auto v = cast<ShapedType>(getV().getType());
+  auto inner = [](ShapedType type, unsigned fromEnd) {
+    return type.getDimSize(type.getRank() - 1 - fromEnd);
+  };
+  // O2
   if (isa<VectorType>(k) != isa<VectorType>(v))
-    return emitOpError("expected k and v to be both tiles or both slices, found ") << k << " and " << v;
-  auto inner = [](ShapedType type, unsigned fromEnd) { return type.getDimSize(type.getRank() - 1 - fromEnd); };
+    return emitOpError(
+               "expected k and v to be both tiles or both slices, found ")
+           << k << " and " << v << " (O2)";
+  // O3
+  if (k.getElementType() != q.getElementType() ||
+      v.getElementType() != q.getElementType())
+    return emitOpError("expected q, k and v of one element type, found ")
+           << q.getElementType() << ", " << k.getElementType() << " and "
+           << v.getElementType() << " (O3)";
+  // O4
+  for (ShapedType slice : {k, v})
+    if (isa<RankedTensorType>(slice) &&
+        slice.getShape().take_front(2) != ArrayRef<int64_t>{1, 1})
+      return emitOpError("expected a slice of one batch and one head, found ")
+             << slice << " (O4)";
+  // O5
   if (inner(q, 0) != inner(k, 0))
-    return emitOpError("expected q and k of one head size, found ") << inner(q, 0) << " and " << inner(k, 0);
+    return emitOpError("expected q and k of one head size, found ")
+           << q << " and " << k << " (O5)";
+  // O6
   if (inner(k, 1) != inner(v, 1))
-    return emitOpError("expected k and v of one length, found ") << inner(k, 1) << " and " << inner(v, 1);
-  VectorType expected = VectorType::get({inner(q, 1), inner(v, 0)}, FloatType(Float32Type::get(getContext())));
-  if (acc != expected)
-    return emitOpError("expected an accumulator of type ") << expected << ", found " << acc;
-  VectorType row = VectorType::get(expected.getShape().take_front(), expected.getElementType());
-  if (getMax().getType() != row || getSum().getType() != row)
-    return emitOpError("expected max and sum of type ") << row;
+    return emitOpError("expected k and v of one length, found ")
+           << k << " and " << v << " (O6)";
+  // O7
+  if (ShapedType::isDynamic(inner(v, 0)))
+    return emitOpError("expected v of a static head size, found ")
+           << v << " (O7)";
+  VectorType expected =
+      VectorType::get({inner(q, 1), inner(v, 0)}, acc.getElementType());
+  VectorType row =
+      VectorType::get(expected.getShape().take_front(), acc.getElementType());
+  if (acc != expected || getNewAcc().getType() != expected)
+    return emitOpError("expected an accumulator of type ")
+           << expected << ", found " << acc << " -> " << getNewAcc().getType()
+           << " (O7)";
+  for (Value state : {getMax(), getSum(), getNewMax(), getNewSum()})
+    if (state.getType() != row)
+      return emitOpError("expected max and sum of type ")
+             << row << ", found " << state.getType() << " (O7)";
+  // O8
+  if (failed(verifyScale(*this, getScale(), "O8")))
+    return failure();
   if (getMaskAttr()) {
+    // O9
     if (getRows().size() != 2 || getKeys().size() != 2)
-      return emitOpError("expected two values for rows and two for keys with a mask");
-    if (getMaskAttr().getNumSymbols() > getSymbols().size())
-      return emitOpError("mask uses symbol s") << getMaskAttr().getNumSymbols() - 1 << ", but only "
-                                               << getSymbols().size() << " values are bound";
-  } else if (!getRows().empty() || !getKeys().empty() || !getSymbols().empty() || getHead()) {
-    return emitOpError("expected no positions without a mask");
+      return emitOpError("expected two values for rows and two for keys with a "
+                         "mask, found ")
+             << getRows().size() << " and " << getKeys().size() << " (O9)";
+    return verifySymbols(*this, getMaskAttr(), getSymbols(), "O10");
   }
+  // O9
+  if (!getRows().empty() || !getKeys().empty() || !getSymbols().empty() ||
+      getHead())
+    return emitOpError(
+        "expected rows, keys, symbols and head only with a mask (O9)");
   return success();
 }
 
@@ -112,14 +165,19 @@ LogicalResult OnlineAttentionOp::verify() {
 // ForTilesOp
 //===----------------------------------------------------------------------===//
 
-void ForTilesOp::build(OpBuilder &builder, OperationState &state, ValueRange lower, ValueRange upper,
-                       ValueRange exceptLower, ValueRange exceptUpper, ValueRange inits) {
+void ForTilesOp::build(OpBuilder &builder, OperationState &state,
+                       ValueRange lower, ValueRange upper,
+                       ValueRange exceptLower, ValueRange exceptUpper,
+                       ValueRange inits) {
   for (ValueRange operands : {lower, upper, exceptLower, exceptUpper, inits})
     state.addOperands(operands);
-  llvm::copy(ArrayRef<int32_t>{static_cast<int32_t>(lower.size()), static_cast<int32_t>(upper.size()),
-                               static_cast<int32_t>(exceptLower.size()), static_cast<int32_t>(exceptUpper.size()),
-                               static_cast<int32_t>(inits.size())},
-             state.getOrAddProperties<Properties>().operandSegmentSizes.begin());
+  llvm::copy(
+      ArrayRef<int32_t>{static_cast<int32_t>(lower.size()),
+                        static_cast<int32_t>(upper.size()),
+                        static_cast<int32_t>(exceptLower.size()),
+                        static_cast<int32_t>(exceptUpper.size()),
+                        static_cast<int32_t>(inits.size())},
+      state.getOrAddProperties<Properties>().operandSegmentSizes.begin());
   state.addTypes(inits.getTypes());
   state.addRegion();
   OpBuilder::InsertionGuard guard(builder);
@@ -129,49 +187,63 @@ void ForTilesOp::build(OpBuilder &builder, OperationState &state, ValueRange low
     body->addArgument(init.getType(), init.getLoc());
 }
 
-static ParseResult parseIntervals(OpAsmParser &parser, SmallVectorImpl<OpAsmParser::UnresolvedOperand> &lower,
-                                  SmallVectorImpl<OpAsmParser::UnresolvedOperand> &upper) {
-  return parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, [&]() -> ParseResult {
-    return failure(parser.parseOperand(lower.emplace_back()) || parser.parseKeyword("to") ||
-                   parser.parseOperand(upper.emplace_back()));
-  });
+static ParseResult
+parseIntervals(OpAsmParser &parser,
+               SmallVectorImpl<OpAsmParser::UnresolvedOperand> &lower,
+               SmallVectorImpl<OpAsmParser::UnresolvedOperand> &upper) {
+  return parser.parseCommaSeparatedList(
+      OpAsmParser::Delimiter::Square, [&]() -> ParseResult {
+        return failure(parser.parseOperand(lower.emplace_back()) ||
+                       parser.parseKeyword("to") ||
+                       parser.parseOperand(upper.emplace_back()));
+      });
 }
 
-static void printIntervals(OpAsmPrinter &printer, OperandRange lower, OperandRange upper) {
+static void printIntervals(OpAsmPrinter &printer, OperandRange lower,
+                           OperandRange upper) {
   printer << '[';
-  llvm::interleaveComma(llvm::zip_equal(lower, upper), printer, [&](auto interval) {
-    printer << std::get<0>(interval) << " to " << std::get<1>(interval);
-  });
+  llvm::interleaveComma(
+      llvm::zip_equal(lower, upper), printer, [&](auto interval) {
+        printer << std::get<0>(interval) << " to " << std::get<1>(interval);
+      });
   printer << ']';
 }
 
 ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
   Type index = parser.getBuilder().getIndexType();
   OpAsmParser::Argument tile;
-  SmallVector<OpAsmParser::UnresolvedOperand> lower, upper, exceptLower, exceptUpper, inits;
+  SmallVector<OpAsmParser::UnresolvedOperand> lower, upper, exceptLower,
+      exceptUpper, inits;
   SmallVector<OpAsmParser::Argument> iterArgs;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseArgument(tile) || parser.parseKeyword("in") || parseIntervals(parser, lower, upper))
+  if (parser.parseArgument(tile) || parser.parseKeyword("in") ||
+      parseIntervals(parser, lower, upper))
     return failure();
-  if (succeeded(parser.parseOptionalKeyword("except")) && parseIntervals(parser, exceptLower, exceptUpper))
+  if (succeeded(parser.parseOptionalKeyword("except")) &&
+      parseIntervals(parser, exceptLower, exceptUpper))
     return failure();
   if (succeeded(parser.parseOptionalKeyword("iter_args")) &&
-      (parser.parseAssignmentList(iterArgs, inits) || parser.parseArrowTypeList(result.types)))
+      (parser.parseAssignmentList(iterArgs, inits) ||
+       parser.parseArrowTypeList(result.types)))
     return failure();
   if (iterArgs.size() != result.types.size())
-    return parser.emitError(loc, "expected ") << iterArgs.size() << " iteration types, found "
-                                              << result.types.size();
+    return parser.emitError(loc, "expected ")
+           << iterArgs.size() << " iteration types, found "
+           << result.types.size();
   Region *filter = result.addRegion();
   tile.type = index;
-  if (succeeded(parser.parseOptionalKeyword("where")) && parser.parseRegion(*filter, tile))
+  if (succeeded(parser.parseOptionalKeyword("where")) &&
+      parser.parseRegion(*filter, tile))
     return failure();
   for (auto [argument, type] : llvm::zip_equal(iterArgs, result.types))
     argument.type = type;
   iterArgs.insert(iterArgs.begin(), tile);
-  if (parser.parseRegion(*result.addRegion(), iterArgs) || parser.parseOptionalAttrDict(result.attributes))
+  if (parser.parseRegion(*result.addRegion(), iterArgs) ||
+      parser.parseOptionalAttrDict(result.attributes))
     return failure();
   Region &body = *result.regions.back();
-  if (body.front().empty() || !body.front().back().hasTrait<OpTrait::IsTerminator>()) {
+  if (body.front().empty() ||
+      !body.front().back().hasTrait<OpTrait::IsTerminator>()) {
     OpBuilder builder(parser.getContext());
     builder.setInsertionPointToEnd(&body.front());
     YieldOp::create(builder, result.location);
@@ -182,10 +254,13 @@ ParseResult ForTilesOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.resolveOperands(exceptUpper, index, result.operands) ||
       parser.resolveOperands(inits, result.types, loc, result.operands))
     return failure();
-  llvm::copy(ArrayRef<int32_t>{static_cast<int32_t>(lower.size()), static_cast<int32_t>(upper.size()),
-                               static_cast<int32_t>(exceptLower.size()), static_cast<int32_t>(exceptUpper.size()),
-                               static_cast<int32_t>(inits.size())},
-             result.getOrAddProperties<Properties>().operandSegmentSizes.begin());
+  llvm::copy(
+      ArrayRef<int32_t>{static_cast<int32_t>(lower.size()),
+                        static_cast<int32_t>(upper.size()),
+                        static_cast<int32_t>(exceptLower.size()),
+                        static_cast<int32_t>(exceptUpper.size()),
+                        static_cast<int32_t>(inits.size())},
+      result.getOrAddProperties<Properties>().operandSegmentSizes.begin());
   return success();
 }
 
@@ -198,8 +273,10 @@ void ForTilesOp::print(OpAsmPrinter &printer) {
   }
   if (!getInits().empty()) {
     printer << " iter_args(";
-    llvm::interleaveComma(llvm::zip_equal(getIterArgs(), getInits()), printer,
-                          [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
+    llvm::interleaveComma(
+        llvm::zip_equal(getIterArgs(), getInits()), printer, [&](auto pair) {
+          printer << std::get<0>(pair) << " = " << std::get<1>(pair);
+        });
     printer << ") -> (" << getInits().getTypes() << ")";
   }
   if (!getFilter().empty()) {
@@ -208,38 +285,73 @@ void ForTilesOp::print(OpAsmPrinter &printer) {
     printer.printRegion(getFilter(), /*printEntryBlockArgs=*/false);
   }
   printer << ' ';
-  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, !getInits().empty());
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false,
+                      !getInits().empty());
   printer.printOptionalAttrDict((*this)->getAttrs(), {"operandSegmentSizes"});
 }
 
 LogicalResult ForTilesOp::verify() {
-  if (getLower().size() != getUpper().size() || getExceptLower().size() != getExceptUpper().size())
-    return emitOpError("expected as many upper bounds as lower bounds");
+  // T1
+  if (getLower().size() != getUpper().size())
+    return emitOpError("expected as many upper bounds as lower bounds, found ")
+           << getUpper().size() << " and " << getLower().size() << " (T1)";
+  if (getExceptLower().size() != getExceptUpper().size())
+    return emitOpError("expected as many upper bounds as lower bounds to "
+                       "except, found ")
+           << getExceptUpper().size() << " and " << getExceptLower().size()
+           << " (T1)";
+  // T2
   if (getLower().empty())
-    return emitOpError("expected at least one interval");
-  return success();
-}
-
-LogicalResult ForTilesOp::verifyRegions() {
+    return emitOpError("expected at least one interval, found none (T2)");
+  // T3
   TypeRange types = getInits().getTypes();
   if (getResultTypes() != types)
-    return emitOpError("expected results of the types of the initial values");
-  auto takes = [](Block &block, TypeRange iterTypes) {
-    TypeRange arguments = block.getArgumentTypes();
-    return !arguments.empty() && arguments.front().isIndex() && arguments.drop_front() == iterTypes;
+    return emitOpError("expected results of the types of the initial values, (")
+           << types << "), found (" << getResultTypes() << ") (T3)";
+  auto takes = [](Region &region, TypeRange iterTypes) {
+    TypeRange arguments = region.getArgumentTypes();
+    return !arguments.empty() && arguments.front().isIndex() &&
+           arguments.drop_front() == iterTypes;
   };
-  auto yield = dyn_cast<YieldOp>(getBody().front().getTerminator());
-  if (!takes(getBody().front(), types) || !yield || yield.getValues().getTypes() != types)
-    return emitOpError("expected a body from the tile number and the iteration values to the iteration values");
-  if (!getFilter().empty() &&
-      (!takes(getFilter().front(), {}) || !isa<ConditionOp>(getFilter().front().getTerminator())))
-    return emitOpError("expected a filter from the tile number to a condition");
+  // T4
+  if (!takes(getBody(), types))
+    return emitOpError("expected a body of the tile number and the iteration "
+                       "values, ('index'")
+           << (types.empty() ? "" : ", ") << types << "), found ("
+           << getBody().getArgumentTypes() << ") (T4)";
+  // T6
+  if (!getFilter().empty() && !takes(getFilter(), {}))
+    return emitOpError(
+               "expected a filter of the tile number, ('index'), found (")
+           << getFilter().getArgumentTypes() << ") (T6)";
   return success();
 }
 
-OperandRange ForTilesOp::getEntrySuccessorOperands(RegionSuccessor) { return getInits(); }
+// That attn.yield hands on values of the types of the initial values (T5) is
+// checked by RegionBranchOpInterface.
+LogicalResult ForTilesOp::verifyRegions() {
+  // T5
+  Operation *end = getBody().front().getTerminator();
+  if (!isa<YieldOp>(end))
+    return emitOpError("expected a body that ends with attn.yield, found '")
+           << end->getName() << "' (T5)";
+  // T6
+  if (getFilter().empty())
+    return success();
+  end = getFilter().front().getTerminator();
+  if (!isa<ConditionOp>(end))
+    return emitOpError(
+               "expected a filter that ends with attn.condition, found '")
+           << end->getName() << "' (T6)";
+  return success();
+}
 
-void ForTilesOp::getSuccessorRegions(RegionBranchPoint, SmallVectorImpl<RegionSuccessor> &regions) {
+OperandRange ForTilesOp::getEntrySuccessorOperands(RegionSuccessor) {
+  return getInits();
+}
+
+void ForTilesOp::getSuccessorRegions(
+    RegionBranchPoint, SmallVectorImpl<RegionSuccessor> &regions) {
   regions.emplace_back(&getBody(), getIterArgs());
   regions.emplace_back(getOperation(), getResults());
 }

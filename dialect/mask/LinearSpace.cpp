@@ -31,7 +31,7 @@ LinearExpr LinearSpace::combine(int64_t a, const LinearExpr &x, int64_t b, const
     if (__builtin_mul_overflow(a, u, &left) || __builtin_mul_overflow(b, v, &right) ||
         __builtin_add_overflow(left, right, &sum) || sum > INT64_MAX / 2 || sum < INT64_MIN / 2) {
       overflowed = true;
-      return int64_t(0);
+      return (a < 0) != (u < 0) ? INT64_MIN / 2 : INT64_MAX / 2;
     }
     return sum;
   };

@@ -1,0 +1,47 @@
+# Two commands: `make demo` and `make test`. Each installs what is missing, builds, and does its job.
+# The rest is for people who work on the project.
+
+BUILD ?= build
+export BUILD
+
+.PHONY: help demo test build bench docs format tidy sanitize clean
+
+help:
+	@echo "make demo      compile the examples to PTX, run them, draw their masks, print errors and costs"
+	@echo "make test      run every test; the last line is 'N passed, N failed, N skipped'"
+	@echo "make build     configure and build into $(BUILD)/bin"
+	@echo "make bench     print the measured figures that the README names"
+	@echo "make docs      write the generated op and pass docs"
+	@echo "make format    format the C++ sources"
+	@echo "make tidy      run clang-tidy over the C++ sources (slow)"
+	@echo "make sanitize  unit tests of the runtime under AddressSanitizer and UBSan"
+
+build:
+	@scripts/setup.sh
+	@scripts/build.sh
+
+demo: build
+	@scripts/demo.sh
+
+test: build
+	@scripts/test.sh
+
+bench: build
+	@scripts/bench.sh
+
+docs: build
+	@scripts/generate_docs.py --write
+
+format:
+	@git ls-files '*.cpp' '*.h' | xargs clang-format-22 -i
+
+tidy: build
+	@git ls-files '*.cpp' | xargs run-clang-tidy-22 -quiet -p $(BUILD)
+
+sanitize:
+	@scripts/setup.sh
+	@BUILD=$(BUILD)-sanitize scripts/build.sh -DATTN_ENABLE_COMPILER=OFF "-DATTN_SANITIZE=address;undefined"
+	@BUILD=$(BUILD)-sanitize scripts/test.sh
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-sanitize

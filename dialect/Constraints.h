@@ -1,0 +1,23 @@
+//===- Constraints.h - constraints that two ops share ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_DIALECT_CONSTRAINTS_H
+#define ATTN_DIALECT_CONSTRAINTS_H
+
+#include "attn/dialect/Attn.h"
+
+namespace mlir::attn {
+
+/// Every symbol of the mask has a value, and every value is that of a symbol
+/// that occurs. `label` ends the diagnostic.
+LogicalResult verifySymbols(Operation *op, MaskAttr mask, OperandRange symbols,
+                            llvm::StringRef label);
+
+/// The scale is a number.
+LogicalResult verifyScale(Operation *op, const llvm::APFloat &scale,
+                          llvm::StringRef label);
+
+} // namespace mlir::attn
+
+#endif // ATTN_DIALECT_CONSTRAINTS_H

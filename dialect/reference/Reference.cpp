@@ -1,0 +1,361 @@
+//===- Reference.cpp - see Reference.h ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/reference/Reference.h"
+
+#include "attn/dialect/Attn.h"
+#include "attn/dialect/reference/MaskMembership.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::reference;
+using ::attn::reference::Problem;
+using ::attn::reference::Solution;
+using ::attn::reference::View;
+
+std::optional<Format> mlir::attn::reference::getFormat(Type elementType) {
+  if (elementType.isF16())
+    return Format::F16;
+  if (elementType.isBF16())
+    return Format::BF16;
+  if (elementType.isF32())
+    return Format::F32;
+  return std::nullopt;
+}
+
+Judgement mlir::attn::reference::judge(const Tensor &result,
+                                       const Output &output) {
+  if (result.shape != output.exact.shape) {
+    Judgement judgement;
+    judgement.passed = false;
+    judgement.problem =
+        "the shape of the result is not that of the reference (J3)";
+    return judgement;
+  }
+  if (output.isLse)
+    return judgeLse(result.values, output.exact.values, result.shape,
+                    output.inputFormat);
+  return judgeOutput(result.values, output.exact.values, output.naive.values,
+                     result.shape, output.format);
+}
+
+namespace {
+
+/// Positions, offsets and symbols stay within +-2^40, as the constants of a
+/// mask do.
+constexpr int64_t maxPosition = int64_t(1) << 40;
+
+std::string shapeText(ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  llvm::interleave(shape, os, "x");
+  return text.empty() ? "a scalar" : text;
+}
+
+class Evaluator {
+public:
+  explicit Evaluator(func::FuncOp function) : function(function) {}
+
+  FailureOr<std::vector<Output>> run(ArrayRef<Tensor> inputs) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitError("expected a function of one block");
+    if (inputs.size() != function.getNumArguments())
+      return function.emitError("expected ")
+             << function.getNumArguments() << " inputs, found " << inputs.size()
+             << " (R1)";
+    for (auto [argument, input] :
+         llvm::zip_equal(function.getArguments(), inputs))
+      if (failed(bind(argument, input)))
+        return failure();
+    for (Operation &op : function.getBody().front().without_terminator())
+      if (failed(evaluate(op)))
+        return failure();
+
+    std::vector<Output> outputs;
+    Operation *terminator = function.getBody().front().getTerminator();
+    for (Value value : terminator->getOperands()) {
+      auto found = tensors.find(value);
+      if (found == tensors.end())
+        return terminator->emitError(
+                   "expected a function that returns float tensors, found ")
+               << value.getType();
+      outputs.push_back(found->second);
+    }
+    return outputs;
+  }
+
+private:
+  LogicalResult bind(BlockArgument argument, const Tensor &input) {
+    auto error = [&] {
+      return emitError(argument.getLoc(), "input ")
+             << argument.getArgNumber() << ": ";
+    };
+    Type type = argument.getType();
+    auto tensorType = dyn_cast<RankedTensorType>(type);
+    ArrayRef<int64_t> expected =
+        tensorType ? tensorType.getShape() : ArrayRef<int64_t>();
+    if (failed(verifyCompatibleShape(expected, input.shape)) ||
+        llvm::any_of(input.shape, [](int64_t n) { return n < 0; }))
+      return error() << "expected " << type << ", found "
+                     << shapeText(input.shape) << " (R1)";
+    size_t size = 1;
+    for (int64_t extent : input.shape)
+      size *= extent;
+    if (input.values.size() != size)
+      return error() << "expected " << size << " values, found "
+                     << input.values.size() << " (R1)";
+
+    if (std::optional<Format> format =
+            tensorType ? getFormat(tensorType.getElementType())
+                       : std::nullopt) {
+      Tensor rounded = input;
+      for (double &value : rounded.values)
+        value = ::attn::reference::round(value, *format);
+      tensors[argument] = {rounded, rounded, *format, *format, false};
+      return success();
+    }
+    Type elementType = tensorType ? tensorType.getElementType() : type;
+    if (!elementType.isIndex() && !elementType.isInteger())
+      return error() << "expected f16, bf16 or f32 tensors, or integers, found "
+                     << type;
+    unsigned width =
+        elementType.isIndex() ? 64 : elementType.getIntOrFloatBitWidth();
+    SmallVector<APInt> integers;
+    for (double value : input.values) {
+      if (value != std::nearbyint(value) || std::fabs(value) > 0x1p53 ||
+          (width < 54 && !llvm::isIntN(width, static_cast<int64_t>(value))))
+        return error() << "expected integers that fit " << elementType
+                       << ", found " << value << " (R1)";
+      integers.push_back(
+          APInt(width, static_cast<int64_t>(value), /*isSigned=*/true));
+    }
+    if (tensorType)
+      constants[argument] = DenseElementsAttr::get(
+          RankedTensorType::get(input.shape, elementType), integers);
+    else
+      constants[argument] = IntegerAttr::get(elementType, integers.front());
+    return success();
+  }
+
+  LogicalResult evaluate(Operation &op) {
+    if (auto attention = dyn_cast<AttentionOp>(op))
+      return evaluate(attention);
+    if (auto dim = dyn_cast<tensor::DimOp>(op)) {
+      auto source = tensors.find(dim.getSource());
+      auto index =
+          dyn_cast_or_null<IntegerAttr>(constants.lookup(dim.getIndex()));
+      if (source != tensors.end() && index) {
+        ArrayRef<int64_t> shape = source->second.exact.shape;
+        if (index.getInt() < 0 ||
+            index.getInt() >= static_cast<int64_t>(shape.size()))
+          return op.emitError("expected a dimension below ")
+                 << shape.size() << ", found " << index.getInt();
+        constants[dim] = IntegerAttr::get(dim.getType(), shape[index.getInt()]);
+        return success();
+      }
+    }
+    if (auto cast = dyn_cast<tensor::CastOp>(op);
+        cast && tensors.contains(cast.getSource())) {
+      Output source = tensors[cast.getSource()];
+      if (failed(
+              checkShape(op, "the cast", cast.getType(), source.exact.shape)))
+        return failure();
+      tensors[cast.getResult()] = std::move(source);
+      return success();
+    }
+    return fold(op);
+  }
+
+  /// Integer arithmetic: what the op's own folder makes of known operands.
+  LogicalResult fold(Operation &op) {
+    SmallVector<Attribute> operands =
+        llvm::map_to_vector(op.getOperands(), [&](Value operand) {
+          return constants.lookup(operand);
+        });
+    // A folder may change the op in place.
+    Operation *copy = op.clone();
+    SmallVector<OpFoldResult> results;
+    bool folded = op.getNumResults() != 0 && op.getNumRegions() == 0 &&
+                  succeeded(copy->fold(operands, results)) &&
+                  results.size() == op.getNumResults();
+    copy->destroy();
+    if (folded) {
+      for (auto [result, value] : llvm::zip_equal(op.getResults(), results)) {
+        Attribute constant = dyn_cast<Attribute>(value);
+        if (!constant)
+          constant = constants.lookup(cast<Value>(value));
+        folded &= isa_and_nonnull<IntegerAttr, DenseIntElementsAttr>(constant);
+        constants[result] = constant;
+      }
+    }
+    if (!folded)
+      return op.emitError("expected attn.attention or arithmetic on known "
+                          "integers, found '")
+             << op.getName() << "'";
+    return success();
+  }
+
+  LogicalResult checkShape(Operation &op, const Twine &what, Type type,
+                           ArrayRef<int64_t> shape) {
+    if (succeeded(
+            verifyCompatibleShape(cast<ShapedType>(type).getShape(), shape)))
+      return success();
+    return op.emitError() << "expected " << what << " to be " << type
+                          << ", found " << shapeText(shape) << " (R5)";
+  }
+
+  /// The value of an index operand that positions are computed from.
+  FailureOr<int64_t> position(Operation &op, Value value, StringRef what) {
+    auto attr = dyn_cast_or_null<IntegerAttr>(constants.lookup(value));
+    if (!attr)
+      return op.emitError() << "expected " << what << " to be a known integer";
+    return inRange(op, attr.getInt(), what);
+  }
+
+  FailureOr<int64_t> inRange(Operation &op, int64_t value, StringRef what) {
+    if (value > maxPosition || value < -maxPosition)
+      return op.emitError() << "expected " << what << " within +-2^40, found "
+                            << value << " (R7)";
+    return value;
+  }
+
+  LogicalResult evaluate(AttentionOp op) {
+    Value operands[] = {op.getQ(), op.getK(), op.getV()};
+    for (Value operand : operands)
+      if (!tensors.contains(operand))
+        return op.emitError("expected q, k and v from the function's arguments "
+                            "or from other attn.attention ops");
+    const Output &q = tensors[op.getQ()], &k = tensors[op.getK()],
+                 &v = tensors[op.getV()];
+    ArrayRef<int64_t> qs = q.exact.shape, ks = k.exact.shape,
+                      vs = v.exact.shape;
+    auto differ = [&](StringRef what, StringRef names, int64_t a, int64_t b,
+                      StringRef label) {
+      return op.emitError()
+             << "expected " << names << " of one " << what << ", found " << a
+             << " and " << b << " (" << label << ")";
+    };
+    if (qs[0] != ks[0])
+      return differ("batch size", "q and k", qs[0], ks[0], "R2");
+    if (ks[0] != vs[0])
+      return differ("batch size", "k and v", ks[0], vs[0], "R2");
+    if (ks[1] != vs[1])
+      return differ("number of heads", "k and v", ks[1], vs[1], "R3");
+    if (ks[1] == 0 ? qs[1] != 0 : qs[1] % ks[1] != 0)
+      return op.emitError("expected the ")
+             << qs[1] << " query heads to be a multiple of the " << ks[1]
+             << " KV heads (R3)";
+    if (ks[2] != vs[2])
+      return differ("length", "k and v", ks[2], vs[2], "R4");
+
+    Problem problem;
+    problem.scale = op.getScaleValue();
+    if (failed(setPositions(op, qs, ks, problem)))
+      return failure();
+    SmallVector<int64_t> symbols;
+    for (Value symbol : op.getSymbols()) {
+      FailureOr<int64_t> value =
+          position(*op, symbol, "the symbols of the mask");
+      if (failed(value))
+        return failure();
+      symbols.push_back(*value);
+    }
+    if (op.getMask().getKind() != MaskKind::All)
+      problem.live = [mask = op.getMask(), symbols](int64_t h, int64_t p,
+                                                    int64_t j) {
+        return contains(mask, symbols, h, p, j);
+      };
+
+    auto view = [](const Tensor &tensor) {
+      return View::rowMajor(
+          tensor.values.data(),
+          {tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]});
+    };
+    problem.q = view(q.exact), problem.k = view(k.exact),
+    problem.v = view(v.exact);
+    Solution exact = ::attn::reference::evaluate(problem);
+    problem.q = view(q.naive), problem.k = view(k.naive),
+    problem.v = view(v.naive);
+    Solution naive = ::attn::reference::evaluateNaive(problem, v.format);
+
+    std::vector<int64_t> rowShape = {qs[0], qs[1], qs[2]},
+                         outShape = {qs[0], qs[1], qs[2], vs[3]};
+    if (failed(checkShape(*op, "o", op.getO().getType(), outShape)) ||
+        (op.getLse() &&
+         failed(checkShape(*op, "lse", op.getLse().getType(), rowShape))))
+      return failure();
+    Format qFormat = q.format, vFormat = v.format;
+    tensors[op.getO()] = {{outShape, std::move(exact.o)},
+                          {outShape, std::move(naive.o)},
+                          vFormat,
+                          qFormat,
+                          false};
+    if (op.getLse())
+      tensors[op.getLse()] = {{rowShape, std::move(exact.lse)},
+                              {rowShape, std::move(naive.lse)},
+                              Format::F32,
+                              qFormat,
+                              true};
+    return success();
+  }
+
+  LogicalResult setPositions(AttentionOp op, ArrayRef<int64_t> q,
+                             ArrayRef<int64_t> k, Problem &problem) {
+    if (op.getHead()) {
+      FailureOr<int64_t> head = position(*op, op.getHead(), "the first head");
+      if (failed(head))
+        return failure();
+      problem.firstHead = *head;
+    }
+    switch (op.getAlignment()) {
+    case Alignment::End:
+      problem.offsets.assign(q[0], k[2] - q[2]);
+      return success();
+    case Alignment::Start:
+      problem.offsets.assign(q[0], 0);
+      return success();
+    case Alignment::Offset:
+      break;
+    }
+    if (op.getOffset().getType().isIndex()) {
+      FailureOr<int64_t> offset = position(*op, op.getOffset(), "the offset");
+      if (failed(offset))
+        return failure();
+      problem.offsets.assign(q[0], *offset);
+      return success();
+    }
+    auto offsets = dyn_cast_or_null<DenseIntElementsAttr>(
+        constants.lookup(op.getOffset()));
+    if (!offsets)
+      return op.emitError("expected the offsets to be known integers");
+    if (offsets.getNumElements() != q[0])
+      return op.emitError("expected one offset for each of the ")
+             << q[0] << " batches, found " << offsets.getNumElements()
+             << " (R6)";
+    for (const APInt &value : offsets.getValues<APInt>()) {
+      FailureOr<int64_t> offset =
+          inRange(*op, value.getSExtValue(), "the offsets");
+      if (failed(offset))
+        return failure();
+      problem.offsets.push_back(*offset);
+    }
+    return success();
+  }
+
+  func::FuncOp function;
+  llvm::DenseMap<Value, Output> tensors;
+  llvm::DenseMap<Value, Attribute> constants;
+};
+
+} // namespace
+
+FailureOr<std::vector<Output>>
+mlir::attn::reference::evaluateFunction(func::FuncOp function,
+                                        ArrayRef<Tensor> inputs) {
+  return Evaluator(function).run(inputs);
+}

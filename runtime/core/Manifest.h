@@ -1,0 +1,150 @@
+//===- Manifest.h - What a bundle says about its code -----------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+// docs/Bundle.md describes the format; these structures mirror it field by
+// field. The compiler fills one and writes it, the runtime parses one.
+
+#ifndef ATTN_RUNTIME_CORE_MANIFEST_H
+#define ATTN_RUNTIME_CORE_MANIFEST_H
+
+#include "attn/runtime/core/ElementType.h"
+#include "attn/runtime/core/Expression.h"
+
+#include <string_view>
+#include <tuple>
+
+namespace attn {
+
+/// An extent of a shape: a number, or a name that the arguments bind.
+struct Dimension {
+  int64_t size = 0;
+  std::string name; ///< empty for a number
+
+  Dimension(int64_t size) : size(size) {}
+  Dimension(std::string name) : name(std::move(name)) {}
+  Dimension(const char *name) : name(name) {}
+
+  bool isDynamic() const { return !name.empty(); }
+  bool operator==(const Dimension &o) const {
+    return size == o.size && name == o.name;
+  }
+};
+
+enum class BufferRole : uint8_t { Argument, Result, Temporary };
+
+struct BufferDesc {
+  BufferRole role = BufferRole::Argument;
+  /// The number of the function's argument or result; 0 for a temporary.
+  int64_t number = 0;
+  std::string name;
+  ElementType type = ElementType::F32;
+  std::vector<Dimension> shape;
+  /// Bytes: the base address is a multiple of it.
+  int64_t alignment = 0;
+
+  bool operator==(const BufferDesc &o) const {
+    return std::tie(role, number, name, type, shape, alignment) ==
+           std::tie(o.role, o.number, o.name, o.type, o.shape, o.alignment);
+  }
+};
+
+struct ScalarDesc {
+  int64_t argument = 0; ///< the number of the function's argument
+  std::string name;
+  ElementType type = ElementType::Index; ///< I32, I64 or Index
+
+  bool operator==(const ScalarDesc &o) const {
+    return std::tie(argument, name, type) ==
+           std::tie(o.argument, o.name, o.type);
+  }
+};
+
+/// One 8-byte parameter of a kernel.
+struct ParamDesc {
+  enum class Kind : uint8_t { Pointer, Size, Stride, Scalar };
+
+  Kind kind = Kind::Pointer;
+  int64_t index =
+      0;           ///< the buffer in `buffers`; for Scalar the argument number
+  int64_t dim = 0; ///< of Size and Stride; 0 otherwise
+
+  static ParamDesc pointer(int64_t buffer) {
+    return {Kind::Pointer, buffer, 0};
+  }
+  static ParamDesc size(int64_t buffer, int64_t dim) {
+    return {Kind::Size, buffer, dim};
+  }
+  static ParamDesc stride(int64_t buffer, int64_t dim) {
+    return {Kind::Stride, buffer, dim};
+  }
+  static ParamDesc scalar(int64_t argument) {
+    return {Kind::Scalar, argument, 0};
+  }
+
+  bool operator==(const ParamDesc &o) const {
+    return kind == o.kind && index == o.index && dim == o.dim;
+  }
+};
+
+struct LaunchDesc {
+  std::string entry;
+  Expression grid;     ///< blocks, one-dimensional; zero skips the launch
+  int64_t threads = 0; ///< per block
+  int64_t shared = 0;  ///< bytes of dynamic shared memory
+  std::vector<ParamDesc> params;
+  std::string schedule; ///< for people: the schedule attribute as text
+  std::string mask;     ///< for people: the mask as text
+
+  bool operator==(const LaunchDesc &o) const {
+    return std::tie(entry, grid, threads, shared, params, schedule, mask) ==
+           std::tie(o.entry, o.grid, o.threads, o.shared, o.params, o.schedule,
+                    o.mask);
+  }
+};
+
+struct CodeDesc {
+  std::string kind = "ptx";
+  std::string file;   ///< a plain file name in the bundle's folder
+  std::string sha256; ///< of the file's bytes, 64 lower-case hex digits
+
+  bool operator==(const CodeDesc &o) const {
+    return kind == o.kind && file == o.file && sha256 == o.sha256;
+  }
+};
+
+struct Manifest {
+  /// The one version of the format that this library reads and writes.
+  static constexpr int64_t formatVersion = 1;
+
+  std::string compiler;
+  std::string target; ///< sm_80, sm_90a, ...
+  std::string function;
+  CodeDesc code;
+  std::vector<BufferDesc> buffers;
+  std::vector<ScalarDesc> scalars;
+  std::vector<LaunchDesc> launches;
+
+  bool operator==(const Manifest &o) const {
+    return std::tie(compiler, target, function, code, buffers, scalars,
+                    launches) == std::tie(o.compiler, o.target, o.function,
+                                          o.code, o.buffers, o.scalars,
+                                          o.launches);
+  }
+};
+
+/// Checks every rule of the format that does not need the code's bytes. The
+/// message starts with the place, as in `launches[0].params[2].dim`.
+Status verifyManifest(const Manifest &manifest);
+
+/// Reads and verifies a manifest. Refuses another format version, a missing,
+/// unknown or repeated field, and a value of the wrong type or range.
+Result<Manifest> parseManifest(std::string_view json);
+
+/// The manifest as JSON in one fixed layout and field order, after verifying
+/// it: parseManifest gives the same manifest back.
+Result<std::string> writeManifest(const Manifest &manifest);
+
+} // namespace attn
+
+#endif // ATTN_RUNTIME_CORE_MANIFEST_H

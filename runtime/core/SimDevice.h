@@ -1,0 +1,76 @@
+//===- SimDevice.h - The PTX simulator as a device --------------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#ifndef ATTN_RUNTIME_CORE_SIMDEVICE_H
+#define ATTN_RUNTIME_CORE_SIMDEVICE_H
+
+#include "attn/runtime/core/Device.h"
+#include "attn/runtime/sim/Simulator.h"
+
+#include <mutex>
+#include <set>
+
+namespace attn {
+
+struct SimOptions {
+  sim::LaunchOptions launch;
+  /// A finding of severity error fails the launch; otherwise it is only
+  /// reported.
+  bool findingsAreErrors = true;
+  /// The GPU whose compute capability and limits are simulated.
+  std::string target = "sm_90a";
+};
+
+/// The options of attn_device_open's "sim".
+Result<SimOptions> parseSimOptions(const DeviceOptions &options);
+
+/// What the simulator saw in one launch.
+struct SimLaunch {
+  std::string entry;
+  uint32_t blocks = 0;
+  uint32_t threads = 0;
+  uint32_t sharedBytes = 0;
+  sim::LaunchReport report;
+};
+
+/// Runs PTX in the simulator on host memory. Launches are done when launch()
+/// returns; streams have no effect. A kernel may touch exactly the elements of
+/// the tensors that it was given (for tensors in very many pieces: their
+/// range); anything else is a finding. New memory holds 0xFF bytes, which is
+/// NaN in every float type.
+class SimDevice final : public Device {
+public:
+  static Result<std::shared_ptr<Device>> create(const SimOptions &options = {});
+  ~SimDevice() override;
+
+  DeviceKind kind() const override { return DeviceKind::Sim; }
+  const DeviceProperties &properties() const override { return limits; }
+  Result<uint64_t> allocate(uint64_t bytes, Stream stream) override;
+  Status free(uint64_t address, Stream stream) override;
+  Status copyIn(const RowCopy &copy, Stream stream) override;
+  Status copyOut(const RowCopy &copy, Stream stream) override;
+  Result<Stream> createStream() override;
+  Status destroyStream(Stream stream) override;
+  Status synchronize(Stream stream) override;
+  Result<std::unique_ptr<Module>> loadModule(const std::string &ptx) override;
+  Status launch(const LaunchRequest &request, Stream stream) override;
+  Result<std::string> report(bool clear) override;
+
+  /// The launches since the last clear, for callers in C++.
+  std::vector<SimLaunch> launches(bool clear);
+
+private:
+  SimDevice(const SimOptions &options, DeviceProperties limits);
+
+  SimOptions options;
+  DeviceProperties limits;
+  std::mutex mutex; ///< guards the members below, and one launch at a time
+  std::set<uint64_t> allocations;
+  std::vector<SimLaunch> observed;
+};
+
+} // namespace attn
+
+#endif // ATTN_RUNTIME_CORE_SIMDEVICE_H

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Times attn-opt from a file to PTX text: whole processes, one core, the median and the worst of several runs.
+
+Exits with 1 if a median exceeds the limit.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+MASKS = {
+    "all": "",
+    "causal": "mask(causal)",
+    "window": "mask(causal & window<%w, 0>)",
+    "longformer": "mask(longformer<256, 16>)",
+    "streaming": "mask(streaming<4, 1024>)",
+    "heads": "mask(heads<0, 4> & causal | heads<4, 8> & window<64, 64>)",
+}
+
+
+def source(element, head_size, value_size, mask):
+    q = f"tensor<?x8x?x{head_size}x{element}>"
+    k = f"tensor<?x2x?x{head_size}x{element}>"
+    v = f"tensor<?x2x?x{value_size}x{element}>"
+    o = f"tensor<?x8x?x{value_size}x{element}>"
+    lse = "tensor<?x8x?xf32>"
+    return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index) -> ({o}, {lse}) {{
+  %o, %lse = attn.attention %q, %k, %v {MASKS[mask]} : ({q}, {k}, {v}) -> ({o}, {lse})
+  return %o, %lse : {o}, {lse}
+}}
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--limit", type=float, default=150, help="milliseconds (default: 150)")
+    parser.add_argument("--quick", action="store_true", help="only the largest kernels")
+    arguments = parser.parse_args()
+
+    # One core, like the promise.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    sizes = [(256, 256), (128, 128)] if arguments.quick else [
+        (16, 16), (32, 32), (64, 64), (72, 40), (96, 96), (128, 128), (192, 128), (192, 192), (256, 256)]
+    slow = 0
+    print(f"attn-opt --emit=ptx, one core, median / worst of {arguments.runs} runs in ms (limit {arguments.limit:g})")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "kernel.mlir")
+        for element, (head_size, value_size) in itertools.product(["bf16", "f16"], sizes):
+            row = []
+            for mask in MASKS:
+                with open(path, "w") as file:
+                    file.write(source(element, head_size, value_size, mask))
+                times = []
+                for _ in range(arguments.runs):
+                    start = time.perf_counter()
+                    subprocess.run([arguments.attn_opt, path, "--emit=ptx", "--target=sm_80", "-o", os.path.join(folder, "kernel.ptx")],
+                                   check=True)
+                    times.append(1000 * (time.perf_counter() - start))
+                median = statistics.median(times)
+                slow += median > arguments.limit
+                row.append(f"{mask} {median:.0f}/{max(times):.0f}")
+            print(f"{element:5} D {head_size:3} Dv {value_size:3}  " + "  ".join(row), flush=True)
+    print(f"{slow} over the limit")
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need and is missing: Debian packages and a Python virtual environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(
+  cmake ninja-build clang-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-format-22
+  nlohmann-json3-dev libgtest-dev ccache python3 python3-venv libzstd-dev zlib1g-dev
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+  [ "$status" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "installing packages: ${missing[*]}"
+  sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "error: not root and no sudo; install these packages first" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  if ! { "${sudo[@]}" apt-get update -q &&
+         "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } \
+       >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "error: could not install: ${missing[*]}" >&2
+    exit 1
+  fi
+fi
+
+# The tests' Python needs NumPy; a virtual environment keeps it out of the system.
+requirements=scripts/requirements.txt
+if ! cmp -s "$requirements" .venv/requirements.txt 2>/dev/null; then
+  echo "making the Python environment .venv"
+  rm -rf .venv
+  /usr/bin/python3 -m venv .venv
+  .venv/bin/pip install -q --disable-pip-version-check -r "$requirements"
+  cp "$requirements" .venv/requirements.txt
+fi

@@ -1,0 +1,234 @@
+//===- SimDeviceTest.cpp - The simulator as a device ----------------------===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "attn/runtime/core/SimDevice.h"
+#include "attn/runtime/core/Executable.h"
+#include "attn/test/runtime/core/TestSupport.h"
+
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sys/mman.h>
+
+using namespace attn;
+using namespace attn::test;
+
+namespace {
+
+std::unique_ptr<Executable> loadScale(const std::string &options = "",
+                                      Manifest manifest = scaleManifest()) {
+  Result<std::shared_ptr<Device>> device = openDevice("sim", options);
+  EXPECT_TRUE(device) << errorOf(device);
+  auto executable =
+      Executable::load(*device, *makeBundle(std::move(manifest), scalePtx));
+  EXPECT_TRUE(executable) << errorOf(executable);
+  return std::move(*executable);
+}
+
+Tensor hostTensor(std::vector<float> &memory, std::vector<int64_t> shape,
+                  size_t first = 0) {
+  return Tensor::rowMajor(ElementType::F32, std::move(shape),
+                          reinterpret_cast<uintptr_t>(&memory[first]));
+}
+
+std::vector<float> randomFloats(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<float> values(count);
+  for (float &value : values)
+    value = static_cast<float>(random() % 2000) / 16 - 60;
+  return values;
+}
+
+TEST(SimDevice, RunsABundle) {
+  for (const char *options :
+       {"", "mode=lazy", "mode=random,seed=5", "{\"threads\": 2}"}) {
+    auto executable = loadScale(options);
+    std::vector<float> in = randomFloats(7 * 64, 1), out(7 * 64, -1);
+    Tensor x = hostTensor(in, {7, 64}), y = hostTensor(out, {7, 64});
+    ASSERT_TRUE(executable->run({x}, {y}, {-3}));
+    for (size_t i = 0; i < out.size(); ++i)
+      ASSERT_EQ(out[i], in[i] * 9) << options << " at " << i; // twice -3
+  }
+}
+
+TEST(SimDevice, RunsOverStridedViewsAndTouchesNothingElse) {
+  auto executable = loadScale();
+  std::vector<float> in = randomFloats(3 * 100, 2), out(3 * 80 + 16, 5);
+  Tensor x = hostTensor(in, {3, 64}, 7), y = hostTensor(out, {3, 64}, 11);
+  x.strides[0] = 100;
+  y.strides[0] = -70;
+  y.byteOffset = 2 * 70 * 4;
+  ASSERT_TRUE(executable->run({x}, {y}, {2}));
+  std::vector<float> expected(out.size(), 5);
+  for (size_t i = 0; i < 3; ++i)
+    for (size_t j = 0; j < 64; ++j)
+      expected[11 + 140 - 70 * i + j] = in[7 + 100 * i + j] * 4;
+  EXPECT_EQ(out, expected);
+}
+
+TEST(SimDevice, RunsOverStridesPast32Bits) {
+  // Rows 2^31 + 64 elements apart, over pages that only exist where touched.
+  constexpr int64_t stride = (int64_t(1) << 31) + 64;
+  constexpr size_t bytes = (2 * stride + 64) * 4;
+  void *memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED)
+    GTEST_SKIP() << "no address space for a mapping of 16 GiB";
+  auto executable = loadScale();
+  std::vector<float> in = randomFloats(3 * 64, 3), out(3 * 64, 0);
+  Tensor x = Tensor::rowMajor(ElementType::F32, {3, 64},
+                              reinterpret_cast<uintptr_t>(memory));
+  x.strides[0] = stride;
+  ASSERT_TRUE(copyToTensor(executable->device(), x, in.data()));
+  Tensor y = hostTensor(out, {3, 64});
+  Status status = executable->run({x}, {y}, {5});
+  ASSERT_TRUE(status) << errorOf(status);
+  for (size_t i = 0; i < out.size(); ++i)
+    ASSERT_EQ(out[i], in[i] * 25) << i;
+  ::munmap(memory, bytes);
+}
+
+TEST(SimDevice, ZeroRows) {
+  auto executable = loadScale();
+  Tensor x = Tensor::rowMajor(ElementType::F32, {0, 64}, 0);
+  EXPECT_TRUE(executable->run({x}, {x}, {1}));
+}
+
+TEST(SimDevice, FindsAccessesOutsideATensor) {
+  // One block too many reads past the argument's last row.
+  Manifest m = scaleManifest();
+  m.launches[0].grid = add(std::string("n"), 1);
+  auto executable = loadScale("", m);
+  std::vector<float> in = randomFloats(6 * 64, 4), out(6 * 64);
+  Tensor x = hostTensor(in, {5, 64}), y = hostTensor(out, {5, 64});
+  Status status = executable->run({x}, {y}, {1});
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::Finding);
+  EXPECT_EQ(status.error().message.find("kernel 'scale': the simulator found "),
+            0u);
+  EXPECT_NE(status.error().message.find("out-of-bounds"), std::string::npos)
+      << status.error().message;
+
+  // The gap between two rows is outside as well.
+  executable = loadScale();
+  x.strides[0] = 32;
+  x.shape[0] = 5;
+  EXPECT_TRUE(executable->run({x}, {y}, {1})) << "overlapping rows are legal";
+
+  // As a report only, the run goes on.
+  executable = loadScale("findings=report", m);
+  x.strides[0] = 64;
+  EXPECT_TRUE(executable->run({x}, {y}, {1}));
+  auto &sim = static_cast<SimDevice &>(executable->device());
+  std::vector<SimLaunch> launches = sim.launches(false);
+  ASSERT_EQ(launches.size(), 2u);
+  EXPECT_FALSE(launches[0].report.ok);
+  EXPECT_TRUE(launches[1].report.ok);
+}
+
+TEST(SimDevice, ReportsAsJson) {
+  auto executable = loadScale();
+  std::vector<float> in = randomFloats(2 * 64, 6), out(2 * 64);
+  Tensor x = hostTensor(in, {2, 64}), y = hostTensor(out, {2, 64});
+  ASSERT_TRUE(executable->run({x}, {y}, {1}));
+  for (bool clear : {false, true}) {
+    auto json = nlohmann::json::parse(*executable->device().report(clear));
+    EXPECT_EQ(json["device"], "simulated sm_90a");
+    ASSERT_EQ(json["launches"].size(), 2u);
+    EXPECT_EQ(json["launches"][0]["entry"], "scale");
+    EXPECT_EQ(json["launches"][1]["blocks"], 2);
+    EXPECT_EQ(json["launches"][1]["threads"], 64);
+    EXPECT_TRUE(json["launches"][0]["report"].is_object());
+  }
+  auto json = nlohmann::json::parse(*executable->device().report(false));
+  EXPECT_TRUE(json["launches"].empty());
+}
+
+TEST(SimDevice, RefusesBadCode) {
+  std::shared_ptr<Device> device = *openDevice("sim");
+  auto load = [&](std::string ptx, Manifest m = scaleManifest()) {
+    return errorOf(Executable::load(device, *makeBundle(m, std::move(ptx))));
+  };
+  std::string broken = scalePtx;
+  broken.replace(broken.find("mul.f32"), 7, "frob.f32");
+  std::string message = load(broken);
+  EXPECT_EQ(message.find("code of 'scale': ptx:"), 0u) << message;
+  EXPECT_NE(message.find("frob"), std::string::npos) << message;
+
+  Manifest m = scaleManifest();
+  m.launches[1].entry = "other";
+  EXPECT_EQ(load(scalePtx, m),
+            "kernel 'other': the code has no such entry, it has: scale");
+
+  m = scaleManifest();
+  m.launches[0].params.pop_back();
+  auto executable = loadScale("", m);
+  std::vector<float> in(64), out(64);
+  Tensor x = hostTensor(in, {1, 64}), y = hostTensor(out, {1, 64});
+  EXPECT_EQ(
+      errorOf(executable->run({x}, {y}, {1})),
+      "kernel 'scale': the manifest has 4 parameters of 8 bytes, the code "
+      "declares 5 parameters of 40 bytes in all");
+}
+
+TEST(SimDevice, SimulatesTheLimitsOfATarget) {
+  std::shared_ptr<Device> device = *openDevice("sim", "target=sm_86");
+  EXPECT_EQ(device->properties().sharedMemoryPerBlock, 99 * 1024);
+  Manifest m = scaleManifest();
+  m.target = "sm_89";
+  EXPECT_EQ(
+      errorOf(Executable::load(device, *makeBundle(m, scalePtx))),
+      "code for sm_89 cannot run on 'simulated sm_86' (compute capability "
+      "8.6); targets that can: sm_80, sm_86");
+  EXPECT_EQ((*openDevice("sim"))->properties().sharedMemoryPerBlock,
+            227 * 1024);
+}
+
+TEST(SimDevice, RefusesBadOptions) {
+  auto open = [](const char *options) {
+    return errorOf(openDevice("sim", options));
+  };
+  EXPECT_EQ(open("mode=slow"), "device option 'mode': expected eager, lazy or "
+                               "random, found 'slow'");
+  EXPECT_EQ(open("seed=x"), "device option 'seed': expected a number of at "
+                            "least 0, found 'x'");
+  EXPECT_EQ(open("budget=-1"),
+            "device option 'budget': expected a number of at "
+            "least 0, found '-1'");
+  EXPECT_EQ(open("checks=maybe"),
+            "device option 'checks': expected off or on, found 'maybe'");
+  EXPECT_EQ(open("target=gfx"),
+            "device option 'target': expected a GPU such as "
+            "sm_80 or sm_90a, found 'gfx'");
+  EXPECT_EQ(open("speed=9"), "unknown option 'speed' of device 'sim', expected "
+                             "mode, seed, budget, threads, checks, findings or "
+                             "target");
+  EXPECT_EQ(open("mode"), "device options: expected key=value, found 'mode'");
+  EXPECT_EQ(open("seed=1,seed=2"), "device option 'seed' is given twice");
+  EXPECT_EQ(open("{\"seed\": 1.5}"),
+            "device option 'seed': expected a text, an "
+            "integer or a boolean");
+  EXPECT_EQ(open("{\"seed\": "),
+            "device options: not a valid JSON object: {\"seed\":");
+  EXPECT_EQ(open(" mode = random , seed = 3, checks=off "), "no error");
+  EXPECT_EQ(open("{\"checks\": true, \"seed\": 3, \"mode\": \"lazy\"}"),
+            "no error");
+}
+
+TEST(SimDevice, Memory) {
+  std::shared_ptr<Device> device = *openDevice("sim");
+  uint64_t address = *device->allocate(1000, nullptr);
+  EXPECT_EQ(address % 256, 0u);
+  EXPECT_EQ(*reinterpret_cast<uint32_t *>(address), 0xFFFFFFFFu);
+  EXPECT_EQ(errorOf(device->free(address + 8, nullptr)),
+            "the address to free is not an allocation of this device");
+  EXPECT_TRUE(device->free(address, nullptr));
+  EXPECT_FALSE(device->free(address, nullptr));
+  EXPECT_EQ(*device->allocate(0, nullptr), 0u);
+  Result<uint64_t> huge = device->allocate(UINT64_MAX, nullptr);
+  ASSERT_FALSE(huge);
+  EXPECT_EQ(huge.error().code, ErrorCode::OutOfMemory);
+}
+
+} // namespace
