@@ -1,6 +1,6 @@
-// RUN: attn-opt %s --attn-check-input --mlir-pass-statistics 2>&1 | FileCheck %s
+// RUN: attn-opt %s --attn-check-input --attn-statistics 2>&1 | FileCheck %s
 
-// CHECK: AttnCheckInput
+// CHECK: attn-check-input
 // CHECK-DAG: (S) 3 attention-ops
 // CHECK-DAG: (S) 2 functions
 

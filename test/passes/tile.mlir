@@ -1,8 +1,8 @@
-// RUN: attn-opt %s --attn-tile --cse --mlir-pass-statistics 2>%t.stats | FileCheck %s
+// RUN: attn-opt %s --attn-tile --cse --attn-statistics 2>%t.stats | FileCheck %s
 // RUN: FileCheck %s --check-prefix=STATS --input-file=%t.stats
 // RUN: attn-opt %s --attn-tile --cse | attn-opt | FileCheck %s
 
-// STATS: AttnTile
+// STATS: attn-tile
 // STATS-DAG: (S) 1 dropped-lse
 // STATS-DAG: (S) 4 tiled
 
@@ -44,7 +44,7 @@ func.func @causal(%q: tensor<2x8x?x64xbf16>, %k: tensor<2x2x?x64xbf16>, %v: tens
 // CHECK-SAME: %[[H0:[a-z0-9]+]]: index
 // CHECK: %[[R:.*]] = scf.forall (%{{.*}}, %[[H:.*]], %[[I:.*]]) = (0, 0, 0) to (1, 4, 256) step (1, 1, 128)
 // CHECK: %[[P:.*]] = affine.apply #{{.*}}(%[[I]])
-// CHECK: %[[HH:.*]] = affine.apply #{{.*}}(%[[H]], %[[H0]])
+// CHECK: %[[HH:.*]] = affine.apply #[[OFFSET]](%[[H]])[%[[H0]]]
 // CHECK: %[[O:.*]] = attn.attention {{.*}} align(%[[P]]) head(%[[HH]]) : (tensor<1x1x128x64xf16>, tensor<1x1x300x64xf16>, tensor<1x1x300x64xf16>) -> tensor<1x1x128x64xf16>
 func.func @static(%q: tensor<1x4x256x64xf16>, %k: tensor<1x4x300x64xf16>, %h0: index) -> tensor<1x4x256x64xf16> {
   %o, %lse = attn.attention %q, %k, %k mask(heads<0, 2>) head(%h0) schedule(#s)
