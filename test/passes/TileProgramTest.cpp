@@ -1,5 +1,5 @@
 //===- TileProgramTest.cpp - executes tile programs against the definition of
-//attention ---*- C++ -*-===//
+// attention ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
