@@ -1,4 +1,5 @@
-//===- CheckInput.cpp - refuses what the pipeline does not compile ---*- C++ -*-===//
+//===- CheckInput.cpp - refuses what the pipeline does not compile ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -24,27 +25,32 @@ using namespace mlir::attn;
 static bool isScalar(Type type) { return type.isIntOrIndexOrFloat(); }
 
 static bool isScalarOp(Operation *op) {
-  return op->getNumRegions() == 0 && llvm::all_of(op->getOperandTypes(), isScalar) &&
+  return op->getNumRegions() == 0 &&
+         llvm::all_of(op->getOperandTypes(), isScalar) &&
          llvm::all_of(op->getResultTypes(), isScalar) &&
-         isa_and_nonnull<arith::ArithDialect, affine::AffineDialect, index::IndexDialect>(op->getDialect());
+         isa_and_nonnull<arith::ArithDialect, affine::AffineDialect,
+                         index::IndexDialect>(op->getDialect());
 }
 
 static LogicalResult checkReturn(func::ReturnOp op) {
   llvm::SmallDenseMap<Value, unsigned> seen;
   for (auto [index, value] : llvm::enumerate(op.getOperands())) {
     if (!isa<RankedTensorType>(value.getType()))
-      return op.emitOpError("expected only tensors to be returned, found result #")
+      return op.emitOpError(
+                 "expected only tensors to be returned, found result #")
              << index << " of type " << value.getType();
     auto [position, isNew] = seen.try_emplace(value, index);
     if (!isNew)
-      return op.emitOpError("result #") << index << " is the same value as result #" << position->second
-                                        << "; return it once and let the caller use it twice";
+      return op.emitOpError("result #")
+             << index << " is the same value as result #" << position->second
+             << "; return it once and let the caller use it twice";
     if (value.getDefiningOp<AttentionOp>())
       continue;
-    InFlightDiagnostic diagnostic = op.emitOpError("expected result #")
-                                    << index << " to be a result of attn.attention, found "
-                                    << (isa<BlockArgument>(value) ? "an argument" : "another value")
-                                    << "; no kernel would write it";
+    InFlightDiagnostic diagnostic =
+        op.emitOpError("expected result #")
+        << index << " to be a result of attn.attention, found "
+        << (isa<BlockArgument>(value) ? "an argument" : "another value")
+        << "; no kernel would write it";
     diagnostic.attachNote(value.getLoc()) << "the value is defined here";
     return diagnostic;
   }
@@ -93,7 +99,8 @@ struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
       ++numAttention;
       for (Value operand : op->getOperands())
         if (operand.getDefiningOp<tensor::EmptyOp>()) {
-          InFlightDiagnostic diagnostic = attention.emitOpError("reads an uninitialised tensor");
+          InFlightDiagnostic diagnostic =
+              attention.emitOpError("reads an uninitialised tensor");
           diagnostic.attachNote(operand.getLoc()) << "it is made here";
           return diagnostic;
         }
@@ -104,8 +111,10 @@ struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
       return checkReturn(returnOp);
     if (isa<tensor::EmptyOp, tensor::DimOp>(op) || isScalarOp(op))
       return success();
-    return op->emitOpError("cannot be compiled here; a function may hold attn.attention, tensor.empty, tensor.dim, "
-                           "constants and arith, affine and index ops on scalars, and return");
+    return op->emitOpError(
+        "cannot be compiled here; a function may hold attn.attention, "
+        "tensor.empty, tensor.dim, "
+        "constants and arith, affine and index ops on scalars, and return");
   }
 
   void runOnOperation() override {
@@ -114,7 +123,8 @@ struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
         continue;
       ++numFunctions;
       if (!function.getBody().hasOneBlock()) {
-        function.emitOpError("expected straight-line code, found ") << function.getBody().getBlocks().size() << " blocks";
+        function.emitOpError("expected straight-line code, found ")
+            << function.getBody().getBlocks().size() << " blocks";
         return signalPassFailure();
       }
       for (Operation &op : function.getBody().front())

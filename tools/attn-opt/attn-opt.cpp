@@ -6,19 +6,26 @@
 #include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Source.h"
+#include "attn/passes/PassStatistics.h"
 #include "attn/passes/Passes.h"
 #include "attn/passes/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
+#include "mlir/Pass/PassInstrumentation.h"
+#include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
+
+static llvm::cl::opt<bool> statistics("attn-statistics",
+                                      llvm::cl::desc("Print what each attn pass did and what it missed"));
 
 int main(int argc, char **argv) {
   llvm::InitLLVM y(argc, argv);
@@ -38,7 +45,13 @@ int main(int argc, char **argv) {
     return 1;
   }
   auto prepared = llvm::MemoryBuffer::getMemBufferCopy(attn::prepareSource(file->getBuffer()), input);
-  if (failed(MlirOptMain(out->os(), std::move(prepared), registry, MlirOptMainConfig::createFromCLOptions())))
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  if (statistics)
+    config.setPassPipelineSetupFn([inner = config](PassManager &manager) {
+      manager.addInstrumentation(attn::createStatisticsPrinter(llvm::errs()));
+      return inner.setupPassPipeline(manager);
+    });
+  if (failed(MlirOptMain(out->os(), std::move(prepared), registry, config)))
     return 1;
   out->keep();
   return 0;
