@@ -233,7 +233,7 @@ TEST(SimDevice, RefusesBadCode) {
             "kernel 'other': the code has no such entry, it has: scale");
 
   std::string greedy = scalePtx;
-  greedy.insert(greedy.find(".visible"), ".shared .align 4 .b8 pool[4096];\n");
+  greedy.insert(greedy.find(".reg"), ".shared .align 4 .b8 pool[4096];\n  ");
   m = scaleManifest();
   m.launches[1].shared = 227 * 1024 - 4095;
   EXPECT_EQ(load(greedy, m),
