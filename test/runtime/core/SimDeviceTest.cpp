@@ -175,9 +175,10 @@ TEST(SimDevice, AddressesKeepTheirAlignment) {
       x.byteOffset = 4 * first;
       Status status = executable->run({x}, {y}, {2});
       EXPECT_EQ(status.ok(), first % 2 == 0) << stride << " " << first;
-      if (!status)
+      if (!status) {
         EXPECT_NE(status.error().message.find("misaligned"), std::string::npos)
             << status.error().message;
+      }
     }
   EXPECT_TRUE(device->free(reinterpret_cast<uintptr_t>(memory), nullptr));
 }
