@@ -179,9 +179,9 @@ static ::attn::Expression getExpression(AffineExpr expr, ArrayRef<::attn::Expres
   ::attn::Expression left = getExpression(binary.getLHS(), symbols), right = getExpression(binary.getRHS(), symbols);
   switch (expr.getKind()) {
   case AffineExprKind::Add:
-    return ::attn::add(left, right);
+    return ::attn::addExpr(left, right);
   case AffineExprKind::Mul:
-    return ::attn::mul(left, right);
+    return ::attn::mulExpr(left, right);
   case AffineExprKind::CeilDiv:
     return ::attn::ceilDivExpr(left, right);
   default:
