@@ -126,7 +126,8 @@ static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize, int64_t offs
 Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mode, uint64_t seed) {
   Outcome outcome;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    outcome.problem += diagnostic.str() + "\n";
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      outcome.problem += diagnostic.str() + "\n";
     return success();
   });
   std::string source = ::mlir::attn::prepareSource(getSource(c));
