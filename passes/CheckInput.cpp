@@ -6,6 +6,7 @@
 #include "attn/passes/Passes.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/mask/MaskAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -56,6 +57,41 @@ static LogicalResult checkReturn(func::ReturnOp op) {
   return success();
 }
 
+/// The mask on the heads, positions and keys that the types leave.
+static MaskAttr getMaskOnGrid(AttentionOp op) {
+  constexpr int64_t unbounded = int64_t(1) << 40;
+  auto q = cast<RankedTensorType>(op.getQ().getType());
+  auto k = cast<RankedTensorType>(op.getK().getType());
+  auto bound = [](bool isDynamic, int64_t value) {
+    return isDynamic ? MaskBound::infinity() : MaskBound::constant(value);
+  };
+  auto range = [&](MaskKind kind, int64_t lower, MaskBound upper) {
+    return MaskAttr::getAtom(op.getContext(), kind, {MaskBound::constant(lower), upper});
+  };
+  int64_t numQueries = q.getDimSize(2), numKeys = k.getDimSize(2);
+  SmallVector<MaskAttr> parts = {op.getMask(), range(MaskKind::Keys, 0, bound(k.isDynamicDim(2), numKeys))};
+  if (!op.getHead())
+    parts.push_back(range(MaskKind::Heads, 0, bound(q.isDynamicDim(1), q.getDimSize(1))));
+  if (op.getAlignment() == Alignment::Start)
+    parts.push_back(range(MaskKind::Queries, 0, bound(q.isDynamicDim(2), numQueries)));
+  else if (op.getAlignment() == Alignment::End && !k.isDynamicDim(2))
+    parts.push_back(range(MaskKind::Queries, q.isDynamicDim(2) ? -unbounded : numKeys - numQueries,
+                          MaskBound::constant(numKeys)));
+  return MaskAttr::getAnd(parts);
+}
+
+/// Zeros are a legal result, but nobody writes an attention for them.
+static void warnIfNothingIsLive(AttentionOp op) {
+  if (cast<RankedTensorType>(op.getK().getType()).getDimSize(2) == 0)
+    return;
+  MaskAttr none = MaskAttr::getNot(MaskAttr::getAll(op.getContext()));
+  if (!isSubset(getMaskOnGrid(op), none).value_or(false))
+    return;
+  op.emitWarning("no query has a live key: every row of o is 0 and of lse -inf")
+          .attachNote()
+      << "the mask is '" << op.getMask().str() << "', the alignment is " << stringifyAlignment(op.getAlignment());
+}
+
 namespace {
 struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
   LogicalResult checkOp(Operation *op) {
@@ -68,6 +104,7 @@ struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
           diagnostic.attachNote(operand.getLoc()) << "it is made here";
           return diagnostic;
         }
+      warnIfNothingIsLive(attention);
       return success();
     }
     if (auto returnOp = dyn_cast<func::ReturnOp>(op))
