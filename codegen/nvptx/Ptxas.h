@@ -1,34 +1,31 @@
-//===- Ptxas.h - what ptxas makes of emitted PTX ---*- C++ -*-===//
+//===- Ptxas.h - what NVIDIA's assembler says of a kernel -------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #ifndef ATTN_CODEGEN_NVPTX_PTXAS_H
 #define ATTN_CODEGEN_NVPTX_PTXAS_H
 
-#include "llvm/ADT/StringRef.h"
-#include "llvm/Support/Error.h"
-
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace mlir::attn::nvptx {
 
-/// What one kernel takes of the machine. Bytes are for each thread.
+/// What `ptxas -v` prints of one entry.
 struct PtxasReport {
   std::string entry;
-  int64_t registers = 0, stackBytes = 0, spillStores = 0, spillLoads = 0;
-  /// Remarks of ptxas about this kernel or the whole file: wgmma that it serialises, say.
-  std::vector<std::string> warnings;
+  int64_t registers = 0;   ///< per thread
+  int64_t stackBytes = 0;  ///< per thread, as the three below
+  int64_t spillStores = 0; ///< bytes
+  int64_t spillLoads = 0;  ///< bytes
 };
 
-/// The path of ptxas: from PATH, else from CUDA_HOME/bin; nullopt if there is none.
-std::optional<std::string> findPtxas();
-
-/// Assembles `ptx` for `target` (sm_80, ...) with `ptxas -v` and reports on each kernel. nullopt if there is no ptxas
-/// or it fails; then `error`, if given, gets its output.
-std::optional<std::vector<PtxasReport>> assemble(llvm::StringRef ptx, llvm::StringRef target,
-                                                 std::string *error = nullptr);
+/// Assembles `ptx` for `target` with the ptxas of $CUDA_HOME/bin or of the PATH.
+/// Nothing if there is none, or if it refuses the text; then `log` says why.
+std::optional<std::vector<PtxasReport>> assemble(const std::string &ptx,
+                                                 const std::string &target,
+                                                 std::string *log = nullptr);
 
 } // namespace mlir::attn::nvptx
 
