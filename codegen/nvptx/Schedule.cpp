@@ -131,9 +131,8 @@ LogicalResult KernelScheduler::collect() {
       query = read;
     }
   }
-  if (!query || loops.empty())
-    return forall.emitOpError(
-        "expected a query tile and a loop over key tiles");
+  if (!loops.empty() && !query)
+    return forall.emitOpError("expected a query tile before the loops over key tiles");
   for (ForTilesOp loop : loops)
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
