@@ -10,7 +10,6 @@
 #include "attn/dialect/Source.h"
 #include "attn/passes/PassStatistics.h"
 #include "attn/codegen/Passes.h"
-#include "attn/passes/PassStatistics.h"
 #include "attn/passes/Passes.h"
 #include "attn/passes/Pipelines.h"
 #include "attn/runtime/core/Bundle.h"
@@ -57,9 +56,6 @@ static cl::opt<std::string> arguments("args",
                                       cl::desc("For --emit=report: arguments of the functions, shapes such as "
                                                "2x8x1000x64 and integers for indices, where the types leave them open"),
                                       cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
-
-static cl::opt<bool> statistics("attn-statistics", cl::desc("Print what each attn pass did and what it missed"),
-                                cl::cat(category));
 
 static cl::opt<bool> statistics("attn-statistics", cl::desc("Print what each attn pass did and what it missed"),
                                 cl::cat(category));
@@ -232,11 +228,6 @@ int main(int argc, char **argv) {
   std::unique_ptr<llvm::MemoryBuffer> prepared = llvm::MemoryBuffer::getMemBufferCopy(
       prepareSource(file->getBuffer()), file->getBufferIdentifier());
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
-  if (statistics)
-    config.setPassPipelineSetupFn([inner = config](PassManager &manager) {
-      manager.addInstrumentation(createStatisticsPrinter(llvm::errs()));
-      return inner.setupPassPipeline(manager);
-    });
   if (statistics)
     config.setPassPipelineSetupFn([inner = config](PassManager &manager) {
       manager.addInstrumentation(createStatisticsPrinter(llvm::errs()));
