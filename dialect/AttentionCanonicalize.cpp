@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 
 #include "mlir/IR/Matchers.h"
@@ -17,16 +18,6 @@ static bool isWritable(MaskAttr mask) {
       mask.getBounds().front().getConstant() < 0)
     return false;
   return llvm::all_of(mask.getOperands(), isWritable);
-}
-
-/// Whether a head range uses the symbol: the verifier limits constant head
-/// ranges, and folding must not break the op.
-static bool isHeadSymbol(MaskAttr mask, unsigned number) {
-  if (mask.getKind() == MaskKind::Heads)
-    return llvm::is_contained(mask.getBounds(), MaskBound::symbol(number));
-  return llvm::any_of(mask.getOperands(), [&](MaskAttr operand) {
-    return isHeadSymbol(operand, number);
-  });
 }
 
 /// Symbols in the order in which the printed mask shows them.
@@ -59,13 +50,12 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       APInt constant;
       if (!matchPattern(value, m_ConstantInt(&constant)) ||
           constant.getSignificantBits() > 64 ||
-          std::abs(constant.getSExtValue()) > maxParameter ||
-          isHeadSymbol(mask, number))
+          std::abs(constant.getSExtValue()) > maxParameter)
         continue;
       SmallVector<MaskBound> folded = identity(values.size());
       folded[number] = MaskBound::constant(constant.getSExtValue());
       MaskAttr replaced = mask.replaceSymbols(folded);
-      if (isWritable(replaced))
+      if (isWritable(replaced) && !findHeadsBeyond(op, replaced))
         mask = replaced;
     }
     mask = simplify(mask);

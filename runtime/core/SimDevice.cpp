@@ -116,11 +116,11 @@ namespace {
 constexpr size_t maxPieces = 1 << 14;
 // A range with holes of this size is never mapped as a whole.
 constexpr uint64_t maxWholeRange = uint64_t(1) << 32;
-// Device addresses keep the host's alignment up to this.
-constexpr uint64_t pageBytes = 256;
+// What allocations are aligned to.
+constexpr uint64_t allocationAlignment = 256;
 
-/// The runs of consecutive bytes that hold the tensor's elements, relative to
-/// `origin`; nothing if there are too many or they overlap.
+/// The runs of consecutive bytes that hold the tensor's elements; nothing if
+/// there are too many or they overlap.
 std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
                                                           uint64_t origin) {
   Tensor moving = tensor;
@@ -138,7 +138,7 @@ std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::abs(moving.strides[a]) < std::abs(moving.strides[b]);
   });
-  std::vector<uint64_t> starts = {extentOf(tensor)->begin - origin};
+  std::vector<uint64_t> starts = {0}; // from `origin`
   uint64_t run = bytes;
   for (size_t d : order) {
     auto size = static_cast<uint64_t>(moving.shape[d]);
@@ -168,21 +168,17 @@ Result<uint64_t> mapTensor(sim::Memory &memory, const Tensor &tensor,
   MemoryRange range = *extentOf(tensor);
   if (range.size() == 0)
     return uint64_t(0);
-  uint64_t origin = range.begin / pageBytes * pageBytes;
   uint64_t device = 0;
-  if (auto pieces = piecesOf(tensor, origin))
-    device = memory.registerExtent(range.end - origin, *pieces, name);
+  if (auto pieces = piecesOf(tensor, range.begin))
+    device = memory.registerExtent(range.size(), *pieces, name);
   else if (range.size() <= maxWholeRange)
-    device = memory.registerExtent(
-        range.end - origin,
-        {{range.begin - origin, reinterpret_cast<void *>(range.begin),
-          static_cast<size_t>(range.size())}},
-        name);
+    device = memory.registerHost(reinterpret_cast<void *>(range.begin),
+                                 static_cast<size_t>(range.size()), name);
   if (!device)
     return Error{ErrorCode::Unsupported,
                  "the simulator cannot map the memory of '" + name +
                      "': too many separate pieces over too large a range"};
-  return device + (tensor.address() - origin);
+  return device + (tensor.address() - range.begin);
 }
 
 class SimKernel final : public Kernel {
@@ -195,7 +191,8 @@ public:
 
 class SimModule final : public Module {
 public:
-  explicit SimModule(const sim::Module &module) {
+  SimModule(const sim::Module &module, const DeviceProperties &limits)
+      : limits(limits) {
     for (sim::Entry &entry : module.entries()) {
       std::string name = entry.name;
       kernels.emplace(name,
@@ -203,10 +200,16 @@ public:
     }
   }
 
-  Result<Kernel *> kernel(const std::string &entry, int64_t) override {
+  Result<Kernel *> kernel(const std::string &entry,
+                          int64_t sharedBytes) override {
     auto found = kernels.find(entry);
-    if (found != kernels.end())
+    if (found != kernels.end()) {
+      if (Status status = checkSharedMemory(
+              limits, found->second->entry.staticShared, sharedBytes);
+          !status)
+        return status.error();
       return static_cast<Kernel *>(found->second.get());
+    }
     std::string names;
     for (const auto &item : kernels)
       names += (names.empty() ? "" : ", ") + item.first;
@@ -215,6 +218,7 @@ public:
   }
 
 private:
+  const DeviceProperties &limits; ///< of the device, which outlives its modules
   std::map<std::string, std::unique_ptr<SimKernel>> kernels;
 };
 
@@ -251,9 +255,11 @@ SimDevice::~SimDevice() {
 Result<uint64_t> SimDevice::allocate(uint64_t bytes, Stream) {
   if (bytes == 0)
     return uint64_t(0);
-  uint64_t rounded = (bytes + pageBytes - 1) / pageBytes * pageBytes;
-  void *memory =
-      rounded < bytes ? nullptr : std::aligned_alloc(pageBytes, rounded);
+  uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
+                     allocationAlignment;
+  void *memory = rounded < bytes
+                     ? nullptr
+                     : std::aligned_alloc(allocationAlignment, rounded);
   if (!memory)
     return Error{ErrorCode::OutOfMemory,
                  "cannot allocate " + std::to_string(bytes) + " bytes"};
@@ -301,7 +307,7 @@ Result<std::unique_ptr<Module>> SimDevice::loadModule(const std::string &ptx) {
   auto module = sim::Module::parse(ptx);
   if (!module)
     return Error{ErrorCode::InvalidBundle, module.error().render("ptx")};
-  return std::unique_ptr<Module>(std::make_unique<SimModule>(*module));
+  return std::unique_ptr<Module>(std::make_unique<SimModule>(*module, limits));
 }
 
 /// The first findings as text, one in each line.
