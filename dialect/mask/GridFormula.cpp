@@ -263,15 +263,15 @@ void GridFormula::forEachRun(
         last = low.neighbours ? count : countSegments(high);
         return true;
       };
-      int64_t end = begin,
-              bad =
-                  total; // the last row known to belong, the first known not to
+      // The last row known to belong, and the first known not to.
+      int64_t end = begin, bad = total;
       if (begin + 1 < total && !isLinearTo(begin + 1))
         bad = begin + 1;
       else if (begin + 1 < total)
         end = begin + 1;
-      for (int64_t reach = 2; end + 1 < bad; reach *= 2) {
-        // Galloping, then halving.
+      // Galloping, then halving.
+      for (int64_t reach = 2; end + 1 < bad;
+           reach = std::min(2 * reach, total)) {
         int64_t k = bad == total ? std::min(begin + reach, total - 1)
                                  : end + (bad - end) / 2;
         if (isLinearTo(k))
