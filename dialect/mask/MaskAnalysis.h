@@ -35,6 +35,7 @@ MaskPredicate getMaskPredicate(MaskAttr mask);
 
 /// Tiles t with max(lower) <= t < min(upper), provided that `condition` holds; otherwise none. All three are over the
 /// dimensions (h, p0, p1, n) and the mask's symbols; what p0, p1 and n are stands with the function that returns it.
+/// A condition that always holds is `0 == 0`. No interval leaves [0, ceil(n / tile)).
 struct TileInterval {
   AffineMap lower;
   AffineMap upper;
@@ -89,6 +90,9 @@ public:
     /// Pairs in the tiles that are not empty, at full tile size: what the matrix units execute.
     int64_t executedPairs = 0;
   };
+  /// Classes as by `classify`: a tile cut short by the end of the grid is full if its pairs inside are live. Time and
+  /// memory do not grow with the grid, except where residues of three or more moduli meet in one union or
+  /// intersection; these may take a look at every tile.
   TileCounts countTiles(int64_t rowsPerTile, int64_t keysPerTile) const;
 
 private:
@@ -96,7 +100,8 @@ private:
   std::unique_ptr<Impl> impl;
 };
 
-/// Whether two masks are the same set for all heads, positions and symbols; nullopt if the procedure gave up.
+/// Whether two masks are the same set for all heads and keys from 0 on, all query positions and all values of the
+/// symbols; nullopt if the procedure gave up.
 std::optional<bool> isEqual(MaskAttr a, MaskAttr b);
 std::optional<bool> isSubset(MaskAttr a, MaskAttr b);
 /// An equal mask with fewer parts, if the procedure finds one; else `mask`.
