@@ -195,9 +195,8 @@ struct SourceAsWritten : DialectExtension<SourceAsWritten, AttnDialect> {
   }
 
   void apply(MLIRContext *context, AttnDialect *) const override {
-    // A handler may not outlive its context, which is the driver's: it ends with the process.
-    static SourceMgrDiagnosticHandler *handler = nullptr;
-    handler = new SourceMgrDiagnosticHandler(*sources, context);
+    // A handler may not outlive its context, which is the driver's: this one is never destroyed.
+    new SourceMgrDiagnosticHandler(*sources, context);
   }
 
   std::shared_ptr<llvm::SourceMgr> sources;

@@ -2,9 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "attn/codegen/CostReport.h"
 #include "attn/codegen/nvptx/Emit.h"
-#include "attn/dialect/Concrete.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/tools/attn-run/Run.h"
 #include "attn/tools/support/Arguments.h"
@@ -190,20 +188,6 @@ static LogicalResult checkOutputCount(size_t results) {
     return fail({{}, "the function has " + std::to_string(results) + " results, but " +
                          std::to_string(outputs.size()) + " are to be written with --output"});
   return success();
-}
-
-static std::vector<ArgumentValue> toArguments(const std::vector<run::Value> &values) {
-  std::vector<ArgumentValue> arguments;
-  for (const run::Value &value : values) {
-    ArgumentValue &argument = arguments.emplace_back();
-    argument.shape.assign(value.slot.shape.begin(), value.slot.shape.end());
-    if (!value.slot.isTensor)
-      argument.elements = {value.integer()};
-    else if (!::attn::isFloat(value.slot.type))
-      for (double element : toReference(value).values)
-        argument.elements.push_back(int64_t(element));
-  }
-  return arguments;
 }
 
 /// Opens the device asked for; without a wish, a GPU if there is one, else the simulator.
