@@ -106,8 +106,7 @@ private:
 };
 
 /// What one block did to a page: Op::id + 1 of the last read and write of each
-/// granule; the top bit of `writes` is set in `atomics` where the write was
-/// atomic.
+/// granule, and which writes were atomic (empty if none was).
 struct PageSummary {
   uint64_t number;
   std::vector<uint16_t> reads, writes;
@@ -161,7 +160,7 @@ void GridShadow::add(uint32_t block, const std::vector<PageSummary> &summaries,
       if (!read && !write)
         continue;
       uint64_t address = summary.number * GlobalShadow::PageBytes + i * granule;
-      bool atomic = write && summary.atomics[i];
+      bool atomic = write && !summary.atomics.empty() && summary.atomics[i];
       auto conflict = [&](uint32_t other, uint16_t op, uint16_t otherOp,
                           bool isWrite, bool otherWrite) {
         if (other && other != me)
