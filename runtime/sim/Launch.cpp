@@ -323,7 +323,7 @@ BlockResult takeResult(Block &block) {
                           {region.writerOp, region.writerOp + region.granules},
                           {}};
       for (uint32_t i = 0; i < region.granules; ++i)
-        if (laneOf(region.writer[i]) == AtomicLane) {
+        if (laneOf(region.writer[i]) & StrongBit) {
           summary.atomics.resize(region.granules);
           summary.atomics[i] = true;
         }
