@@ -93,7 +93,7 @@ public:
       return "queries<" + std::to_string(a) + ", " + std::to_string(a + below(100)) + ">";
     }
     case 5:
-      return "heads<" + std::to_string(below(2)) + ", " + std::to_string(2 + below(3)) + ">";
+      return "heads<" + std::to_string(below(heads)) + ", " + std::to_string(heads) + ">";
     case 6:
       return "affine_set<(h, i, j)[n] : (i + 2 * j - n >= 0, 300 - i - j >= 0)>(" + bound() + ")";
     case 7:
@@ -124,6 +124,7 @@ public:
     };
     p.queries = length();
     p.keys = below(20) == 0 ? 0 : length();
+    heads = p.kvHeads * p.groups;
     p.headSize = oneOf<int64_t>({16, 24, 32, 40, 64, 64, 72, 80, 96, 128, 128, 136, 192, 256});
     p.valueSize = below(3) == 0 ? oneOf<int64_t>({16, 24, 56, 64, 80, 128, 160, 256}) : p.headSize;
     p.symbol = below(150);
@@ -141,6 +142,7 @@ public:
 
 private:
   std::mt19937_64 random;
+  int64_t heads = 1;
 };
 
 /// Strides of a B x H x N x D tensor in the layout; `size` is the number of elements that they reach.
