@@ -148,6 +148,8 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
 }
 
 static LogicalResult emitFrom(StringRef input, StringRef output) {
+  if (!checkTarget(target))
+    return failure();
   DialectRegistry registry;
   registerCompilerDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);

@@ -241,6 +241,8 @@ private:
   }
 
   LogicalResult executeSource() {
+    if (!checkTarget(target))
+      return failure();
     DialectRegistry registry;
     registerCompilerDialects(registry);
     MLIRContext context(registry, MLIRContext::Threading::DISABLED);
