@@ -348,10 +348,7 @@ void KernelLowering::hideLeaves(Value value, DenseMap<Value, TileValue> &hidden)
   TileValue copy = known->second;
   for (Value &element : copy.elements)
     if (element.getType().isInteger(32))
-      element = LLVM::InlineAsmOp::create(b, b.i32Type, ValueRange{element}, "", "=r,0", /*has_side_effects=*/true,
-                                          /*is_align_stack=*/false, LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
-                                          ArrayAttr())
-                    .getResult(0);
+      element = b.hide(element);
   hidden[value] = std::move(copy);
 }
 
