@@ -85,8 +85,8 @@ private:
   /// `whole`.
   TileValue getTile(Value value, bool whole = true);
   TileValue reduceParts(const TileValue &partial);
-  /// An element as TileValue::at numbers them, computed here if it was put off. Values in `replaced` stand for those of
-  /// the source.
+  /// An element as TileValue::at numbers them, computed here if it was put off.
+  /// Values in `replaced` stand for those of the source.
   Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c,
                    const DenseMap<Value, TileValue> *replaced = nullptr);
   void hideLeaves(Value value, DenseMap<Value, TileValue> &hidden);

@@ -133,7 +133,8 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   SmallVector<TileValue, 3> operands;
   for (Value operand : op->getOperands())
     operands.push_back(getTile(operand, /*whole=*/false));
-  bool partial = llvm::any_of(operands, [](const TileValue &operand) { return operand.partial; });
+  bool partial = llvm::any_of(
+      operands, [](const TileValue &operand) { return operand.partial; });
   if (partial && !isLinear(op, operands)) {
     for (TileValue &operand : operands)
       if (operand.partial)
@@ -154,14 +155,18 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
     for (int64_t i = 0; i < numRows; ++i)
       for (int64_t n = 0; n < numN; ++n)
         for (int64_t h = 0; h < 2; ++h)
-          result.elements.push_back(pack(b, operands[0].at(i, n, numN, 2 * h), operands[0].at(i, n, numN, 2 * h + 1),
+          result.elements.push_back(pack(b, operands[0].at(i, n, numN, 2 * h),
+                                         operands[0].at(i, n, numN, 2 * h + 1),
                                          type.getElementType()));
     return result;
   }
 
   if (*layout == Layout::Tile) {
-    // The pairs of a mask need more predicates than there are: each is computed where it is used.
-    if (llvm::all_of(op->getOperands(), [](Value operand) { return !isa<FloatType>(getScalarType(operand.getType())); })) {
+    // The pairs of a mask need more predicates than there are: each is computed
+    // where it is used.
+    if (llvm::all_of(op->getOperands(), [](Value operand) {
+          return !isa<FloatType>(getScalarType(operand.getType()));
+        })) {
       result.deferred = op;
       return result;
     }
@@ -169,8 +174,10 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
       for (int64_t n = 0; n < numN; ++n)
         for (int64_t c = 0; c < 4; ++c) {
           SmallVector<Value, 3> values;
-          for (auto [tile, operand] : llvm::zip_equal(operands, op->getOperands()))
-            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c) : tile.at(i, n, numN, c));
+          for (auto [tile, operand] :
+               llvm::zip_equal(operands, op->getOperands()))
+            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c)
+                                           : tile.at(i, n, numN, c));
           result.elements.push_back(buildElement(b, op, values));
         }
     return result;
@@ -183,7 +190,9 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   for (size_t i = 0; i < count; ++i) {
     SmallVector<Value, 3> values;
     for (const TileValue &operand : operands) // An axis begins with its rows.
-      values.push_back(operand.layout == Layout::Splat ? operand.elements.front() : operand.elements[i]);
+      values.push_back(operand.layout == Layout::Splat
+                           ? operand.elements.front()
+                           : operand.elements[i]);
     result.elements.push_back(buildElement(b, op, values));
   }
   return result;
@@ -202,7 +211,8 @@ LogicalResult KernelLowering::lowerElementwise(Operation *op) {
   for (Value operand : op->getOperands()) {
     operands.push_back(getScalar(operand));
     if (!operands.back())
-      return op->emitOpError("expected scalar operands of f32, i1, i32, i64 or index");
+      return op->emitOpError(
+          "expected scalar operands of f32, i1, i32, i64 or index");
   }
   scalars[result] = buildElement(b, op, operands);
   return success();
@@ -334,9 +344,11 @@ LogicalResult KernelLowering::lower(vector::MaskOp op) {
   return lowerContract(contract, broadcast.getSource(), op.getResult(0));
 }
 
-/// Copies the integers that a deferred value is computed from, in a way that the optimizer cannot see through: it would
-/// else find the elements computed before and keep them alive until here.
-void KernelLowering::hideLeaves(Value value, DenseMap<Value, TileValue> &hidden) {
+/// Copies the integers that a deferred value is computed from, in a way that
+/// the optimizer cannot see through: it would else find the elements computed
+/// before and keep them alive until here.
+void KernelLowering::hideLeaves(Value value,
+                                DenseMap<Value, TileValue> &hidden) {
   auto known = tiles.find(value);
   if (known == tiles.end() || hidden.contains(value))
     return;
@@ -387,11 +399,12 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
 
   if (live) {
     DenseMap<Value, TileValue> hidden;
-    absorbNonFinite(b, shared, operand, product.elements, numN, elementType, [&](int64_t i, int64_t n, int64_t c) {
-      if (hidden.empty())
-        hideLeaves(live, hidden);
-      return getElement(live, i, n, tile.rows / 8, c, &hidden);
-    });
+    absorbNonFinite(b, shared, operand, product.elements, numN, elementType,
+                    [&](int64_t i, int64_t n, int64_t c) {
+                      if (hidden.empty())
+                        hideLeaves(live, hidden);
+                      return getElement(live, i, n, tile.rows / 8, c, &hidden);
+                    });
   }
 
   auto left = op.getLhs().getDefiningOp<vector::TransferReadOp>();
