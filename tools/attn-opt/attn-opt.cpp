@@ -67,6 +67,11 @@ static cl::opt<std::string> arguments(
     cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
 
 static cl::opt<bool>
+    remarks("remarks",
+            cl::desc("With --emit: say what the compiler could not do exactly"),
+            cl::cat(category));
+
+static cl::opt<bool>
     statistics("attn-statistics",
                cl::desc("Print what each attn pass did and what it missed"),
                cl::cat(category));
@@ -175,7 +180,7 @@ static LogicalResult emitFrom(StringRef input, StringRef output) {
   registerCompilerDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   FailureOr<std::unique_ptr<SourceFile>> file =
-      SourceFile::load(input, &context);
+      SourceFile::load(input, &context, remarks);
   if (failed(file))
     return failure();
   ModuleOp module = (*file)->getModule();

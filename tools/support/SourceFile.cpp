@@ -12,8 +12,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path,
-                                                        MLIRContext *context) {
+FailureOr<std::unique_ptr<SourceFile>>
+SourceFile::load(StringRef path, MLIRContext *context, bool remarks) {
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(path, &error);
   if (!buffer) {
@@ -28,6 +28,12 @@ FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path,
   file->original.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
   file->handler =
       std::make_unique<SourceMgrDiagnosticHandler>(file->original, context);
+  if (!remarks)
+    file->remarkFilter = std::make_unique<ScopedDiagnosticHandler>(
+        context, [](Diagnostic &diagnostic) {
+          return success(diagnostic.getSeverity() ==
+                         DiagnosticSeverity::Remark);
+        });
   file->module =
       parseSourceString<ModuleOp>(prepared, ParserConfig(context), name);
   if (!file->module)

@@ -20,8 +20,9 @@ namespace mlir::attn {
 class SourceFile {
 public:
   /// Reads and parses `path` (`-` is stdin). Failure after a diagnostic.
-  static FailureOr<std::unique_ptr<SourceFile>> load(llvm::StringRef path,
-                                                     MLIRContext *context);
+  /// Remarks are shown only if `remarks` is set.
+  static FailureOr<std::unique_ptr<SourceFile>>
+  load(llvm::StringRef path, MLIRContext *context, bool remarks = false);
 
   ModuleOp getModule() { return *module; }
 
@@ -34,6 +35,7 @@ private:
 
   llvm::SourceMgr original;
   std::unique_ptr<SourceMgrDiagnosticHandler> handler;
+  std::unique_ptr<ScopedDiagnosticHandler> remarkFilter;
   OwningOpRef<ModuleOp> module;
 };
 
