@@ -161,12 +161,14 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
     kernel["shared_bytes"] = launch.shared;
     kernel["registers"] = nullptr;
     kernel["spilled_bytes"] = nullptr;
+    kernel["stack_bytes"] = nullptr;
     for (const nvptx::PtxasReport &entryReport :
          assembled.value_or(std::vector<nvptx::PtxasReport>()))
       if (entryReport.entry == launch.entry) {
         kernel["registers"] = entryReport.registers;
         kernel["spilled_bytes"] =
             entryReport.spillStores + entryReport.spillLoads;
+        kernel["stack_bytes"] = entryReport.stackBytes;
       }
     report["kernels"].push_back(kernel);
   }
