@@ -230,6 +230,8 @@ struct SourceAsWritten : DialectExtension<SourceAsWritten, AttnDialect> {
   }
 
   void apply(MLIRContext *context, AttnDialect *) const override {
+    // The op in generic form besides is noise.
+    context->printOpOnDiagnostic(false);
     // A handler may not outlive its context, which is the driver's: this one is
     // never destroyed.
     new SourceMgrDiagnosticHandler(*sources, context);
