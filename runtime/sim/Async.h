@@ -1,0 +1,82 @@
+//===- Async.h - work that completes after it was issued -------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef ATTN_RUNTIME_SIM_ASYNC_H
+#define ATTN_RUNTIME_SIM_ASYNC_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace attn::sim {
+
+/// An asynchronous agent: it owns effects on memory that were issued and have
+/// not happened yet. Each agent has its own entry in the vector clocks; shadow
+/// memory remembers its writes under that entry, numbered by `sequence`.
+class AsyncAgent {
+public:
+  virtual ~AsyncAgent() = default;
+
+  /// Effects that have not happened yet.
+  virtual size_t pending() const = 0;
+  /// Lets some of the pending effects happen, chosen by `seed` among the orders that are legal.
+  virtual void completeSome(uint64_t seed) = 0;
+  /// Lets everything happen that is still pending.
+  virtual void drain() = 0;
+  /// One line for the report of a deadlock; empty when idle.
+  virtual std::string describe() const = 0;
+};
+
+/// The cp.async copies of one warp. A group is what one commit covers; groups
+/// of a lane complete in order.
+class CopyQueue final : public AsyncAgent {
+public:
+  struct Copy {
+    uint8_t *destination;
+    uint32_t
+        issued; ///< nextSequence() when issued: what shadow memory remembers
+    uint32_t sequence; ///< number of the group, 0 while not committed
+    uint8_t lane;
+    uint8_t bytes;
+    bool done;
+    uint8_t data[16]; ///< read from the source when issued, zero-filled
+  };
+
+  void reset();
+  /// Group number that a copy issued now will get.
+  uint32_t nextSequence() const { return committed + 1; }
+  void issue(const Copy &copy) { copies.push_back(copy); }
+  void commit(uint32_t lanes);
+  /// Completes all but the latest `keep` committed groups of each lane.
+  void wait(uint32_t lanes, unsigned keep);
+
+  /// Last group of which `lane` may read its own copies.
+  uint32_t doneFor(unsigned lane) const { return done[lane]; }
+  /// Last group such that every lane has waited for its copies of it and of all
+  /// earlier ones.
+  uint32_t doneForAll() const;
+
+  size_t pending() const override { return copies.size(); }
+  void completeSome(uint64_t seed) override;
+  void drain() override;
+  std::string describe() const override;
+
+private:
+  static void perform(Copy &copy);
+
+  std::vector<Copy> copies;
+  /// Groups not yet waited for, oldest first, with the lanes that have them
+  /// open.
+  struct Group {
+    uint32_t sequence;
+    uint32_t lanes;
+  };
+  std::vector<Group> groups;
+  uint32_t committed = 0;
+  uint32_t done[32] = {};
+};
+
+} // namespace attn::sim
+
+#endif // ATTN_RUNTIME_SIM_ASYNC_H

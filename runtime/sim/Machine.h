@@ -1,0 +1,170 @@
+//===- Machine.h - pre-decoded operations and the warp state ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#ifndef ATTN_RUNTIME_SIM_MACHINE_H
+#define ATTN_RUNTIME_SIM_MACHINE_H
+
+#include "attn/runtime/sim/Ast.h"
+#include "attn/runtime/sim/Async.h"
+
+namespace attn::sim {
+
+struct Warp;
+struct Block;
+struct Op;
+using Handler = void (*)(Warp &, const Op &);
+
+constexpr unsigned Lanes = 32;
+constexpr uint32_t FullMask = ~0u;
+
+/// Generic addresses: a window for each space that is not global. Window bits
+/// are far above any allocation.
+constexpr uint64_t SharedWindow = 0x7f0000000000, LocalWindow = 0x7e0000000000,
+                   ConstWindow = 0x7d0000000000, ParamWindow = 0x7c0000000000,
+                   ModuleGlobals = 0x7b0000000000, WindowSize = 0x10000000000;
+/// First shared-memory address: not zero, so that an offset used without its
+/// base is out of bounds.
+constexpr uint32_t SharedStart = 1024;
+
+enum SpecialRegister : unsigned {
+  TidX,
+  TidY,
+  TidZ,
+  NtidX,
+  NtidY,
+  NtidZ,
+  CtaidX,
+  CtaidY,
+  CtaidZ,
+  NctaidX,
+  NctaidY,
+  NctaidZ,
+  LaneId,
+  WarpId,
+  NWarpId,
+  SmId,
+  NSmId,
+  GridId,
+  LaneMaskEq,
+  LaneMaskLe,
+  LaneMaskLt,
+  LaneMaskGe,
+  LaneMaskGt,
+  DynamicSmemSize,
+  TotalSmemSize,
+  FirstVolatile, // from here on: the value changes while the warp runs
+  ClockLo = FirstVolatile,
+  ClockHi,
+  Clock64,
+  GlobalTimer,
+  GlobalTimerLo,
+  GlobalTimerHi,
+  SpecialCount
+};
+
+enum class Control : uint8_t { None, Branch, Exit, Barrier, WarpBarrier, Trap };
+
+/// Flags of an Op.
+enum : uint8_t {
+  TracksRegisters =
+      1,        ///< reads or writes a register that some path leaves unwritten
+  Inserted = 2, ///< a jump that the layout of blocks needed; not in the text
+  FlipA = 4,
+  FlipB = 8,
+  FlipC = 16, ///< predicate operands to be inverted
+};
+
+/// One decoded instruction. dst and a..d are offsets into Warp::regs in words,
+/// or into Warp::preds for predicates.
+struct Op {
+  Handler run = nullptr;
+  const uint32_t *list = nullptr; ///< operands of wide instructions
+  uint64_t imm = 0;
+  uint32_t dst = 0, a = 0, b = 0, c = 0, d = 0;
+  uint32_t predicate = 0; ///< slot in Warp::preds; slot 0 is always true
+  uint32_t predicateFlip = 0;
+  uint32_t target = 0; ///< Branch: op index
+  uint32_t line = 0;
+  uint16_t id = 0; ///< number of the instruction in the text; for counters and
+                   ///< shadow memory
+  Control control = Control::None;
+  Space space = Space::Generic;
+  uint8_t bytes = 0; ///< of one element of a memory access
+  uint8_t count = 1; ///< elements of a memory access
+  uint8_t flags = 0;
+  uint8_t variant = 0; ///< handler-specific
+};
+
+/// Uses and definitions of registers, for the analysis of unwritten registers.
+struct RegisterEffects {
+  std::vector<unsigned> uses, defines;
+  unsigned predicate = ~0u; ///< register that guards the operation
+  bool copies = false; ///< a move: an unwritten source makes the destination
+                       ///< unwritten, and is no finding
+};
+
+/// A kernel ready to run.
+struct Program {
+  Entry entry;
+  std::vector<Op> ops;
+  std::vector<RegisterEffects> effects; ///< by Op, where TracksRegisters
+  std::vector<std::string> opcodes;     ///< by Op::id, with modifiers
+  std::vector<unsigned> lines;          ///< by Op::id
+  std::vector<std::unique_ptr<std::vector<uint32_t>>> lists;
+  std::vector<RegisterInfo> registers;
+  std::vector<uint64_t>
+      constants; ///< constant i fills the 64-word slot at constantBase + 64 * i
+  std::vector<bool> constantWide;
+  uint32_t constantBase = 0;
+  uint32_t registerWords = 0;
+  uint32_t predicateCount = 1;
+  uint32_t localBytes = 0;
+  uint32_t sharedGranule = 16,
+           globalGranule = 16; ///< smallest access, in bytes
+  bool sequential = false; ///< blocks talk through global atomics: run them one
+                           ///< after the other
+};
+
+/// A set of lanes at one place; a divergent warp has several.
+struct Fragment {
+  uint32_t pc = 0;
+  uint32_t mask = 0;
+  uint32_t waitMask = 0; ///< nonzero: at a bar.warp.sync for these lanes
+};
+
+enum class WarpStatus : uint8_t { Ready, AtBarrier, Stuck, Done };
+
+struct Warp {
+  uint32_t *regs = nullptr;
+  uint32_t *preds = nullptr;
+  uint32_t *written = nullptr; ///< by register number, lanes that have written
+                               ///< it; only for tracked registers
+  uint8_t *local = nullptr;    ///< localBytes for each lane
+  Block *block = nullptr;
+  uint32_t id = 0;
+  uint32_t mask = 0;   ///< lanes that execute the current operation
+  uint32_t active = 0; ///< lanes of the current fragment
+  uint32_t live = 0;   ///< lanes that have not exited
+  uint32_t pc = 0;
+  uint32_t mergeAt = ~0u; ///< least pc among the other ready fragments
+  WarpStatus status = WarpStatus::Ready;
+  std::vector<Fragment> others;
+
+  uint32_t clock = 1;
+  /// By agent: the latest clock that happens before now. Agents are the warps,
+  /// then the copy queue of each warp.
+  std::vector<uint32_t> seen;
+  CopyQueue copies;
+  unsigned barrier = 0; ///< AtBarrier: its id
+  const Op *barrierOp = nullptr;
+
+  template <typename T>
+  T *slot(uint32_t offset) {
+    return reinterpret_cast<T *>(regs + offset);
+  }
+};
+
+} // namespace attn::sim
+
+#endif // ATTN_RUNTIME_SIM_MACHINE_H

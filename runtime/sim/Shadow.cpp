@@ -1,0 +1,205 @@
+//===- Shadow.cpp - who touched which memory last --------------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+#include "attn/runtime/sim/Shadow.h"
+
+#include "attn/runtime/sim/Block.h"
+
+#include <cstring>
+
+namespace attn::sim {
+namespace {
+
+/// Does a write or copy of this epoch happen before what `lane` of `warp` does
+/// now?
+bool ordered(Epoch epoch, const Warp &warp, uint32_t lane) {
+  uint32_t agent = agentOf(epoch), clock = clockOf(epoch),
+           warps = uint32_t(warp.block->warps.size());
+  if (clock <= warp.seen[agent])
+    return true;
+  if (agent == warp.id)
+    return laneOf(epoch) == lane && lane < Lanes;
+  return agent == warps + warp.id && laneOf(epoch) == lane && lane < Lanes &&
+         clock <= warp.copies.doneFor(lane);
+}
+
+unsigned lineOf(const Block &block, uint16_t op) {
+  return op ? block.program.lines[op - 1] : 0;
+}
+
+std::string place(const Access &access) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%s address 0x%llx",
+                access.global ? "global" : "shared",
+                static_cast<unsigned long long>(access.address));
+  return text;
+}
+
+unsigned reportLane(const Access &access) {
+  return access.lane < Lanes ? access.lane : 0;
+}
+
+[[gnu::noinline]] void reportWriter(const Access &access, Epoch epoch,
+                                    uint16_t op, bool write) {
+  Block &block = *access.warp.block;
+  if (!block.launch.options.checkRaces)
+    return;
+  uint32_t warps = uint32_t(block.warps.size()), agent = agentOf(epoch);
+  unsigned line = lineOf(block, op);
+  std::string verb = write ? "writes " : "reads ";
+  if (agent >= warps) {
+    const Warp &owner = block.warps[agent - warps];
+    uint32_t lane = laneOf(epoch);
+    bool waited = clockOf(epoch) <= owner.copies.doneFor(lane);
+    std::string who = " by cp.async of warp " + std::to_string(agent - warps) +
+                      " lane " + std::to_string(lane) + " at line " +
+                      std::to_string(line);
+    if (!waited)
+      block.report(FindingKind::MissingWait, access.warp, access.op,
+                   reportLane(access), access.address,
+                   verb + place(access) + " while it is being written" + who +
+                       ": no cp.async.wait_group covers it",
+                   false, line);
+    else
+      block.report(FindingKind::Race, access.warp, access.op,
+                   reportLane(access), access.address,
+                   verb + place(access) + " written" + who +
+                       " with no barrier between its wait and this access",
+                   false, line);
+    return;
+  }
+  std::string who = agent == access.warp.id ? "another lane of the same warp"
+                                            : "warp " + std::to_string(agent);
+  block.report(FindingKind::Race, access.warp, access.op, reportLane(access),
+               access.address,
+               verb + place(access) + " written by " + who + " at line " +
+                   std::to_string(line) + " with no barrier in between",
+               false, line);
+}
+
+[[gnu::noinline]] void reportReader(const Access &access, uint32_t reader,
+                                    uint16_t op) {
+  Block &block = *access.warp.block;
+  if (!block.launch.options.checkRaces)
+    return;
+  unsigned line = lineOf(block, op);
+  std::string who = reader == access.warp.id ? "another lane of the same warp"
+                                             : "warp " + std::to_string(reader);
+  block.report(FindingKind::Race, access.warp, access.op, reportLane(access),
+               access.address,
+               "writes " + place(access) + " that " + who + " read at line " +
+                   std::to_string(line) + " with no barrier in between",
+               false, line);
+}
+
+[[gnu::noinline]] void reportUninitialised(const Access &access) {
+  Block &block = *access.warp.block;
+  if (block.launch.options.checkInitialised)
+    block.report(FindingKind::UninitialisedShared, access.warp, access.op,
+                 reportLane(access), access.address,
+                 "reads " + place(access) + " that nothing has written");
+}
+
+} // namespace
+
+void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,
+                const Access &access) {
+  Warp &warp = access.warp;
+  const uint32_t stamp = warp.clock << LaneBits | access.lane;
+  uint32_t *reader = region.readers + size_t(warp.id) * region.granules + first;
+  const Epoch *writer = region.writer + first;
+  for (uint32_t i = 0; i < count; ++i) {
+    Epoch epoch = writer[i];
+    if (clockOf(epoch) > warp.seen[agentOf(epoch)]) {
+      if (!ordered(epoch, warp, access.lane))
+        reportWriter(access, epoch, region.writerOp[first + i], false);
+    } else if (epoch == 0 && !access.global) {
+      reportUninitialised(access);
+    }
+    uint32_t old = reader[i];
+    reader[i] = (old ^ stamp) < (1u << LaneBits) && old != stamp
+                    ? stamp | LaneMaskBits
+                    : stamp;
+    region.readerOp[first + i] = uint16_t(access.op.id + 1);
+  }
+}
+
+void shadowWrite(const ShadowRegion &region, uint32_t first, uint32_t count,
+                 const Access &access, Epoch agentEpoch) {
+  Warp &warp = access.warp;
+  const bool atomic = access.lane == AtomicLane;
+  const uint32_t warps = uint32_t(warp.block->warps.size());
+  for (uint32_t i = first; i < first + count; ++i) {
+    Epoch epoch = region.writer[i];
+    if (clockOf(epoch) > warp.seen[agentOf(epoch)] &&
+        !ordered(epoch, warp, access.lane) &&
+        !(atomic && laneOf(epoch) == AtomicLane))
+      reportWriter(access, epoch, region.writerOp[i], true);
+    if (region.readerOp[i])
+      for (uint32_t w = 0; w < warps; ++w) {
+        uint32_t stamp = region.readers[size_t(w) * region.granules + i];
+        if (stamp >> LaneBits <= warp.seen[w])
+          continue;
+        if (w != warp.id || (stamp & LaneMaskBits) != access.lane ||
+            access.lane >= Lanes)
+          reportReader(access, w, region.readerOp[i]);
+      }
+    region.writer[i] = agentEpoch;
+    region.writerOp[i] = uint16_t(access.op.id + 1);
+  }
+}
+
+static uint32_t shiftOf(uint32_t granule) {
+  uint32_t shift = 0;
+  while ((2u << shift) <= granule)
+    ++shift;
+  return shift;
+}
+
+static ShadowRegion regionOver(std::vector<uint32_t> &words,
+                               std::vector<uint16_t> &ops, uint32_t granules,
+                               uint32_t warps) {
+  words.assign(size_t(granules) * (warps + 1), 0);
+  ops.assign(size_t(granules) * 2, 0);
+  return {words.data(), words.data() + granules, ops.data(),
+          ops.data() + granules, granules};
+}
+
+void SharedShadow::prepare(uint32_t bytes, uint32_t granule, uint32_t warps) {
+  granuleShift = shiftOf(granule);
+  region = regionOver(words, ops, (bytes >> granuleShift) + 1, warps);
+}
+
+void SharedShadow::clear() {
+  std::memset(words.data(), 0, words.size() * sizeof(uint32_t));
+  std::memset(ops.data(), 0, ops.size() * sizeof(uint16_t));
+}
+
+void GlobalShadow::prepare(uint32_t granule, uint32_t warpCount) {
+  granuleShift = shiftOf(granule);
+  warps = warpCount;
+}
+
+void GlobalShadow::clear() {
+  byNumber.clear();
+  used = 0;
+  last = nullptr;
+}
+
+GlobalShadow::Page &GlobalShadow::lookup(uint64_t number) {
+  auto [entry, added] = byNumber.emplace(number, nullptr);
+  if (added) {
+    if (used == pages.size())
+      pages.push_back(std::make_unique<Page>());
+    Page &page = *pages[used++];
+    page.number = number;
+    page.region =
+        regionOver(page.words, page.ops, PageBytes >> granuleShift, warps);
+    entry->second = &page;
+  }
+  last = entry->second;
+  return *last;
+}
+
+} // namespace attn::sim
