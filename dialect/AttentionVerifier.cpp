@@ -119,12 +119,13 @@ LogicalResult verifyResult(AttentionOp op, const Named &result,
 LogicalResult verifyAlignment(AttentionOp op, const Named &q) {
   bool wanted = op.getAlignment() == Alignment::Offset;
   // A13
-  if (wanted != bool(op.getOffset()))
-    return op.emitOpError("expected an offset ")
-           << (wanted ? "with" : "only with")
-           << " alignment offset, found alignment "
-           << stringifyAlignment(op.getAlignment())
-           << (wanted ? " without one" : "") << " (A13)";
+  if (wanted && !op.getOffset())
+    return op.emitOpError(
+        "expected an offset with alignment offset, found none (A13)");
+  if (!wanted && op.getOffset())
+    return op.emitOpError("expected an offset only with alignment offset, "
+                          "found alignment ")
+           << stringifyAlignment(op.getAlignment()) << " (A13)";
   // A14
   auto offsets = wanted ? dyn_cast<RankedTensorType>(op.getOffset().getType())
                         : RankedTensorType();

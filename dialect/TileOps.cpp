@@ -304,46 +304,45 @@ LogicalResult ForTilesOp::verify() {
   if (getLower().empty())
     return emitOpError("expected at least one interval, found none (T2)");
   // T3
-  if (getResultTypes() != getInits().getTypes())
-    return emitOpError("expected results of the types of the initial values, (")
-           << getInits().getTypes() << "), found (" << getResultTypes()
-           << ") (T3)";
-  return success();
-}
-
-LogicalResult ForTilesOp::verifyRegions() {
   TypeRange types = getInits().getTypes();
-  auto takes = [](Block &block, TypeRange iterTypes) {
-    TypeRange arguments = block.getArgumentTypes();
+  if (getResultTypes() != types)
+    return emitOpError("expected results of the types of the initial values, (")
+           << types << "), found (" << getResultTypes() << ") (T3)";
+  auto takes = [](Region &region, TypeRange iterTypes) {
+    TypeRange arguments = region.getArgumentTypes();
     return !arguments.empty() && arguments.front().isIndex() &&
            arguments.drop_front() == iterTypes;
   };
   // T4
-  Block &body = getBody().front();
-  if (!takes(body, types))
+  if (!takes(getBody(), types))
     return emitOpError("expected a body of the tile number and the iteration "
-                       "values, (index")
+                       "values, ('index'")
            << (types.empty() ? "" : ", ") << types << "), found ("
-           << body.getArgumentTypes() << ") (T4)";
+           << getBody().getArgumentTypes() << ") (T4)";
+  // T6
+  if (!getFilter().empty() && !takes(getFilter(), {}))
+    return emitOpError(
+               "expected a filter of the tile number, ('index'), found (")
+           << getFilter().getArgumentTypes() << ") (T6)";
+  return success();
+}
+
+// That attn.yield hands on values of the types of the initial values (T5) is
+// checked by RegionBranchOpInterface.
+LogicalResult ForTilesOp::verifyRegions() {
   // T5
-  auto yield = dyn_cast<YieldOp>(body.getTerminator());
-  if (!yield)
+  Operation *end = getBody().front().getTerminator();
+  if (!isa<YieldOp>(end))
     return emitOpError("expected a body that ends with attn.yield, found '")
-           << body.getTerminator()->getName() << "' (T5)";
-  if (yield.getValues().getTypes() != types)
-    return yield.emitOpError("expected the next iteration values, (")
-           << types << "), found (" << yield.getValues().getTypes() << ") (T5)";
+           << end->getName() << "' (T5)";
   // T6
   if (getFilter().empty())
     return success();
-  Block &filter = getFilter().front();
-  if (!takes(filter, {}))
-    return emitOpError("expected a filter of the tile number, (index), found (")
-           << filter.getArgumentTypes() << ") (T6)";
-  if (!isa<ConditionOp>(filter.getTerminator()))
+  end = getFilter().front().getTerminator();
+  if (!isa<ConditionOp>(end))
     return emitOpError(
                "expected a filter that ends with attn.condition, found '")
-           << filter.getTerminator()->getName() << "' (T6)";
+           << end->getName() << "' (T6)";
   return success();
 }
 

@@ -94,8 +94,12 @@ struct AttentionTiling : TilingInterface::ExternalModel<AttentionTiling, Attenti
                       {one, one, sizes[2], headSize(op.getQ())});
     OpFoldResult kvHead = getKvHead(builder, op, offsets[1]);
     OpFoldResult keys = tensor::getMixedSize(builder, loc, op.getK(), 2);
-    auto k = getSlice(builder, loc, op.getK(), {offsets[0], kvHead, zero, zero}, {one, one, keys, headSize(op.getK())});
-    auto v = getSlice(builder, loc, op.getV(), {offsets[0], kvHead, zero, zero}, {one, one, keys, headSize(op.getV())});
+    // A constant offset into a dimension of size 0 does not verify, even for a slice of size 0.
+    OpFoldResult firstKey = getConstantIntValue(keys) == 0 ? OpFoldResult(toValue(builder, loc, zero)) : zero;
+    auto k =
+        getSlice(builder, loc, op.getK(), {offsets[0], kvHead, firstKey, zero}, {one, one, keys, headSize(op.getK())});
+    auto v =
+        getSlice(builder, loc, op.getV(), {offsets[0], kvHead, firstKey, zero}, {one, one, keys, headSize(op.getV())});
 
     Value position = toValue(builder, loc, getPosition(builder, op, offsets[0], offsets[2]));
     AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);

@@ -53,8 +53,14 @@ static LogicalResult checkReturn(func::ReturnOp op) {
 namespace {
 struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
   LogicalResult checkOp(Operation *op) {
-    if (isa<AttentionOp>(op)) {
+    if (auto attention = dyn_cast<AttentionOp>(op)) {
       ++numAttention;
+      for (Value operand : op->getOperands())
+        if (operand.getDefiningOp<tensor::EmptyOp>()) {
+          InFlightDiagnostic diagnostic = attention.emitOpError("reads an uninitialised tensor");
+          diagnostic.attachNote(operand.getLoc()) << "it is made here";
+          return diagnostic;
+        }
       return success();
     }
     if (auto returnOp = dyn_cast<func::ReturnOp>(op))

@@ -303,19 +303,12 @@ Value SumBuilder::compare(const TileSum &sum, bool isEquality) {
   Lanes negated = getColumn(multiplySum({sum.base, 0, sum.b, {}, sum.column, {}}, -1));
   checkRange(saturatingAdd(saturatingAdd(row.low, column.low), sum.pair.low),
              saturatingAdd(saturatingAdd(row.high, column.high), sum.pair.high));
-  auto withBase = [&](Lanes lanes) {
-    bool wasOverflow = overflow;
-    Lanes result = addScalar(lanes, base, -limit, limit);
-    overflow = wasOverflow;
-    return result;
-  };
-  Lanes lhs;
+  // With the scalar the values reach past the limit, but not past the type.
+  bool wasOverflow = overflow;
+  Lanes lhs = addScalar(row ? row : sum.pair ? sum.pair : column, base, -limit, limit);
   if (row)
-    lhs = add(withBase(row), sum.pair);
-  else if (sum.pair)
-    lhs = withBase(sum.pair);
-  else
-    lhs = withBase(column);
+    lhs = add(lhs, sum.pair);
+  overflow = wasOverflow;
   if (!row && !sum.pair)
     negated = {};
   if (!negated)
@@ -349,9 +342,10 @@ public:
 
 private:
   FailureOr<Value> buildLeaf(AffineExpr expr, bool isEquality, bool &known);
+  FailureOr<Value> buildConstraint(AffineExpr expr, bool isEquality);
   FailureOr<Value> buildJunction(const MaskPredicate &predicate, bool &known);
   Value combine(Value lhs, Value rhs, bool isAnd) {
-    if (!lhs || !rhs)
+    if (!lhs || !rhs || lhs == rhs)
       return lhs ? lhs : rhs;
     return isAnd ? arith::AndIOp::create(builder, lhs, rhs).getResult()
                  : arith::OrIOp::create(builder, lhs, rhs).getResult();
@@ -364,6 +358,8 @@ private:
   ImplicitLocOpBuilder &builder;
   const TilePosition &position;
   int64_t &numWide;
+  /// Constraints that are built already, as (expression, is an equality).
+  llvm::DenseMap<std::pair<AffineExpr, unsigned>, Value> constraints;
 };
 
 FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality, bool &known) {
@@ -372,6 +368,16 @@ FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality, b
     known = isEquality ? constant.getValue() == 0 : constant.getValue() >= 0;
     return Value();
   }
+  Value &built = constraints[{expr, isEquality}];
+  if (built)
+    return built;
+  FailureOr<Value> result = buildConstraint(expr, isEquality);
+  if (succeeded(result))
+    built = *result;
+  return result;
+}
+
+FailureOr<Value> PredicateBuilder::buildConstraint(AffineExpr expr, bool isEquality) {
   for (unsigned width : {32, 64}) {
     // What a first attempt leaves behind is dead.
     SumBuilder sums(builder, position, width);
@@ -392,13 +398,26 @@ FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality, b
   return failure();
 }
 
+/// The operands of nested junctions of one kind.
+void flatten(const MaskPredicate &predicate, MaskPredicate::Kind kind, SmallVectorImpl<const MaskPredicate *> &operands) {
+  if (predicate.kind != kind) {
+    operands.push_back(&predicate);
+    return;
+  }
+  for (const MaskPredicate &operand : predicate.operands)
+    flatten(operand, kind, operands);
+}
+
 FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate, bool &known) {
   bool isAnd = predicate.kind == MaskPredicate::Kind::And;
   // Combined where they vary: not at all, along rows, along columns, over pairs.
   Value scalar, row, column, pair;
-  for (const MaskPredicate &operand : predicate.operands) {
+  SmallVector<const MaskPredicate *> operands;
+  flatten(predicate, predicate.kind, operands);
+  llvm::SmallDenseSet<Value> seen;
+  for (const MaskPredicate *operand : operands) {
     bool operandKnown = false;
-    FailureOr<Value> value = build(operand, operandKnown);
+    FailureOr<Value> value = build(*operand, operandKnown);
     if (failed(value))
       return failure();
     if (!*value) {
@@ -407,6 +426,8 @@ FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate,
       known = !isAnd;
       return Value();
     }
+    if (!seen.insert(*value).second)
+      continue;
     auto type = dyn_cast<VectorType>((*value).getType());
     Value &group = !type                                                                            ? scalar
                    : type.getDimSize(0) == position.rows && type.getDimSize(1) == position.columns ? pair

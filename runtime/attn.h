@@ -105,7 +105,12 @@ ATTN_API void attn_string_free(char *text);
  * library keeps no pointer to them, their shapes or their strides after the
  * call. */
 
-enum { ATTN_DL_INT = 0, ATTN_DL_UINT = 1, ATTN_DL_FLOAT = 2, ATTN_DL_BFLOAT = 4 };
+enum {
+  ATTN_DL_INT = 0,
+  ATTN_DL_UINT = 1,
+  ATTN_DL_FLOAT = 2,
+  ATTN_DL_BFLOAT = 4
+};
 enum {
   ATTN_DL_CPU = 1,
   ATTN_DL_CUDA = 2,
@@ -162,9 +167,9 @@ ATTN_API attn_status attn_device_open(const char *name, const char *options,
 ATTN_API void attn_device_close(attn_device *device);
 
 typedef struct attn_device_info {
-  const char *name;                /* "NVIDIA H100 PCIe" */
-  const char *target;              /* "sm_90" */
-  attn_dl_device memory;           /* of tensors that the device can use */
+  const char *name;      /* "NVIDIA H100 PCIe" */
+  const char *target;    /* "sm_90" */
+  attn_dl_device memory; /* of tensors that the device can use */
   int64_t multiprocessors;
   int64_t shared_memory_per_block; /* bytes, the most a kernel can have */
 } attn_device_info;
@@ -249,8 +254,8 @@ ATTN_API attn_status attn_program_result(attn_program *program, int32_t index,
 
 typedef struct attn_scalar_info {
   const char *name;
-  const char *type;   /* "i32", "i64" or "index" */
-  int32_t position;   /* among the function's arguments */
+  const char *type; /* "i32", "i64" or "index" */
+  int32_t position; /* among the function's arguments */
 } attn_scalar_info;
 
 ATTN_API attn_status attn_program_scalar(attn_program *program, int32_t index,

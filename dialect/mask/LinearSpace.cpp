@@ -31,7 +31,7 @@ LinearExpr LinearSpace::combine(int64_t a, const LinearExpr &x, int64_t b, const
     if (__builtin_mul_overflow(a, u, &left) || __builtin_mul_overflow(b, v, &right) ||
         __builtin_add_overflow(left, right, &sum) || sum > INT64_MAX / 2 || sum < INT64_MIN / 2) {
       overflowed = true;
-      return int64_t(0);
+      return (a < 0) != (u < 0) ? INT64_MIN / 2 : INT64_MAX / 2;
     }
     return sum;
   };
@@ -152,6 +152,7 @@ static bool isBelow(const LinearExpr &a, const LinearExpr &b) {
 }
 
 bool LinearSpace::isInfeasible(const Conjunction &set) {
+  spend((set.inequalities.size() + set.equalities.size()) * (1 + columns.size() / 8));
   // Columns in use, with those inside divisions.
   SmallVector<int, 16> position(columns.size(), -1);
   SmallVector<unsigned, 16> used;
@@ -222,6 +223,8 @@ bool LinearSpace::implies(const Conjunction &set, const LinearExpr &x) {
     return true;
   if (llvm::any_of(set.inequalities, [&](const LinearExpr &y) { return isBelow(y, x); }))
     return true;
+  if (isBudgetSpent())
+    return false;
   Conjunction counterexample = set;
   counterexample.inequalities.push_back(combine(-1, x, 1, LinearExpr(-1)));
   tighten(counterexample.inequalities.back());
@@ -250,7 +253,7 @@ bool mlir::attn::addInequality(LinearSpace &space, Conjunction &set, LinearExpr 
 
 void mlir::attn::removeRedundant(LinearSpace &space, Conjunction &set, const Conjunction &context,
                                  function_ref<bool(const LinearExpr &)> mayRemove) {
-  for (size_t i = 0; i < set.inequalities.size();) {
+  for (size_t i = 0; i < set.inequalities.size() && !space.isBudgetSpent();) {
     if (!mayRemove(set.inequalities[i])) {
       ++i;
       continue;

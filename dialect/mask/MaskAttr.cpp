@@ -185,7 +185,7 @@ Attribute MaskAttr::parse(AsmParser &parser, Type) {
   if (failed(parsed))
     return {};
   if (!body.drop_front(parsed->length).trim().empty()) {
-    emitError(parsed->length, "expected '&', '|' or the end of the mask");
+    emitError(parsed->length, "expected '&', '|' or the end of the mask (M1)");
     return {};
   }
   return parsed->mask;

@@ -66,9 +66,16 @@ private:
     return failure();
   }
 
+  /// Moves over blanks and comments.
   void skipSpace() {
-    while (pos < text.size() && llvm::isSpace(text[pos]))
-      ++pos;
+    while (pos < text.size()) {
+      if (text.substr(pos).starts_with("//"))
+        pos = std::min(text.find('\n', pos), text.size());
+      else if (llvm::isSpace(text[pos]))
+        ++pos;
+      else
+        return;
+    }
   }
   bool peek(char c) {
     skipSpace();

@@ -248,7 +248,7 @@ private:
       else if (row.coef(x) < 0)
         uppers.push_back(&row);
     }
-    space.spend(lowers.size() * uppers.size());
+    space.spend(2 * lowers.size() * uppers.size());
     for (const LinearExpr *lower : lowers)
       for (const LinearExpr *upper : uppers) {
         Pair pair = combinePair(*lower, *upper, x, rest, given);

@@ -257,6 +257,10 @@ private:
   }
 
   void addUnlessCovered(SmallVectorImpl<Conjunction> &sets, Conjunction set, const Conjunction &rowContext) {
+    if (space.isBudgetSpent()) {
+      sets.push_back(std::move(set));
+      return;
+    }
     Conjunction within = both(set, rowContext);
     if (llvm::any_of(sets, [&](const Conjunction &other) { return space.implies(within, other); }))
       return;
@@ -302,7 +306,7 @@ private:
   }
 
   /// For each of: the intervals, the filter, the full tiles.
-  static constexpr int64_t budget = 20000;
+  static constexpr int64_t budget = 12000;
   static constexpr unsigned maxDisjuncts = 24;
   static constexpr unsigned maxParts = 16;
   static constexpr unsigned maxFullIntervals = 8;

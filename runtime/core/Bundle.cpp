@@ -132,15 +132,14 @@ Status attn::writeBundle(const Bundle &bundle, const std::string &target) {
   }
 
   static std::atomic<unsigned> counter{0};
-  std::string suffix = ".tmp-" + std::to_string(::getpid()) + "-" +
-                       std::to_string(counter++);
+  std::string suffix =
+      ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   std::string fresh = folder + suffix;
   TemporaryFolder freshGuard(fresh);
   if (Status status = makeFolder(fresh); !status)
     return status;
-  if (Status status =
-          writeFileAtomically(fresh + "/" + bundle.manifest.code.file,
-                              bundle.code);
+  if (Status status = writeFileAtomically(
+          fresh + "/" + bundle.manifest.code.file, bundle.code);
       !status)
     return status;
   if (Status status = writeFileAtomically(fresh + "/" + manifestName, *json);
@@ -156,8 +155,9 @@ Status attn::writeBundle(const Bundle &bundle, const std::string &target) {
   if (::rename(fresh.c_str(), folder.c_str()) != 0) {
     int code = errno;
     if (exists && ::rename(old.c_str(), folder.c_str()) != 0)
-      return cannotWrite(folder, std::string(std::strerror(code)) +
-                                     "; the older bundle could not be restored");
+      return cannotWrite(folder,
+                         std::string(std::strerror(code)) +
+                             "; the older bundle could not be restored");
     return cannotWrite(folder, std::strerror(code));
   }
   return Status::success();

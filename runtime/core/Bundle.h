@@ -1,4 +1,5 @@
-//===- Bundle.h - A manifest and its code, in memory or a folder -*- C++ -*-===//
+//===- Bundle.h - A manifest and its code, in memory or a folder -*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -367,8 +367,7 @@ attn_status attn_program_load(attn_device *device, const char *folder,
 
 attn_status attn_program_load_memory(attn_device *device, const char *manifest,
                                      size_t manifest_size, const char *code,
-                                     size_t code_size,
-                                     attn_program **program) {
+                                     size_t code_size, attn_program **program) {
   return guarded([&]() -> Status {
     if (!program)
       return isNull("program");
@@ -379,10 +378,10 @@ attn_status attn_program_load_memory(attn_device *device, const char *manifest,
       return isNull("manifest");
     if (!code)
       return isNull("code");
-    return makeProgram(device,
-                       parseBundle({manifest, manifest_size},
-                                   std::string(code, code_size)),
-                       program);
+    return makeProgram(
+        device,
+        parseBundle({manifest, manifest_size}, std::string(code, code_size)),
+        program);
   });
 }
 
@@ -465,8 +464,8 @@ attn_status attn_launch(attn_program *program,
     if (!program)
       return isNull("program");
     std::vector<Tensor> argumentTensors, resultTensors;
-    if (Status status = readTensors("arguments", arguments, num_arguments,
-                                    argumentTensors);
+    if (Status status =
+            readTensors("arguments", arguments, num_arguments, argumentTensors);
         !status)
       return status;
     if (Status status =

@@ -25,18 +25,18 @@ attn_dl_type dlpack::toDLType(ElementType type) {
 }
 
 Result<ElementType> dlpack::fromDLType(attn_dl_type type) {
-  for (ElementType candidate : {ElementType::F16, ElementType::BF16,
-                                ElementType::F32, ElementType::I32,
-                                ElementType::I64}) {
+  for (ElementType candidate :
+       {ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::I32,
+        ElementType::I64}) {
     attn_dl_type expected = toDLType(candidate);
     if (type.code == expected.code && type.bits == expected.bits &&
         type.lanes == 1)
       return candidate;
   }
-  return invalidArgument(
-      "DLPack type with code " + std::to_string(type.code) + ", " +
-      std::to_string(type.bits) + " bits and " + std::to_string(type.lanes) +
-      " lanes is not one of f16, bf16, f32, i32, i64");
+  return invalidArgument("DLPack type with code " + std::to_string(type.code) +
+                         ", " + std::to_string(type.bits) + " bits and " +
+                         std::to_string(type.lanes) +
+                         " lanes is not one of f16, bf16, f32, i32, i64");
 }
 
 Result<Tensor> dlpack::toTensor(const attn_tensor &source) {
@@ -86,10 +86,10 @@ Result<Tensor> dlpack::toTensor(const ManagedTensor &source) {
 
 Result<Tensor> dlpack::toTensor(const ManagedTensorVersioned &source) {
   if (source.version.major != majorVersion)
-    return invalidArgument(
-        "expected a DLPack tensor of version " + std::to_string(majorVersion) +
-        ".x, found " + std::to_string(source.version.major) + "." +
-        std::to_string(source.version.minor));
+    return invalidArgument("expected a DLPack tensor of version " +
+                           std::to_string(majorVersion) + ".x, found " +
+                           std::to_string(source.version.major) + "." +
+                           std::to_string(source.version.minor));
   return toTensor(source.tensor);
 }
 

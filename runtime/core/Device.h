@@ -96,7 +96,8 @@ public:
   virtual Status synchronize(Stream stream) = 0;
 
   /// Loads PTX text; the error carries the compiler's log.
-  virtual Result<std::unique_ptr<Module>> loadModule(const std::string &ptx) = 0;
+  virtual Result<std::unique_ptr<Module>>
+  loadModule(const std::string &ptx) = 0;
   virtual Status launch(const LaunchRequest &request, Stream stream) = 0;
 
   /// What the device observed, as JSON; `clear` starts anew. Unsupported on

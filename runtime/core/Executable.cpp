@@ -188,16 +188,15 @@ Status Executable::checkOverlaps(const std::vector<Tensor> &tensors) const {
         continue;
       MemoryRange other = *extentOf(tensors[b]);
       if (range.begin < other.end && other.begin < range.end)
-        return invalidArgument("its memory overlaps that of " +
-                               nameOfBuffer(b))
+        return invalidArgument("its memory overlaps that of " + nameOfBuffer(b))
             .in(nameOfBuffer(r));
     }
   }
   return Status::success();
 }
 
-Result<std::vector<int64_t>>
-Executable::shapeOf(size_t index, const Binding &binding) const {
+Result<std::vector<int64_t>> Executable::shapeOf(size_t index,
+                                                 const Binding &binding) const {
   std::vector<int64_t> shape;
   for (const Dimension &dim : description.buffers[index].shape)
     shape.push_back(dim.isDynamic() ? binding.values.at(dim.name) : dim.size);
@@ -239,12 +238,11 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
     return invalidArgument("expected " + std::to_string(expected) + " " + what +
                            ", found " + std::to_string(found));
   };
-  for (Status status : {checkCount("tensor arguments", arguments.size(),
-                                   argumentTensors.size()),
-                        checkCount("results", results.size(),
-                                   resultTensors.size()),
-                        checkCount("scalars", scalars.size(),
-                                   scalarValues.size())})
+  for (Status status :
+       {checkCount("tensor arguments", arguments.size(),
+                   argumentTensors.size()),
+        checkCount("results", results.size(), resultTensors.size()),
+        checkCount("scalars", scalars.size(), scalarValues.size())})
     if (!status)
       return status;
 
@@ -287,9 +285,9 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
     int64_t value = scalarValues[i];
     if (scalar.type == ElementType::I32 &&
         (value < INT32_MIN || value > INT32_MAX))
-      return invalidArgument("argument " + std::to_string(scalar.argument) +
-                             " '" + scalar.name + "': " +
-                             std::to_string(value) + " does not fit in i32");
+      return invalidArgument(
+          "argument " + std::to_string(scalar.argument) + " '" + scalar.name +
+          "': " + std::to_string(value) + " does not fit in i32");
     prepared.scalars[scalar.argument] = value;
   }
 

@@ -11,13 +11,13 @@
 
 namespace attn {
 
-/// A bundle loaded on a device, ready to run. Holds its device. Running does not
-/// change it: several threads may run one executable at once.
+/// A bundle loaded on a device, ready to run. Holds its device. Running does
+/// not change it: several threads may run one executable at once.
 class Executable {
 public:
   /// Checks that the device can run the bundle and loads its code.
-  static Result<std::unique_ptr<Executable>> load(std::shared_ptr<Device> device,
-                                                  Bundle bundle);
+  static Result<std::unique_ptr<Executable>>
+  load(std::shared_ptr<Device> device, Bundle bundle);
 
   /// Runs the launches in order on `stream` without waiting for them. The
   /// tensor arguments, the results and the scalars are each in the order of the

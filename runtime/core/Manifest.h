@@ -55,7 +55,8 @@ struct ScalarDesc {
   ElementType type = ElementType::Index; ///< I32, I64 or Index
 
   bool operator==(const ScalarDesc &o) const {
-    return std::tie(argument, name, type) == std::tie(o.argument, o.name, o.type);
+    return std::tie(argument, name, type) ==
+           std::tie(o.argument, o.name, o.type);
   }
 };
 
@@ -64,10 +65,13 @@ struct ParamDesc {
   enum class Kind : uint8_t { Pointer, Size, Stride, Scalar };
 
   Kind kind = Kind::Pointer;
-  int64_t index = 0; ///< the buffer in `buffers`; for Scalar the argument number
-  int64_t dim = 0;   ///< of Size and Stride; 0 otherwise
+  int64_t index =
+      0;           ///< the buffer in `buffers`; for Scalar the argument number
+  int64_t dim = 0; ///< of Size and Stride; 0 otherwise
 
-  static ParamDesc pointer(int64_t buffer) { return {Kind::Pointer, buffer, 0}; }
+  static ParamDesc pointer(int64_t buffer) {
+    return {Kind::Pointer, buffer, 0};
+  }
   static ParamDesc size(int64_t buffer, int64_t dim) {
     return {Kind::Size, buffer, dim};
   }
@@ -85,9 +89,9 @@ struct ParamDesc {
 
 struct LaunchDesc {
   std::string entry;
-  Expression grid;    ///< blocks, one-dimensional; zero skips the launch
+  Expression grid;     ///< blocks, one-dimensional; zero skips the launch
   int64_t threads = 0; ///< per block
-  int64_t shared = 0; ///< bytes of dynamic shared memory
+  int64_t shared = 0;  ///< bytes of dynamic shared memory
   std::vector<ParamDesc> params;
   std::string schedule; ///< for people: the schedule attribute as text
   std::string mask;     ///< for people: the mask as text

@@ -166,8 +166,8 @@ Expression readExpression(const Json &value, const std::string &path,
   if (value.is_number())
     return Expression(readInteger(value, path));
   if (!value.is_object())
-    fail(path, "expected an integer, a name or an operation, found " +
-                   kindOf(value));
+    fail(path,
+         "expected an integer, a name or an operation, found " + kindOf(value));
   Fields fields(value, path);
   std::string op = fields.string("op");
   for (Kind kind : {Kind::Add, Kind::Mul, Kind::CeilDiv, Kind::Min, Kind::Max})
@@ -275,8 +275,7 @@ Json parseJson(std::string_view text) {
 
 std::string quoted(const std::string &text) { return Json(text).dump(); }
 
-std::string join(const std::vector<std::string> &items,
-                 const char *separator) {
+std::string join(const std::vector<std::string> &items, const char *separator) {
   std::string text;
   for (const std::string &item : items)
     text += (text.empty() ? "" : separator) + item;
@@ -339,8 +338,8 @@ std::string text(const ParamDesc &p) {
     return "{\"kind\": \"size\", \"buffer\": " + index + ", \"dim\": " + dim +
            "}";
   case ParamDesc::Kind::Stride:
-    return "{\"kind\": \"stride\", \"buffer\": " + index +
-           ", \"dim\": " + dim + "}";
+    return "{\"kind\": \"stride\", \"buffer\": " + index + ", \"dim\": " + dim +
+           "}";
   case ParamDesc::Kind::Scalar:
     break;
   }

@@ -54,8 +54,9 @@ public:
     if (m.compiler.empty())
       return bad("compiler", "expected a name and version, found nothing");
     if (!parseTarget(m.target))
-      return bad("target", "expected a target such as sm_80 or sm_90a, found '" +
-                               m.target + "'");
+      return bad("target",
+                 "expected a target such as sm_80 or sm_90a, found '" +
+                     m.target + "'");
     if (m.function.empty())
       return bad("function", "expected a name, found nothing");
     if (Status s = verifyCode(); !s)
@@ -120,11 +121,11 @@ private:
     }
     int64_t a = b.alignment;
     if (a < sizeOf(b.type) || a > maxAlignment || (a & (a - 1)))
-      return bad(path + ".alignment",
-                 "expected a power of two from " +
-                     std::to_string(sizeOf(b.type)) + " (one element) to " +
-                     std::to_string(maxAlignment) + ", found " +
-                     std::to_string(a));
+      return bad(path + ".alignment", "expected a power of two from " +
+                                          std::to_string(sizeOf(b.type)) +
+                                          " (one element) to " +
+                                          std::to_string(maxAlignment) +
+                                          ", found " + std::to_string(a));
     return Status::success();
   }
 
@@ -197,22 +198,21 @@ private:
     if (Status s = verifyExpression(path + ".grid", launch.grid, 0); !s)
       return s;
     if (launch.threads < 1 || launch.threads > maxThreads)
-      return bad(path + ".threads", "expected 1 to " +
-                                        std::to_string(maxThreads) +
-                                        ", found " +
-                                        std::to_string(launch.threads));
+      return bad(path + ".threads",
+                 "expected 1 to " + std::to_string(maxThreads) + ", found " +
+                     std::to_string(launch.threads));
     if (launch.shared < 0 || launch.shared > maxShared)
-      return bad(path + ".shared", "expected 0 to " +
-                                       std::to_string(maxShared) +
-                                       " bytes, found " +
-                                       std::to_string(launch.shared));
+      return bad(path + ".shared",
+                 "expected 0 to " + std::to_string(maxShared) +
+                     " bytes, found " + std::to_string(launch.shared));
     if (launch.params.size() > maxParams)
-      return bad(path + ".params",
-                 "expected at most " + std::to_string(maxParams) +
-                     " parameters, found " +
-                     std::to_string(launch.params.size()));
+      return bad(path + ".params", "expected at most " +
+                                       std::to_string(maxParams) +
+                                       " parameters, found " +
+                                       std::to_string(launch.params.size()));
     for (size_t p = 0; p < launch.params.size(); ++p)
-      if (Status s = verifyParam(path + "." + at("params", p), launch.params[p]);
+      if (Status s =
+              verifyParam(path + "." + at("params", p), launch.params[p]);
           !s)
         return s;
     return Status::success();
@@ -258,10 +258,9 @@ private:
                  "argument " + std::to_string(p.index) + " is not a scalar");
     }
     if (p.index < 0 || p.index >= static_cast<int64_t>(m.buffers.size()))
-      return bad(path + ".buffer",
-                 "expected a buffer number below " +
-                     std::to_string(m.buffers.size()) + ", found " +
-                     std::to_string(p.index));
+      return bad(path + ".buffer", "expected a buffer number below " +
+                                       std::to_string(m.buffers.size()) +
+                                       ", found " + std::to_string(p.index));
     if (p.kind == ParamDesc::Kind::Pointer)
       return Status::success();
     const BufferDesc &b = m.buffers[static_cast<size_t>(p.index)];

@@ -83,9 +83,9 @@ public:
     skipBlanks();
     if (at != text.size())
       return unexpected("the end of the header");
-    for (auto [seen, key] : {std::pair{hasDescr, "descr"},
-                             std::pair{hasOrder, "fortran_order"},
-                             std::pair{hasShape, "shape"}})
+    for (auto [seen, key] :
+         {std::pair{hasDescr, "descr"}, std::pair{hasOrder, "fortran_order"},
+          std::pair{hasShape, "shape"}})
       if (!seen)
         return invalidArgument("npy header has no '" + std::string(key) + "'");
     return header;
@@ -218,8 +218,9 @@ std::string transposed(std::string_view data, const std::vector<int64_t> &shape,
     for (size_t d = 0; d < shape.size(); ++d)
       from += static_cast<size_t>(index[d]) * strides[d];
     std::memcpy(&result[to], &data[from], itemSize);
-    for (size_t d = shape.size(); d-- > 0 && ++index[d] == shape[d];)
-      index[d] = 0;
+    size_t d = shape.size();
+    while (d > 0 && ++index[d - 1] == shape[d - 1])
+      index[--d] = 0;
   }
   return result;
 }
@@ -255,7 +256,8 @@ Result<NpyArray> attn::parseNpy(std::string_view bytes,
   if (bytes.size() - start < length)
     return truncated("the header", length, bytes.size() - start);
 
-  Result<Header> header = HeaderParser(bytes.substr(start, length), start).run();
+  Result<Header> header =
+      HeaderParser(bytes.substr(start, length), start).run();
   if (!header)
     return header.error();
   Result<NpyType> type = typeOf(header->descr, options);
@@ -278,10 +280,10 @@ Result<NpyArray> attn::parseNpy(std::string_view bytes,
   NpyArray array;
   array.type = *type;
   array.shape = std::move(header->shape);
-  array.data = header->fortranOrder && array.shape.size() > 1
-                   ? transposed(data, array.shape,
-                                static_cast<size_t>(sizeOf(*type)))
-                   : std::string(data);
+  array.data =
+      header->fortranOrder && array.shape.size() > 1
+          ? transposed(data, array.shape, static_cast<size_t>(sizeOf(*type)))
+          : std::string(data);
   return array;
 }
 
@@ -407,7 +409,8 @@ Value load(NpyType type, const char *at) {
 
 /// Appends `value` as `type`; false where an integer type cannot hold it.
 bool store(NpyType type, Value value, std::string &bytes) {
-  double narrow = value.isInteger ? toDoubleRoundOdd(value.integer) : value.real;
+  double narrow =
+      value.isInteger ? toDoubleRoundOdd(value.integer) : value.real;
   switch (type) {
   case NpyType::F16:
     storeAs(bytes, toF16(narrow));
@@ -419,8 +422,8 @@ bool store(NpyType type, Value value, std::string &bytes) {
     storeAs(bytes, static_cast<float>(narrow));
     return true;
   case NpyType::F64:
-    storeAs(bytes, value.isInteger ? static_cast<double>(value.integer)
-                                   : value.real);
+    storeAs(bytes,
+            value.isInteger ? static_cast<double>(value.integer) : value.real);
     return true;
   case NpyType::I32:
   case NpyType::I64:
@@ -451,11 +454,11 @@ Result<std::string> convert(NpyType from, std::string_view bytes, NpyType to) {
   for (size_t at = 0; at < bytes.size(); at += step) {
     Value value = load(from, &bytes[at]);
     if (!store(to, value, result))
-      return invalidArgument(
-          "element " + std::to_string(at / step) + " is " +
-          (value.isInteger ? std::to_string(value.integer)
-                           : std::to_string(value.real)) +
-          ", which does not fit in " + (to == NpyType::I32 ? "i32" : "i64"));
+      return invalidArgument("element " + std::to_string(at / step) + " is " +
+                             (value.isInteger ? std::to_string(value.integer)
+                                              : std::to_string(value.real)) +
+                             ", which does not fit in " +
+                             (to == NpyType::I32 ? "i32" : "i64"));
   }
   return result;
 }

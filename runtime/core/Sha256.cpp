@@ -36,8 +36,8 @@ void compress(State &state, const unsigned char *block) {
     w[t] = uint32_t(block[4 * t]) << 24 | uint32_t(block[4 * t + 1]) << 16 |
            uint32_t(block[4 * t + 2]) << 8 | uint32_t(block[4 * t + 3]);
   for (int t = 16; t < 64; ++t) {
-    uint32_t s0 = rotateRight(w[t - 15], 7) ^ rotateRight(w[t - 15], 18) ^
-                  w[t - 15] >> 3;
+    uint32_t s0 =
+        rotateRight(w[t - 15], 7) ^ rotateRight(w[t - 15], 18) ^ w[t - 15] >> 3;
     uint32_t s1 =
         rotateRight(w[t - 2], 17) ^ rotateRight(w[t - 2], 19) ^ w[t - 2] >> 10;
     w[t] = w[t - 16] + s0 + w[t - 7] + s1;

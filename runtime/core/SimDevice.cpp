@@ -116,11 +116,11 @@ namespace {
 constexpr size_t maxPieces = 1 << 14;
 // A range with holes of this size is never mapped as a whole.
 constexpr uint64_t maxWholeRange = uint64_t(1) << 32;
-// Device addresses keep the host's alignment up to this.
-constexpr uint64_t pageBytes = 256;
+// What allocations are aligned to.
+constexpr uint64_t allocationAlignment = 256;
 
-/// The runs of consecutive bytes that hold the tensor's elements, relative to
-/// `origin`; nothing if there are too many or they overlap.
+/// The runs of consecutive bytes that hold the tensor's elements; nothing if
+/// there are too many or they overlap.
 std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
                                                           uint64_t origin) {
   Tensor moving = tensor;
@@ -138,7 +138,7 @@ std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::abs(moving.strides[a]) < std::abs(moving.strides[b]);
   });
-  std::vector<uint64_t> starts = {extentOf(tensor)->begin - origin};
+  std::vector<uint64_t> starts = {0}; // from `origin`
   uint64_t run = bytes;
   for (size_t d : order) {
     auto size = static_cast<uint64_t>(moving.shape[d]);
@@ -155,6 +155,7 @@ std::optional<std::vector<sim::Memory::Segment>> piecesOf(const Tensor &tensor,
         starts.push_back(starts[s] + i * step);
   }
   std::vector<sim::Memory::Segment> pieces;
+  pieces.reserve(starts.size());
   for (uint64_t start : starts)
     pieces.push_back({start, reinterpret_cast<void *>(origin + start),
                       static_cast<size_t>(run)});
@@ -167,21 +168,17 @@ Result<uint64_t> mapTensor(sim::Memory &memory, const Tensor &tensor,
   MemoryRange range = *extentOf(tensor);
   if (range.size() == 0)
     return uint64_t(0);
-  uint64_t origin = range.begin / pageBytes * pageBytes;
   uint64_t device = 0;
-  if (auto pieces = piecesOf(tensor, origin))
-    device = memory.registerExtent(range.end - origin, *pieces, name);
+  if (auto pieces = piecesOf(tensor, range.begin))
+    device = memory.registerExtent(range.size(), *pieces, name);
   else if (range.size() <= maxWholeRange)
-    device = memory.registerExtent(
-        range.end - origin,
-        {{range.begin - origin, reinterpret_cast<void *>(range.begin),
-          static_cast<size_t>(range.size())}},
-        name);
+    device = memory.registerHost(reinterpret_cast<void *>(range.begin),
+                                 static_cast<size_t>(range.size()), name);
   if (!device)
     return Error{ErrorCode::Unsupported,
                  "the simulator cannot map the memory of '" + name +
                      "': too many separate pieces over too large a range"};
-  return device + (tensor.address() - origin);
+  return device + (tensor.address() - range.begin);
 }
 
 class SimKernel final : public Kernel {
@@ -250,9 +247,11 @@ SimDevice::~SimDevice() {
 Result<uint64_t> SimDevice::allocate(uint64_t bytes, Stream) {
   if (bytes == 0)
     return uint64_t(0);
-  uint64_t rounded = (bytes + pageBytes - 1) / pageBytes * pageBytes;
-  void *memory = rounded < bytes ? nullptr
-                                 : std::aligned_alloc(pageBytes, rounded);
+  uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
+                     allocationAlignment;
+  void *memory = rounded < bytes
+                     ? nullptr
+                     : std::aligned_alloc(allocationAlignment, rounded);
   if (!memory)
     return Error{ErrorCode::OutOfMemory,
                  "cannot allocate " + std::to_string(bytes) + " bytes"};
@@ -331,15 +330,14 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   bool eightBytes = std::all_of(
       kernel.entry.parameters.begin(), kernel.entry.parameters.end(),
       [](const sim::Parameter &p) { return p.size == 8; });
-  if (!eightBytes || kernel.entry.parameters.size() != request.parameters.size())
-    return Error{ErrorCode::InvalidBundle,
-                 "the manifest has " +
-                     std::to_string(request.parameters.size()) +
-                     " parameters of 8 bytes, the code declares " +
-                     std::to_string(kernel.entry.parameters.size()) +
-                     " parameters of " +
-                     std::to_string(kernel.entry.parameterBytes) +
-                     " bytes in all"};
+  if (!eightBytes ||
+      kernel.entry.parameters.size() != request.parameters.size())
+    return Error{
+        ErrorCode::InvalidBundle,
+        "the manifest has " + std::to_string(request.parameters.size()) +
+            " parameters of 8 bytes, the code declares " +
+            std::to_string(kernel.entry.parameters.size()) + " parameters of " +
+            std::to_string(kernel.entry.parameterBytes) + " bytes in all"};
 
   // Mapped afresh for each launch, and each tensor once.
   sim::Memory memory;

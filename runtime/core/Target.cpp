@@ -84,8 +84,7 @@ Status attn::checkRunsOn(std::string_view targetText,
   std::optional<Target> target = parseTarget(targetText);
   if (target && runsOn(*target, major, minor))
     return Status::success();
-  std::string capability =
-      std::to_string(major) + "." + std::to_string(minor);
+  std::string capability = std::to_string(major) + "." + std::to_string(minor);
   std::string works = targetsThatRunOn(major, minor);
   return Error{ErrorCode::Unsupported,
                "code for " + std::string(targetText) + " cannot run on '" +

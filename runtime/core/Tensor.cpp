@@ -25,15 +25,14 @@ std::string attn::toText(ElementType type, const std::vector<int64_t> &shape) {
   return text + "]";
 }
 
-std::vector<int64_t>
-attn::rowMajorStrides(const std::vector<int64_t> &shape) {
+std::vector<int64_t> attn::rowMajorStrides(const std::vector<int64_t> &shape) {
   std::vector<int64_t> strides(shape.size());
   int64_t stride = 1;
   for (size_t d = shape.size(); d-- > 0;) {
     strides[d] = stride;
     // A size of 0 leaves nothing to address, whatever the strides are.
-    stride = checkedMul(stride, std::max<int64_t>(shape[d], 1))
-                 .value_or(INT64_MAX);
+    stride =
+        checkedMul(stride, std::max<int64_t>(shape[d], 1)).value_or(INT64_MAX);
   }
   return strides;
 }
@@ -88,31 +87,26 @@ Result<MemoryRange> attn::extentOf(const Tensor &tensor) {
   if (empty)
     return MemoryRange{};
 
-  // Offsets in elements of the first and the last element in memory.
-  std::optional<int64_t> low = 0, high = 0;
-  for (size_t d = 0; d < tensor.rank() && low && high; ++d) {
-    std::optional<int64_t> reach =
-        checkedMul(tensor.shape[d] - 1, tensor.strides[d]);
-    std::optional<int64_t> &side = reach.value_or(0) < 0 ? low : high;
-    side = reach ? checkedAdd(*side, *reach) : std::nullopt;
+  // In 128 bits, where sums of a few 65-bit values cannot overflow.
+  using Wide = __int128;
+  constexpr Wide limit = UINT64_MAX;
+  Wide low = 0, high = 1; // in elements, from the first index's
+  bool outside = false;
+  for (size_t d = 0; d < tensor.rank(); ++d) {
+    Wide reach = Wide(tensor.shape[d] - 1) * tensor.strides[d];
+    outside |= reach > limit || reach < -limit;
+    (reach < 0 ? low : high) += outside ? 0 : reach;
   }
-  int64_t bytes = sizeOf(tensor.type);
-  if (high)
-    high = checkedAdd(*high, 1);
-  if (low)
-    low = checkedMul(*low, bytes);
-  if (high)
-    high = checkedMul(*high, bytes);
-  uint64_t base;
-  MemoryRange range;
-  if (!low || !high ||
-      __builtin_add_overflow(tensor.data, tensor.byteOffset, &base) ||
-      __builtin_sub_overflow(base, uint64_t(0) - uint64_t(*low),
-                             &range.begin) ||
-      __builtin_add_overflow(base, static_cast<uint64_t>(*high), &range.end))
+  Wide base = Wide(tensor.data) + tensor.byteOffset;
+  low *= sizeOf(tensor.type);
+  high *= sizeOf(tensor.type);
+  // Offsets in bytes are signed 64-bit numbers wherever they are computed.
+  outside |= low < INT64_MIN || high > INT64_MAX;
+  Wide begin = base + low, end = base + high;
+  if (outside || base > limit || begin < 0 || end > limit)
     return invalidArgument("its elements reach outside the 64-bit address "
                            "space");
-  return range;
+  return MemoryRange{static_cast<uint64_t>(begin), static_cast<uint64_t>(end)};
 }
 
 bool attn::hasNestedStrides(const Tensor &tensor) {

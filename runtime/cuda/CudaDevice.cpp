@@ -124,9 +124,9 @@ public:
     CuPointer pointer = 0;
     Status status = call([&] {
       return hasPools
-                 ? driver.check("cuMemAllocAsync",
-                                driver.memAllocAsync(&pointer, bytes,
-                                                     native(stream)))
+                 ? driver.check(
+                       "cuMemAllocAsync",
+                       driver.memAllocAsync(&pointer, bytes, native(stream)))
                  : driver.check("cuMemAlloc", driver.memAlloc(&pointer, bytes));
     });
     if (!status)
@@ -142,9 +142,8 @@ public:
       if (hasPools)
         return driver.check("cuMemFreeAsync",
                             driver.memFreeAsync(address, native(stream)));
-      if (Status status =
-              driver.check("cuStreamSynchronize",
-                           driver.streamSynchronize(native(stream)));
+      if (Status status = driver.check(
+              "cuStreamSynchronize", driver.streamSynchronize(native(stream)));
           !status)
         return status;
       return driver.check("cuMemFree", driver.memFree(address));
@@ -208,9 +207,9 @@ public:
                       errors.data(), reinterpret_cast<void *>(logSize - 1)};
     CuModule module = nullptr;
     Status status = call([&] {
-      return driver.check("cuModuleLoadDataEx",
-                          driver.moduleLoadDataEx(&module, ptx.c_str(), 4,
-                                                  options, values));
+      return driver.check(
+          "cuModuleLoadDataEx",
+          driver.moduleLoadDataEx(&module, ptx.c_str(), 4, options, values));
     });
     if (!status) {
       Error error = status.error();
@@ -323,11 +322,11 @@ cuda::openCudaDevice(int ordinal, const DeviceOptions &options) {
     return status.error();
   if (ordinal >= count)
     return Error{ErrorCode::Device,
-                 count == 0 ? "the CUDA driver finds no GPU; the device 'sim' "
-                              "needs none"
-                            : "no GPU number " + std::to_string(ordinal) +
-                                  ", expected 0 to " +
-                                  std::to_string(count - 1)};
+                 count == 0
+                     ? "the CUDA driver finds no GPU; the device 'sim' "
+                       "needs none"
+                     : "no GPU number " + std::to_string(ordinal) +
+                           ", expected 0 to " + std::to_string(count - 1)};
   CuDevice device = 0;
   char name[256] = {};
   if (Status status =
@@ -348,9 +347,9 @@ cuda::openCudaDevice(int ordinal, const DeviceOptions &options) {
         std::pair{attributeMaxSharedPerBlockOptin, &shared},
         std::pair{attributeMaxThreadsPerBlock, &threads},
         std::pair{attributeMemoryPoolsSupported, &pools}})
-    if (Status status = driver.check(
-            "cuDeviceGetAttribute",
-            driver.deviceGetAttribute(value, attribute, device));
+    if (Status status =
+            driver.check("cuDeviceGetAttribute",
+                         driver.deviceGetAttribute(value, attribute, device));
         !status)
       return status.error();
   DeviceProperties limits;
@@ -363,9 +362,8 @@ cuda::openCudaDevice(int ordinal, const DeviceOptions &options) {
   limits.memory = {MemorySpace::Kind::Cuda, ordinal};
 
   CuContext context = nullptr;
-  if (Status status =
-          driver.check("cuDevicePrimaryCtxRetain",
-                       driver.primaryCtxRetain(&context, device));
+  if (Status status = driver.check("cuDevicePrimaryCtxRetain",
+                                   driver.primaryCtxRetain(&context, device));
       !status)
     return status.error();
   return std::shared_ptr<Device>(std::make_shared<CudaDevice>(

@@ -36,10 +36,9 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
   void *library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char *why = ::dlerror();
-    return Error{ErrorCode::Device,
-                 "no CUDA driver: cannot open '" + path + "' (" +
-                     (why ? why : "unknown reason") +
-                     "); the device 'sim' needs no GPU"};
+    return Error{ErrorCode::Device, "no CUDA driver: cannot open '" + path +
+                                        "' (" + (why ? why : "unknown reason") +
+                                        "); the device 'sim' needs no GPU"};
   }
   auto driver = std::make_unique<Driver>();
   driver->path = path;
@@ -47,9 +46,9 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
   driver->member =                                                             \
       reinterpret_cast<CuResult(*) types>(::dlsym(library, name));             \
   if (!driver->member)                                                         \
-    return Error{ErrorCode::Device, "the CUDA driver '" + path +               \
-                                        "' has no " name                       \
-                                        ", expected one of CUDA 11.2 or later"};
+    return Error{ErrorCode::Device,                                            \
+                 "the CUDA driver '" + path +                                  \
+                     "' has no " name ", expected one of CUDA 11.2 or later"};
   ATTN_CUDA_SYMBOLS(ATTN_CUDA_LOAD)
 #undef ATTN_CUDA_LOAD
 
@@ -68,8 +67,7 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
   if (driver->version < 11020)
     return Error{ErrorCode::Device,
                  "the CUDA driver '" + path + "' is of CUDA " +
-                     versionText(driver->version) +
-                     ", expected 11.2 or later"};
+                     versionText(driver->version) + ", expected 11.2 or later"};
   return driver;
 }
 

@@ -2,6 +2,8 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/codegen/Passes.h"
+#include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Source.h"
 #include "attn/passes/Passes.h"
@@ -22,9 +24,10 @@ int main(int argc, char **argv) {
   llvm::InitLLVM y(argc, argv);
   DialectRegistry registry;
   registerAllDialects(registry);
-  registry.insert<attn::AttnDialect>();
+  registry.insert<attn::AttnDialect, attn::nvptx::NvptxDialect>();
   registerTransformsPasses();
   attn::registerAttnPasses();
+  attn::nvptx::registerAttnCodegenPasses();
   attn::registerAttnPipelines();
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "attn optimizer driver", registry);
   std::string error;

@@ -19,6 +19,8 @@ FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path, MLIRCont
     llvm::errs() << "error: " << error << "\n";
     return failure();
   }
+  // A message shows the source; the op in generic form besides is noise.
+  context->printOpOnDiagnostic(false);
   std::unique_ptr<SourceFile> file(new SourceFile);
   std::string prepared = prepareSource(buffer->getBuffer());
   std::string name = buffer->getBufferIdentifier().str();

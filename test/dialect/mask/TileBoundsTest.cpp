@@ -102,6 +102,7 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
     double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     worst = std::max(worst, ms);
     total += ms;
+    if (ms > 15) llvm::outs() << ms << " " << overKeys << " " << tile << " live " << bounds.live.size() << " full " << bounds.full.size() << " filter " << bounds.filter.size() << " " << mask.str() << "\n";
     Totals &totals = overKeys ? keys : queries;
     ++totals.masks;
     totals.exact += bounds.exact;

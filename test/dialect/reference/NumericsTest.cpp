@@ -8,6 +8,8 @@
 #include "llvm/ADT/APFloat.h"
 #include "gtest/gtest.h"
 
+#include <fstream>
+
 using namespace attn::reference;
 
 namespace {
@@ -307,6 +309,33 @@ TEST(Reference, LargeScoresDoNotOverflow) {
   r.problem.scale = -1000;
   for (double value : evaluate(r.problem).lse)
     EXPECT_TRUE(std::isfinite(value));
+}
+
+/// An .npy file of 1 x 12 x 220 x 32 float16 values.
+std::vector<double> readMiniLM(const std::string &name) {
+  std::ifstream file(ATTN_TEST_DATA "/minilm/" + name, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  constexpr size_t size = 12 * 220 * 32;
+  EXPECT_GT(bytes.size(), 2 * size) << name;
+  std::vector<double> values;
+  for (size_t n = bytes.size() - 2 * size; n + 1 < bytes.size(); n += 2)
+    values.push_back(
+        decode(uint8_t(bytes[n]) | uint8_t(bytes[n + 1]) << 8, Format::F16));
+  return values;
+}
+
+/// What a model computed with other code: within the rounding of the files to
+/// f16.
+TEST(Reference, AgreesWithMiniLM) {
+  std::vector<double> q = readMiniLM("q.npy"), k = readMiniLM("k.npy"),
+                      v = readMiniLM("v.npy");
+  auto view = [](const std::vector<double> &values) {
+    return View::rowMajor(values.data(), {1, 12, 220, 32});
+  };
+  Problem problem{view(q), view(k), view(v), 1 / std::sqrt(32.0), {0}, 0, {}};
+  std::vector<double> expected = readMiniLM("o.npy");
+  expectNear(evaluate(problem).o, expected, 1.5e-3);
+  expectNear(evaluateNaive(problem, Format::F16).o, expected, 3e-3);
 }
 
 TEST(Naive, ErrorIsThatOfTheElementType) {

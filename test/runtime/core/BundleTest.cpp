@@ -76,10 +76,11 @@ TEST(Bundle, RefusesAWrongHash) {
   Bundle bundle = sampleBundle("// one");
   std::string json = *writeManifest(bundle.manifest);
   std::string message = errorOf(parseBundle(json, "// two"));
-  EXPECT_EQ(message,
-            "code.sha256: the manifest says " + bundle.manifest.code.sha256 +
-                ", but the bytes of 'scale.ptx' give "
-                "7fbc17ef1f70d7f0747db5c37c315d25084ee927f4e2a155fc558becf93ea656")
+  EXPECT_EQ(
+      message,
+      "code.sha256: the manifest says " + bundle.manifest.code.sha256 +
+          ", but the bytes of 'scale.ptx' give "
+          "7fbc17ef1f70d7f0747db5c37c315d25084ee927f4e2a155fc558becf93ea656")
       << message;
   ScratchFolder scratch;
   std::string folder = scratch.file("b");

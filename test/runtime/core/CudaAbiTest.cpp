@@ -47,8 +47,7 @@ static_assert(sizeof(cu::CuDevice) == sizeof(CUdevice));
 static_assert(std::is_same_v<cu::CuPointer, CUdeviceptr>);
 static_assert(sizeof(cu::Memcpy2D) == sizeof(CUDA_MEMCPY2D));
 #define SAME_PLACE(ours, theirs)                                               \
-  static_assert(offsetof(cu::Memcpy2D, ours) ==                                \
-                offsetof(CUDA_MEMCPY2D, theirs))
+  static_assert(offsetof(cu::Memcpy2D, ours) == offsetof(CUDA_MEMCPY2D, theirs))
 SAME_PLACE(srcXInBytes, srcXInBytes);
 SAME_PLACE(srcY, srcY);
 SAME_PLACE(srcMemoryType, srcMemoryType);
@@ -69,14 +68,20 @@ SAME_PLACE(height, Height);
 #define EXPANDED(name) TEXT_OF(name)
 
 TEST(CudaAbi, VersionedNamesAreTheHeaders) {
-  const char *names[] = {
-      EXPANDED(cuDevicePrimaryCtxRelease), EXPANDED(cuCtxPushCurrent),
-      EXPANDED(cuCtxPopCurrent),           EXPANDED(cuStreamDestroy),
-      EXPANDED(cuMemAlloc),                EXPANDED(cuMemFree),
-      EXPANDED(cuMemcpyHtoDAsync),         EXPANDED(cuMemcpyDtoHAsync),
-      EXPANDED(cuMemcpy2DAsync),           EXPANDED(cuModuleLoadDataEx),
-      EXPANDED(cuLaunchKernel),            EXPANDED(cuDeviceGet),
-      EXPANDED(cuMemAllocAsync),           EXPANDED(cuMemFreeAsync)};
+  const char *names[] = {EXPANDED(cuDevicePrimaryCtxRelease),
+                         EXPANDED(cuCtxPushCurrent),
+                         EXPANDED(cuCtxPopCurrent),
+                         EXPANDED(cuStreamDestroy),
+                         EXPANDED(cuMemAlloc),
+                         EXPANDED(cuMemFree),
+                         EXPANDED(cuMemcpyHtoDAsync),
+                         EXPANDED(cuMemcpyDtoHAsync),
+                         EXPANDED(cuMemcpy2DAsync),
+                         EXPANDED(cuModuleLoadDataEx),
+                         EXPANDED(cuLaunchKernel),
+                         EXPANDED(cuDeviceGet),
+                         EXPANDED(cuMemAllocAsync),
+                         EXPANDED(cuMemFreeAsync)};
   std::vector<std::string> table = {
 #define NAME(member, name, types) name,
       ATTN_CUDA_SYMBOLS(NAME)

@@ -106,7 +106,8 @@ TEST_F(CudaDeviceTest, TheEnvironmentNamesTheLibrary) {
   ::setenv("ATTN_LIBCUDA", ATTN_FAKE_LIBCUDA, 1);
   EXPECT_TRUE(openDevice("cuda"));
   ::unsetenv("ATTN_LIBCUDA");
-  EXPECT_EQ(message.find("no CUDA driver: cannot open '/no/driver/here.so'"), 0u);
+  EXPECT_EQ(message.find("no CUDA driver: cannot open '/no/driver/here.so'"),
+            0u);
 }
 
 TEST_F(CudaDeviceTest, RunsABundle) {
@@ -129,11 +130,10 @@ TEST_F(CudaDeviceTest, RunsABundle) {
   fake->calls.clear();
   auto stream = reinterpret_cast<Stream>(0x51);
   ASSERT_TRUE((*executable)->run({x}, {y}, {3}, stream));
-  EXPECT_EQ(fake->calls,
-            (Strings{"cuMemAllocAsync 1280 on 81",
-                     "cuLaunchKernel 5x1x1 64x1x1 70000 on 81",
-                     "cuLaunchKernel 5x1x1 64x1x1 60000 on 81",
-                     "cuMemFreeAsync on 81"}));
+  EXPECT_EQ(fake->calls, (Strings{"cuMemAllocAsync 1280 on 81",
+                                  "cuLaunchKernel 5x1x1 64x1x1 70000 on 81",
+                                  "cuLaunchKernel 5x1x1 64x1x1 60000 on 81",
+                                  "cuMemFreeAsync on 81"}));
   ASSERT_EQ(fake->parameters.size(), 5u);
   EXPECT_EQ(fake->parameters[1], 0x20000u);
   EXPECT_EQ(fake->parameters[2], 64u);
@@ -194,9 +194,10 @@ TEST_F(CudaDeviceTest, ChecksTheTargetAndTheSharedMemory) {
   // The kernel's 64 static bytes count as well.
   m.target = "sm_80";
   m.launches[1].shared = 232448 - 63;
-  EXPECT_EQ(errorOf(Executable::load(*open(), *makeBundle(m, "x"))),
-            "kernel 'scale': needs 64 static and 232385 dynamic bytes of shared "
-            "memory, 'Fake GPU' has 232448");
+  EXPECT_EQ(
+      errorOf(Executable::load(*open(), *makeBundle(m, "x"))),
+      "kernel 'scale': needs 64 static and 232385 dynamic bytes of shared "
+      "memory, 'Fake GPU' has 232448");
   m.launches[1].shared -= 1;
   EXPECT_TRUE(Executable::load(*open(), *makeBundle(m, "x")));
 }

@@ -54,9 +54,9 @@ TEST(DLPack, Devices) {
 }
 
 TEST(DLPack, Types) {
-  for (ElementType type : {ElementType::F16, ElementType::BF16,
-                           ElementType::F32, ElementType::I32,
-                           ElementType::I64})
+  for (ElementType type :
+       {ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::I32,
+        ElementType::I64})
     EXPECT_EQ(*dlpack::fromDLType(dlpack::toDLType(type)), type);
   EXPECT_EQ(errorOf(dlpack::fromDLType({ATTN_DL_FLOAT, 64, 1})),
             "DLPack type with code 2, 64 bits and 1 lanes is not one of f16, "
@@ -109,8 +109,8 @@ TEST(DLPack, ManagedTensorsOwnAndRoundTrip) {
 
 TEST(DLPack, VersionedTensorsNeedAKnownMajorVersion) {
   Sample s;
-  dlpack::ManagedTensorVersioned managed = {{1, 1}, nullptr, nullptr, 0,
-                                            s.tensor};
+  dlpack::ManagedTensorVersioned managed = {
+      {1, 1}, nullptr, nullptr, 0, s.tensor};
   EXPECT_TRUE(toTensor(managed));
   managed.version.major = 2;
   EXPECT_EQ(errorOf(toTensor(managed)),

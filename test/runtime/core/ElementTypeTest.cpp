@@ -34,10 +34,10 @@ double valueOf(const Format &format, uint16_t bits) {
   int exponent = (bits & 0x7FFF) >> format.mantissaBits;
   int mantissa = bits & ((1 << format.mantissaBits) - 1);
   double magnitude =
-      exponent ? std::ldexp((1 << format.mantissaBits) + mantissa,
-                            exponent - 1 + format.minExponent -
-                                format.mantissaBits)
-               : std::ldexp(mantissa, format.minExponent - format.mantissaBits);
+      exponent
+          ? std::ldexp((1 << format.mantissaBits) + mantissa,
+                       exponent - 1 + format.minExponent - format.mantissaBits)
+          : std::ldexp(mantissa, format.minExponent - format.mantissaBits);
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 

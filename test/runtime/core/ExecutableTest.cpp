@@ -115,8 +115,8 @@ Manifest attentionManifest() {
   first.grid = mul(ceilDivExpr(std::string("n"), 8), std::string("b"));
   first.threads = 128;
   first.shared = 512;
-  first.params = {ParamDesc::pointer(3), ParamDesc::pointer(1),
-                  ParamDesc::pointer(2), ParamDesc::size(3, 2),
+  first.params = {ParamDesc::pointer(3),   ParamDesc::pointer(1),
+                  ParamDesc::pointer(2),   ParamDesc::size(3, 2),
                   ParamDesc::stride(1, 1), ParamDesc::scalar(2),
                   ParamDesc::scalar(1)};
   LaunchDesc second = first;
@@ -375,8 +375,8 @@ TEST(ExecutableLoad, RefusesWhatTheDeviceCannotRun) {
   auto load = [](auto change, const char *code = "// code") {
     Manifest m = attentionManifest();
     change(m);
-    return errorOf(Executable::load(std::make_shared<FakeDevice>(),
-                                    *makeBundle(m, code)));
+    return errorOf(
+        Executable::load(std::make_shared<FakeDevice>(), *makeBundle(m, code)));
   };
   EXPECT_EQ(load([](Manifest &m) { m.target = "sm_90a"; }),
             "code for sm_90a cannot run on 'Fake' (compute capability 8.0); "

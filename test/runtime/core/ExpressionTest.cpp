@@ -23,8 +23,11 @@ TEST(Expression, Evaluates) {
   Bindings bindings = {{"d0", 257}, {"d1", 3}};
   EXPECT_EQ(valueOf(5), 5);
   EXPECT_EQ(valueOf(std::string("d0"), bindings), 257);
-  EXPECT_EQ(valueOf(mul(ceilDivExpr(std::string("d0"), 128), 16), bindings), 48);
-  EXPECT_EQ(valueOf(add(minExpr(std::string("d0"), 7), std::string("d1")), bindings), 10);
+  EXPECT_EQ(valueOf(mul(ceilDivExpr(std::string("d0"), 128), 16), bindings),
+            48);
+  EXPECT_EQ(
+      valueOf(add(minExpr(std::string("d0"), 7), std::string("d1")), bindings),
+      10);
   EXPECT_EQ(valueOf(maxExpr(std::string("d1"), -4), bindings), 3);
   EXPECT_EQ(valueOf({Expression::Kind::Add, {1, 2, 3, 4}}), 10);
   EXPECT_EQ(valueOf(ceilDivExpr(0, 9)), 0);
@@ -76,10 +79,12 @@ TEST(Target, DecidesWhatRunsWhere) {
 
 // FIPS 180-4 examples and the NIST long-message vector.
 TEST(Sha256, PublishedVectors) {
-  EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991"
-                        "b7852b855");
-  EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410"
-                           "ff61f20015ad");
+  EXPECT_EQ(sha256(""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991"
+            "b7852b855");
+  EXPECT_EQ(sha256("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410"
+            "ff61f20015ad");
   EXPECT_EQ(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
   EXPECT_EQ(sha256("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhij"
@@ -94,7 +99,8 @@ TEST(Sha256, LengthsAroundTheBlock) {
   std::string chain;
   for (size_t n = 50; n <= 130; ++n)
     chain += sha256(std::string(n, 'x'));
-  EXPECT_EQ(sha256(chain), "bfae5272365759c9a8be930eaeaf8ac59f98a0969612db286641d5e114d94e14");
+  EXPECT_EQ(sha256(chain),
+            "bfae5272365759c9a8be930eaeaf8ac59f98a0969612db286641d5e114d94e14");
 }
 
 } // namespace

@@ -108,9 +108,9 @@ CuResult cuMemFree_v2(CuPointer pointer) {
   return record("cuMemFree_v2");
 }
 CuResult cuMemAllocAsync(CuPointer *pointer, size_t bytes, CuStream stream) {
-  CuResult result =
-      record("cuMemAllocAsync", number(bytes) + " on " +
-                                    number(reinterpret_cast<uintptr_t>(stream)));
+  CuResult result = record("cuMemAllocAsync",
+                           number(bytes) + " on " +
+                               number(reinterpret_cast<uintptr_t>(stream)));
   if (result == success)
     *pointer = reinterpret_cast<uintptr_t>(
         std::aligned_alloc(256, (bytes + 255) / 256 * 256));

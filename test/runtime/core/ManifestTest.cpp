@@ -65,8 +65,8 @@ TEST(Manifest, ReadsTheDocumentedExample) {
   EXPECT_EQ(m->buffers[1].name, "k");
   EXPECT_EQ(m->buffers[1].number, 1);
   EXPECT_EQ(m->buffers[1].type, ElementType::BF16);
-  EXPECT_EQ(m->buffers[1].shape,
-            (std::vector<Dimension>{int64_t(2), int64_t(2), "d1", int64_t(64)}));
+  EXPECT_EQ(m->buffers[1].shape, (std::vector<Dimension>{int64_t(2), int64_t(2),
+                                                         "d1", int64_t(64)}));
   EXPECT_EQ(m->buffers[4].role, BufferRole::Result);
   EXPECT_EQ(m->buffers[5].role, BufferRole::Temporary);
   EXPECT_EQ(m->buffers[5].alignment, 16);
@@ -99,8 +99,8 @@ TEST(Manifest, DocumentationShowsTheSample) {
 //===----------------------------------------------------------------------===//
 
 struct Refusal {
-  const char *at;      ///< a JSON pointer into the sample
-  const char *value;   ///< JSON to put there, or null to remove the field
+  const char *at;    ///< a JSON pointer into the sample
+  const char *value; ///< JSON to put there, or null to remove the field
   const char *message;
 };
 
@@ -123,77 +123,154 @@ TEST_P(Refuses, WithItsPlace) {
 
 const Refusal values[] = {
     {"/format", "2", "format: expected version 1, found 2"},
-    {"/format", "1.0", "format: expected an integer, found a number that is not an integer"},
+    {"/format", "1.0",
+     "format: expected an integer, found a number that is not an integer"},
     {"/format", "\"1\"", "format: expected an integer, found a string"},
     {"/compiler", "3", "compiler: expected a string, found a number"},
-    {"/compiler", "\"\"", "compiler: expected a name and version, found nothing"},
-    {"/target", "\"gfx90a\"", "target: expected a target such as sm_80 or sm_90a, found 'gfx90a'"},
+    {"/compiler", "\"\"",
+     "compiler: expected a name and version, found nothing"},
+    {"/target", "\"gfx90a\"",
+     "target: expected a target such as sm_80 or sm_90a, found 'gfx90a'"},
     {"/function", "\"\"", "function: expected a name, found nothing"},
     {"/function", "null", "function: expected a string, found null"},
     {"/code", "[]", "code: expected an object, found a list"},
     {"/code/kind", "\"cubin\"", "code.kind: expected 'ptx', found 'cubin'"},
-    {"/code/file", "\"../f.ptx\"", "code.file: expected a plain file name in the bundle's folder, found '../f.ptx'"},
-    {"/code/file", "\"/etc/passwd\"", "code.file: expected a plain file name in the bundle's folder, found '/etc/passwd'"},
-    {"/code/file", "\"..\"", "code.file: expected a plain file name in the bundle's folder, found '..'"},
-    {"/code/file", "\"a\\\\b\"", "code.file: expected a plain file name in the bundle's folder, found 'a\\b'"},
-    {"/code/file", "\"\"", "code.file: expected a plain file name in the bundle's folder, found ''"},
-    {"/code/file", "\"manifest.json\"", "code.file: the code cannot be in manifest.json itself"},
-    {"/code/sha256", "\"12\"", "code.sha256: expected 64 lower-case hexadecimal digits, found '12'"},
-    {"/code/sha256", "\"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855\"",
-     "code.sha256: expected 64 lower-case hexadecimal digits, found 'E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855'"},
+    {"/code/file", "\"../f.ptx\"",
+     "code.file: expected a plain file name in the bundle's folder, found "
+     "'../f.ptx'"},
+    {"/code/file", "\"/etc/passwd\"",
+     "code.file: expected a plain file name in the bundle's folder, found "
+     "'/etc/passwd'"},
+    {"/code/file", "\"..\"",
+     "code.file: expected a plain file name in the bundle's folder, found "
+     "'..'"},
+    {"/code/file", "\"a\\\\b\"",
+     "code.file: expected a plain file name in the bundle's folder, found "
+     "'a\\b'"},
+    {"/code/file", "\"\"",
+     "code.file: expected a plain file name in the bundle's folder, found ''"},
+    {"/code/file", "\"manifest.json\"",
+     "code.file: the code cannot be in manifest.json itself"},
+    {"/code/sha256", "\"12\"",
+     "code.sha256: expected 64 lower-case hexadecimal digits, found '12'"},
+    {"/code/sha256",
+     "\"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855\"",
+     "code.sha256: expected 64 lower-case hexadecimal digits, found "
+     "'E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855'"},
     {"/buffers", "{}", "buffers: expected a list, found an object"},
     {"/buffers/0", "7", "buffers[0]: expected an object, found a number"},
-    {"/buffers/0/role", "\"input\"", "buffers[0].role: expected argument, result or temporary, found 'input'"},
+    {"/buffers/0/role", "\"input\"",
+     "buffers[0].role: expected argument, result or temporary, found 'input'"},
     {"/buffers/0/role", "\"result\"", "buffers[0].result: missing field"},
     {"/buffers/5/role", "\"result\"", "buffers[5].result: missing field"},
     {"/buffers/5/argument", "4", "buffers[5].argument: unknown field"},
     {"/buffers/0/result", "0", "buffers[0].result: unknown field"},
-    {"/buffers/1/argument", "0", "buffers[1].argument: number 0 is already used by buffers[0].argument"},
-    {"/buffers/4/result", "0", "buffers[4].result: number 0 is already used by buffers[3].result"},
-    {"/buffers/4/result", "2", "buffers[4].result: expected numbers from 0 without gaps, found 2 where 1 is missing"},
-    {"/buffers/0/argument", "-1", "buffers[0].argument: expected numbers from 0 without gaps, found -1 where 0 is missing"},
-    {"/buffers/0/argument", "18446744073709551615", "buffers[0].argument: 18446744073709551615 does not fit in 64 bits"},
-    {"/scalars/0/argument", "2", "scalars[0].argument: number 2 is already used by buffers[2].argument"},
-    {"/scalars/0/argument", "5", "scalars[0].argument: expected numbers from 0 without gaps, found 5 where 3 is missing"},
-    {"/buffers/0/name", "\"\"", "buffers[0].name: expected a name, found nothing"},
+    {"/buffers/1/argument", "0",
+     "buffers[1].argument: number 0 is already used by buffers[0].argument"},
+    {"/buffers/4/result", "0",
+     "buffers[4].result: number 0 is already used by buffers[3].result"},
+    {"/buffers/4/result", "2",
+     "buffers[4].result: expected numbers from 0 without gaps, found 2 where 1 "
+     "is missing"},
+    {"/buffers/0/argument", "-1",
+     "buffers[0].argument: expected numbers from 0 without gaps, found -1 "
+     "where 0 is missing"},
+    {"/buffers/0/argument", "18446744073709551615",
+     "buffers[0].argument: 18446744073709551615 does not fit in 64 bits"},
+    {"/scalars/0/argument", "2",
+     "scalars[0].argument: number 2 is already used by buffers[2].argument"},
+    {"/scalars/0/argument", "5",
+     "scalars[0].argument: expected numbers from 0 without gaps, found 5 where "
+     "3 is missing"},
+    {"/buffers/0/name", "\"\"",
+     "buffers[0].name: expected a name, found nothing"},
     {"/buffers/1/name", "\"q\"", "buffers[1].name: 'q' is already used"},
     {"/scalars/0/name", "\"q\"", "scalars[0].name: 'q' is already used"},
-    {"/scalars/0/name", "\"\"", "scalars[0].name: expected a name, found nothing"},
-    {"/buffers/0/type", "\"f64\"", "buffers[0].type: expected f16, bf16, f32, i32, i64 or index, found 'f64'"},
-    {"/buffers/0/type", "\"index\"", "buffers[0].type: expected f16, bf16, f32, i32 or i64, found index"},
-    {"/scalars/0/type", "\"f32\"", "scalars[0].type: expected i32, i64 or index, found f32"},
-    {"/buffers/0/shape", "64", "buffers[0].shape: expected a list, found a number"},
-    {"/buffers/0/shape/0", "-1", "buffers[0].shape[0]: expected a size of at least 0, found -1"},
-    {"/buffers/0/shape/0", "true", "buffers[0].shape[0]: expected an integer, found a boolean"},
-    {"/buffers/0/shape/2", "\"\"", "buffers[0].shape[2]: expected a size or a name, found an empty string"},
-    {"/buffers/0/shape/2", "\"d 0\"", "buffers[0].shape[2]: expected a name of letters, digits and underscores, found 'd 0'"},
-    {"/buffers/3/shape/2", "\"n\"", "buffers[3].shape[2]: 'n' is not bound by any argument's shape"},
-    {"/buffers/5/shape/2", "\"n\"", "buffers[5].shape[2]: 'n' is not bound by any argument's shape"},
-    {"/buffers/0/alignment", "3", "buffers[0].alignment: expected a power of two from 2 (one element) to 256, found 3"},
-    {"/buffers/4/alignment", "2", "buffers[4].alignment: expected a power of two from 4 (one element) to 256, found 2"},
-    {"/buffers/0/alignment", "512", "buffers[0].alignment: expected a power of two from 2 (one element) to 256, found 512"},
-    {"/launches/0/entry", "\"a b\"", "launches[0].entry: expected the name of a kernel, found 'a b'"},
-    {"/launches/0/entry", "\"\"", "launches[0].entry: expected the name of a kernel, found ''"},
-    {"/launches/0/grid", "null", "launches[0].grid: expected an integer, a name or an operation, found null"},
-    {"/launches/0/grid", "1.5", "launches[0].grid: expected an integer, found a number that is not an integer"},
-    {"/launches/0/grid", "\"n\"", "launches[0].grid: 'n' is not bound by any argument's shape"},
-    {"/launches/0/grid/op", "\"sub\"", "launches[0].grid.op: expected add, mul, ceildiv, min or max, found 'sub'"},
-    {"/launches/0/grid/args", "[1]", "launches[0].grid.args: 'mul' needs two or more arguments, found 1"},
-    {"/launches/0/grid/args/0/args", "[1, 2, 3]", "launches[0].grid.args[0].args: 'ceildiv' needs two arguments, found 3"},
-    {"/launches/0/grid/args/0/args/1", "0", "launches[0].grid.args[0].args[1]: expected a positive divisor, found 0"},
-    {"/launches/0/grid/args/0/args/0", "\"n\"", "launches[0].grid.args[0].args[0]: 'n' is not bound by any argument's shape"},
-    {"/launches/0/threads", "0", "launches[0].threads: expected 1 to 1024, found 0"},
-    {"/launches/0/threads", "1025", "launches[0].threads: expected 1 to 1024, found 1025"},
-    {"/launches/0/shared", "-1", "launches[0].shared: expected 0 to 1048576 bytes, found -1"},
-    {"/launches/0/shared", "2097152", "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
-    {"/launches/0/params/0/kind", "\"value\"", "launches[0].params[0].kind: expected pointer, size, stride or scalar, found 'value'"},
-    {"/launches/0/params/0/buffer", "6", "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
-    {"/launches/0/params/0/buffer", "-1", "launches[0].params[0].buffer: expected a buffer number below 6, found -1"},
-    {"/launches/0/params/0/dim", "0", "launches[0].params[0].dim: unknown field"},
-    {"/launches/0/params/1/dim", "4", "launches[0].params[1].dim: expected a dimension below 4, the rank of 'q', found 4"},
-    {"/launches/0/params/2/dim", "-1", "launches[0].params[2].dim: expected a dimension below 4, the rank of 'q', found -1"},
-    {"/launches/0/params/3/argument", "0", "launches[0].params[3].argument: argument 0 is not a scalar"},
-    {"/launches/0/mask", "[]", "launches[0].mask: expected a string, found a list"},
+    {"/scalars/0/name", "\"\"",
+     "scalars[0].name: expected a name, found nothing"},
+    {"/buffers/0/type", "\"f64\"",
+     "buffers[0].type: expected f16, bf16, f32, i32, i64 or index, found "
+     "'f64'"},
+    {"/buffers/0/type", "\"index\"",
+     "buffers[0].type: expected f16, bf16, f32, i32 or i64, found index"},
+    {"/scalars/0/type", "\"f32\"",
+     "scalars[0].type: expected i32, i64 or index, found f32"},
+    {"/buffers/0/shape", "64",
+     "buffers[0].shape: expected a list, found a number"},
+    {"/buffers/0/shape/0", "-1",
+     "buffers[0].shape[0]: expected a size of at least 0, found -1"},
+    {"/buffers/0/shape/0", "true",
+     "buffers[0].shape[0]: expected an integer, found a boolean"},
+    {"/buffers/0/shape/2", "\"\"",
+     "buffers[0].shape[2]: expected a size or a name, found an empty string"},
+    {"/buffers/0/shape/2", "\"d 0\"",
+     "buffers[0].shape[2]: expected a name of letters, digits and underscores, "
+     "found 'd 0'"},
+    {"/buffers/3/shape/2", "\"n\"",
+     "buffers[3].shape[2]: 'n' is not bound by any argument's shape"},
+    {"/buffers/5/shape/2", "\"n\"",
+     "buffers[5].shape[2]: 'n' is not bound by any argument's shape"},
+    {"/buffers/0/alignment", "3",
+     "buffers[0].alignment: expected a power of two from 2 (one element) to "
+     "256, found 3"},
+    {"/buffers/4/alignment", "2",
+     "buffers[4].alignment: expected a power of two from 4 (one element) to "
+     "256, found 2"},
+    {"/buffers/0/alignment", "512",
+     "buffers[0].alignment: expected a power of two from 2 (one element) to "
+     "256, found 512"},
+    {"/launches/0/entry", "\"a b\"",
+     "launches[0].entry: expected the name of a kernel, found 'a b'"},
+    {"/launches/0/entry", "\"\"",
+     "launches[0].entry: expected the name of a kernel, found ''"},
+    {"/launches/0/grid", "null",
+     "launches[0].grid: expected an integer, a name or an operation, found "
+     "null"},
+    {"/launches/0/grid", "1.5",
+     "launches[0].grid: expected an integer, found a number that is not an "
+     "integer"},
+    {"/launches/0/grid", "\"n\"",
+     "launches[0].grid: 'n' is not bound by any argument's shape"},
+    {"/launches/0/grid/op", "\"sub\"",
+     "launches[0].grid.op: expected add, mul, ceildiv, min or max, found "
+     "'sub'"},
+    {"/launches/0/grid/args", "[1]",
+     "launches[0].grid.args: 'mul' needs two or more arguments, found 1"},
+    {"/launches/0/grid/args/0/args", "[1, 2, 3]",
+     "launches[0].grid.args[0].args: 'ceildiv' needs two arguments, found 3"},
+    {"/launches/0/grid/args/0/args/1", "0",
+     "launches[0].grid.args[0].args[1]: expected a positive divisor, found 0"},
+    {"/launches/0/grid/args/0/args/0", "\"n\"",
+     "launches[0].grid.args[0].args[0]: 'n' is not bound by any argument's "
+     "shape"},
+    {"/launches/0/threads", "0",
+     "launches[0].threads: expected 1 to 1024, found 0"},
+    {"/launches/0/threads", "1025",
+     "launches[0].threads: expected 1 to 1024, found 1025"},
+    {"/launches/0/shared", "-1",
+     "launches[0].shared: expected 0 to 1048576 bytes, found -1"},
+    {"/launches/0/shared", "2097152",
+     "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
+    {"/launches/0/params/0/kind", "\"value\"",
+     "launches[0].params[0].kind: expected pointer, size, stride or scalar, "
+     "found 'value'"},
+    {"/launches/0/params/0/buffer", "6",
+     "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
+    {"/launches/0/params/0/buffer", "-1",
+     "launches[0].params[0].buffer: expected a buffer number below 6, found "
+     "-1"},
+    {"/launches/0/params/0/dim", "0",
+     "launches[0].params[0].dim: unknown field"},
+    {"/launches/0/params/1/dim", "4",
+     "launches[0].params[1].dim: expected a dimension below 4, the rank of "
+     "'q', found 4"},
+    {"/launches/0/params/2/dim", "-1",
+     "launches[0].params[2].dim: expected a dimension below 4, the rank of "
+     "'q', found -1"},
+    {"/launches/0/params/3/argument", "0",
+     "launches[0].params[3].argument: argument 0 is not a scalar"},
+    {"/launches/0/mask", "[]",
+     "launches[0].mask: expected a string, found a list"},
 };
 
 INSTANTIATE_TEST_SUITE_P(Values, Refuses, testing::ValuesIn(values));
@@ -219,21 +296,22 @@ void visitObjects(const Json &json, const std::string &pointer,
 TEST(Manifest, RefusesEveryMissingAndUnknownField) {
   int fields = 0;
   Json json = Json::parse(sample);
-  visitObjects(json, "", "", [&](const Json &object, const std::string &pointer,
-                                 const std::string &path) {
-    std::string prefix = path.empty() ? "" : path + ".";
-    for (const auto &item : object.items()) {
-      Json broken = json;
-      broken[Json::json_pointer(pointer)].erase(item.key());
-      EXPECT_EQ(errorOf(parseManifest(broken.dump())),
-                prefix + item.key() + ": missing field");
-      ++fields;
-    }
-    Json broken = json;
-    broken[Json::json_pointer(pointer)]["zzz"] = 1;
-    EXPECT_EQ(errorOf(parseManifest(broken.dump())),
-              prefix + "zzz: unknown field");
-  });
+  visitObjects(json, "", "",
+               [&](const Json &object, const std::string &pointer,
+                   const std::string &path) {
+                 std::string prefix = path.empty() ? "" : path + ".";
+                 for (const auto &item : object.items()) {
+                   Json broken = json;
+                   broken[Json::json_pointer(pointer)].erase(item.key());
+                   EXPECT_EQ(errorOf(parseManifest(broken.dump())),
+                             prefix + item.key() + ": missing field");
+                   ++fields;
+                 }
+                 Json broken = json;
+                 broken[Json::json_pointer(pointer)]["zzz"] = 1;
+                 EXPECT_EQ(errorOf(parseManifest(broken.dump())),
+                           prefix + "zzz: unknown field");
+               });
   EXPECT_EQ(fields, 8 + 3 + 6 * 6 - 1 + 3 + 7 + 2 * 2 + 2 + 3 + 3 + 2);
 }
 
@@ -251,7 +329,8 @@ TEST(Manifest, TheVersionComesFirst) {
 }
 
 TEST(Manifest, RefusesTextThatIsNotJson) {
-  for (const char *text : {"", "{", "[1", "{\"format\": 1,}", "\xff", "{} x"})
+  for (const char *text : {"", "{", "[1", "{\"format\": 1,}", "\xff", "{} x",
+                           "{\"format\": 1e999}"})
     EXPECT_EQ(errorOf(parseManifest(text)).substr(0, 15), "not valid JSON:")
         << text;
   EXPECT_EQ(errorOf(parseManifest("[]")), "expected an object, found a list");
@@ -271,6 +350,21 @@ TEST(Manifest, EveryTruncationIsRefused) {
   std::string text = sample;
   for (size_t n = 0; n + 2 < text.size(); ++n)
     ASSERT_FALSE(parseManifest(text.substr(0, n))) << n;
+}
+
+TEST(Manifest, DamagedTextIsReadOrRefused) {
+  std::mt19937 random(9);
+  int refused = 0;
+  for (int trial = 0; trial < 1000; ++trial) {
+    std::string text = sample;
+    for (size_t n = 1 + random() % 3; n > 0; --n)
+      text[random() % text.size()] = static_cast<char>(random());
+    Result<Manifest> m = parseManifest(text);
+    refused += !m;
+    if (m)
+      EXPECT_TRUE(*parseManifest(*writeManifest(*m)) == *m) << text;
+  }
+  EXPECT_GT(refused, 500);
 }
 
 TEST(Manifest, WriterRefusesWhatTheReaderWould) {
@@ -351,8 +445,8 @@ private:
       } else if (!bound.empty() && random() % 2) {
         b.shape.emplace_back(pick(bound));
       } else {
-        b.shape.emplace_back(static_cast<int64_t>(random() >> (random() % 64))
-                             & INT64_MAX);
+        b.shape.emplace_back(static_cast<int64_t>(random() >> (random() % 64)) &
+                             INT64_MAX);
       }
     }
     b.alignment = int64_t(8) << random() % 6;

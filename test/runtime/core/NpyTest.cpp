@@ -55,8 +55,8 @@ TEST(Npy, ReadsEveryVersion) {
 }
 
 TEST(Npy, ReadsFortranOrder) {
-  Result<NpyArray> a = parseNpy(
-      file("{\"descr\":\"<f4\",\"fortran_order\":True,\"shape\":(2,3)}", data6));
+  Result<NpyArray> a = parseNpy(file(
+      "{\"descr\":\"<f4\",\"fortran_order\":True,\"shape\":(2,3)}", data6));
   ASSERT_TRUE(a) << errorOf(a);
   EXPECT_EQ(valuesOf<float>(a->data), (std::vector<float>{1, 3, 5, 2, 4, 6}));
   // Three dimensions: element (i, j, k) of shape 2x3x4 is at i + 2 j + 6 k.
@@ -135,8 +135,9 @@ TEST(Npy, EveryTruncationIsRefused) {
   EXPECT_EQ(errorOf(parseNpy(whole.substr(0, 7))),
             "truncated npy file: the magic number and version needs 8 bytes, "
             "found 7");
-  EXPECT_EQ(errorOf(parseNpy(whole.substr(0, 9))),
-            "truncated npy file: the start of the file needs 10 bytes, found 9");
+  EXPECT_EQ(
+      errorOf(parseNpy(whole.substr(0, 9))),
+      "truncated npy file: the start of the file needs 10 bytes, found 9");
   EXPECT_EQ(errorOf(parseNpy(whole.substr(0, 60))),
             "truncated npy file: the header needs 118 bytes, found 50");
   EXPECT_EQ(errorOf(parseNpy(whole.substr(0, whole.size() - 1))),
@@ -165,8 +166,7 @@ TEST(Npy, RefusesMalformedFiles) {
   EXPECT_EQ(header("{'extra': 1}"), "npy header has the unknown key 'extra'");
   EXPECT_EQ(header("{descr: 1}"),
             "npy header, byte 11: expected a string, found 'd'");
-  EXPECT_EQ(header("{'descr"),
-            "npy header, byte 11: the string has no end");
+  EXPECT_EQ(header("{'descr"), "npy header, byte 11: the string has no end");
   EXPECT_EQ(header("{'descr' '<f4'}"),
             "npy header, byte 19: expected ':', found '''");
   EXPECT_EQ(header("{'fortran_order': 1}"),
@@ -194,10 +194,10 @@ TEST(Npy, RefusesMalformedFiles) {
 
 TEST(Npy, RefusesOtherTypes) {
   auto descr = [](const std::string &text, NpyReadOptions options = {}) {
-    return errorOf(parseNpy(file("{'descr': " + text +
-                                     ", 'fortran_order': False, 'shape': (0,)}",
-                                 ""),
-                            options));
+    return errorOf(parseNpy(
+        file("{'descr': " + text + ", 'fortran_order': False, 'shape': (0,)}",
+             ""),
+        options));
   };
   EXPECT_EQ(descr("'<c8'"), "expected npy element type <f2, <f4, <f8, <i4 or "
                             "<i8, found '<c8'");

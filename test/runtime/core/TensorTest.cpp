@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "attn/runtime/core/SimDevice.h"
 #include "attn/runtime/core/Tensor.h"
+#include "attn/runtime/core/SimDevice.h"
 #include "attn/test/runtime/core/TestSupport.h"
 
 #include <algorithm>

@@ -1,0 +1,79 @@
+//===- AssignSchedule.cpp - choose a schedule for every attention op ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/Passes.h"
+#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/Schedules.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
+
+namespace mlir::attn {
+#define GEN_PASS_DEF_ATTNASSIGNSCHEDULE
+#include "attn/codegen/Passes.h.inc"
+} // namespace mlir::attn
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+namespace {
+struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
+  using AttnAssignScheduleBase::AttnAssignScheduleBase;
+
+  LogicalResult assign(AttentionOp op, const Target &gpu,
+                       const ScheduleOverrides &overrides) {
+    Problem problem{op.getQ().getType().getDimSize(3),
+                    op.getV().getType().getDimSize(3),
+                    op.getQ().getType().getElementType()};
+    auto emitError = [&] { return op.emitOpError(); };
+    if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
+      ++numKept;
+      return checkSchedule(gpu, problem, *schedule, emitError);
+    }
+    FailureOr<ScheduleAttr> schedule =
+        chooseSchedule(gpu, problem, overrides, emitError);
+    if (failed(schedule))
+      return failure();
+    op.setScheduleAttr(*schedule);
+    ++numAssigned;
+    return success();
+  }
+
+  void runOnOperation() override {
+    const Target *gpu = findTarget(target);
+    if (!gpu) {
+      getOperation().emitError("expected a target among ")
+          << llvm::join(llvm::map_range(
+                            getTargets(),
+                            [](const Target &known) { return known.name; }),
+                        ", ")
+          << ", found " << StringRef(target);
+      return signalPassFailure();
+    }
+    auto given = [](int64_t value) {
+      return value ? std::optional(value) : std::nullopt;
+    };
+    ScheduleOverrides overrides{given(qTile), given(kvTile), given(warps),
+                                given(stages), std::nullopt};
+    if (!qInRegisters.empty()) {
+      if (qInRegisters != "true" && qInRegisters != "false") {
+        getOperation().emitError(
+            "expected true or false for q-in-registers, found ")
+            << StringRef(qInRegisters);
+        return signalPassFailure();
+      }
+      overrides.qInRegisters = qInRegisters == "true";
+    }
+    WalkResult result = getOperation().walk([&](AttentionOp op) {
+      return failed(assign(op, *gpu, overrides)) ? WalkResult::interrupt()
+                                                 : WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+};
+} // namespace

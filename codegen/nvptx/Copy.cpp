@@ -1,0 +1,166 @@
+//===- Copy.cpp - tiles between global and shared memory ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/Copy.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+using Predicate = LLVM::ICmpPredicate;
+
+namespace {
+/// One 16-byte chunk of the calling thread.
+struct Chunk {
+  Value global, shared;
+  /// Whether it lies in the slice; null if it surely does.
+  Value valid;
+};
+} // namespace
+
+static Value both(KernelBuilder &b, Value x, Value y) {
+  return x && y ? b.andBits(x, y) : x ? x : y;
+}
+
+/// Calls `visit` for every chunk that the calling thread has in the tile: eight
+/// threads take the eight chunks of 128 consecutive bytes of shared memory.
+/// `rowsLeft` (i32) is null if all rows of the tile exist.
+static void visitChunks(KernelBuilder &b, SharedMemory &shared,
+                        const GlobalRows &rows, Value firstRow,
+                        const SharedTile &tile, Value base, Value rowsLeft,
+                        function_ref<void(const Chunk &)> visit) {
+  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+    SharedMemory::Walk walk = shared.getWalk(panel);
+    Value inColumns;
+    if (panel.column + panel.width > rows.columns)
+      inColumns = b.compare(Predicate::slt, walk.chunk,
+                            b.i32((rows.columns - panel.column) / 8));
+    Value offset = b.mul(b.widen(walk.row), rows.rowBytes);
+    offset = b.add(offset, b.widen(b.shiftLeft(walk.chunk, b.i32(4))));
+    Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
+    Value step = b.mul(rows.rowBytes, b.i64(walk.rowsPerPass));
+    int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    for (int64_t pass = 0; pass < passes; ++pass) {
+      int64_t passRow = pass * walk.rowsPerPass;
+      Value target =
+          b.advance(b.advance(base, shared.getWalkBytes(panel, pass)),
+                    panel.bytes + passRow * panel.getRowBytes());
+      Value valid = inColumns;
+      if (rowsLeft)
+        valid = both(b, valid,
+                     b.compare(Predicate::slt, walk.row,
+                               b.sub(rowsLeft, b.i32(passRow))));
+      Chunk chunk{global, target, valid};
+      if (passRow + walk.rowsPerPass <= tile.rows)
+        visit(chunk);
+      else
+        b.ifThen(
+            b.compare(Predicate::slt, walk.row, b.i32(tile.rows - passRow)),
+            [&] { visit(chunk); });
+      if (pass + 1 < passes)
+        global = b.advance(global, step);
+    }
+  }
+}
+
+/// Calls `visit` with the addresses of single elements, in a rolled loop for
+/// each panel; `valid` as above.
+static void visitElements(KernelBuilder &b, SharedMemory &shared,
+                          const GlobalRows &rows, Value firstRow,
+                          const SharedTile &tile, Value base, Value rowsLeft,
+                          function_ref<void(const Chunk &)> visit) {
+  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+    Value end = b.i32(tile.rows * panel.width);
+    b.loop(b.thread, end, b.i32(b.shape.getThreads()), {},
+           [&](Value i, ValueRange) -> SmallVector<Value> {
+             Value row = b.shiftRight(i, b.i32(llvm::Log2_64(panel.width)));
+             Value column = b.andBits(i, b.i32(panel.width - 1));
+             Value valid;
+             if (panel.column + panel.width > rows.columns)
+               valid = b.compare(Predicate::slt, column,
+                                 b.i32(rows.columns - panel.column));
+             if (rowsLeft)
+               valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
+             Value offset = b.add(b.mul(b.widen(row), rows.rowBytes),
+                                  b.widen(b.shiftLeft(column, b.i32(1))));
+             Value global =
+                 b.advance(b.advance(firstRow, offset), panel.column * 2);
+             visit(
+                 {global, shared.getElement(base, panel, row, column), valid});
+             return {};
+           });
+  }
+}
+
+/// The rows of the slice from `row` on, at most the tile's, as i32.
+static Value countRows(KernelBuilder &b, const GlobalRows &rows, Value row,
+                       const SharedTile &tile) {
+  return b.narrow(b.minSigned(b.sub(rows.numRows, row), b.i64(tile.rows)));
+}
+
+void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
+                         const GlobalRows &source, Value row,
+                         const SharedTile &tile, Value target, bool inBounds) {
+  Value firstRow = b.advance(source.base, b.mul(row, source.rowBytes));
+  Value rowsLeft = inBounds ? Value() : countRows(b, source, row, tile);
+  auto asynchronous = [&] {
+    visitChunks(b, shared, source, firstRow, tile, target, rowsLeft,
+                [&](const Chunk &chunk) {
+                  // A source size of 0 fills with zeros and reads nothing.
+                  Value size = chunk.valid
+                                   ? b.select(chunk.valid, b.i32(16), b.i32(0))
+                                   : Value();
+                  NVVM::CpAsyncOp::create(
+                      b, chunk.shared, chunk.global, b.getI32IntegerAttr(16),
+                      NVVM::LoadCacheModifierKindAttr::get(
+                          b.getContext(), NVVM::LoadCacheModifierKind::CG),
+                      size);
+                });
+  };
+  auto elementwise = [&] {
+    visitElements(
+        b, shared, source, firstRow, tile, target, rowsLeft,
+        [&](const Chunk &element) {
+          if (!element.valid) {
+            b.store(b.load(b.i16Type, element.global, 2), element.shared, 2);
+            return;
+          }
+          b.ifThenElse(
+              element.valid,
+              [&] {
+                b.store(b.load(b.i16Type, element.global, 2), element.shared,
+                        2);
+              },
+              [&] { b.store(b.constant(b.i16Type, 0), element.shared, 2); });
+        });
+  };
+  b.ifThenElse(source.aligned, asynchronous, elementwise);
+}
+
+void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
+                         const SharedTile &tile, Value source,
+                         const GlobalRows &target) {
+  Value rowsLeft = countRows(b, target, b.i64(0), tile);
+  auto copy = [&](Type type, unsigned alignment) {
+    return [&b, type, alignment](const Chunk &chunk) {
+      auto move = [&] {
+        b.store(b.load(type, chunk.shared, alignment), chunk.global, alignment);
+      };
+      b.ifThen(chunk.valid, move);
+    };
+  };
+  Type vector = VectorType::get({4}, b.i32Type);
+  b.ifThenElse(
+      target.aligned,
+      [&] {
+        visitChunks(b, shared, target, target.base, tile, source, rowsLeft,
+                    copy(vector, 16));
+      },
+      [&] {
+        visitElements(b, shared, target, target.base, tile, source, rowsLeft,
+                      copy(b.i16Type, 2));
+      });
+}

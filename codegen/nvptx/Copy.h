@@ -1,0 +1,37 @@
+//===- Copy.h - tiles between global and shared memory ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_CODEGEN_NVPTX_COPY_H
+#define ATTN_CODEGEN_NVPTX_COPY_H
+
+#include "attn/codegen/nvptx/SharedMemory.h"
+
+namespace mlir::attn::nvptx {
+
+/// The rows of a slice in global memory, elements of 16 bits.
+struct GlobalRows {
+  /// Pointer to the first row.
+  Value base;
+  /// Bytes from row to row and number of rows, i64.
+  Value rowBytes, numRows;
+  int64_t columns;
+  /// i1: every row starts on 16 bytes.
+  Value aligned;
+};
+
+/// Copies rows from `row` (i64) on into the tile at `target`, asynchronously
+/// where the rows are aligned. Rows past the last and columns past the last
+/// become zeros.
+void copyToShared(KernelBuilder &b, SharedMemory &shared,
+                  const GlobalRows &source, Value row, const SharedTile &tile,
+                  Value target, bool inBounds);
+
+/// Copies the rows and columns that `target` has from the tile at `source`.
+void copyToGlobal(KernelBuilder &b, SharedMemory &shared,
+                  const SharedTile &tile, Value source,
+                  const GlobalRows &target);
+
+} // namespace mlir::attn::nvptx
+
+#endif // ATTN_CODEGEN_NVPTX_COPY_H

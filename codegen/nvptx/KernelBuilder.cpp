@@ -1,0 +1,123 @@
+//===- KernelBuilder.cpp - builds the code of one thread ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/KernelBuilder.h"
+
+#include "llvm/ADT/bit.h"
+
+using namespace mlir;
+using namespace mlir::attn::nvptx;
+
+KernelBuilder::KernelBuilder(LLVM::LLVMFuncOp function, BlockShape shape)
+    : ImplicitLocOpBuilder(function.getLoc(), function.getContext()),
+      shape(shape), function(function) {
+  i1Type = getI1Type();
+  i16Type = getI16Type();
+  i32Type = getI32Type();
+  i64Type = getI64Type();
+  f32Type = getF32Type();
+  globalPointer = LLVM::LLVMPointerType::get(
+      getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Global));
+  sharedPointer = LLVM::LLVMPointerType::get(
+      getContext(), static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared));
+  Block *entry = &function.getBody().front();
+  setInsertionPointToEnd(entry);
+  branch(createBlockAfter());
+  setInsertionPoint(entry->getTerminator());
+  thread = NVVM::ThreadIdXOp::create(*this, i32Type);
+  lane = andBits(thread, i32(31));
+  warp = shiftRight(thread, i32(5));
+  quad = shiftRight(lane, i32(2));
+  quadLane = andBits(lane, i32(3));
+  setInsertionPointToStart(entry->getNextNode());
+}
+
+Value KernelBuilder::constant(Type type, int64_t value) {
+  Value &known = integers[{type, value}];
+  if (!known) {
+    InsertionGuard guard(*this);
+    setInsertionPointToStart(&function.getBody().front());
+    known = LLVM::ConstantOp::create(*this, type, getIntegerAttr(type, value));
+  }
+  return known;
+}
+
+Value KernelBuilder::f32(float value) {
+  Value &known = floats[llvm::bit_cast<uint32_t>(value)];
+  if (!known) {
+    InsertionGuard guard(*this);
+    setInsertionPointToStart(&function.getBody().front());
+    known = LLVM::ConstantOp::create(*this, f32Type, getF32FloatAttr(value));
+  }
+  return known;
+}
+
+Value KernelBuilder::shuffleXor(Value value, int64_t mask) {
+  return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, i32(mask),
+                              i32(31), NVVM::ShflKind::bfly, UnitAttr());
+}
+
+Value KernelBuilder::shuffleFrom(Value value, Value source) {
+  return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, source,
+                              i32(31), NVVM::ShflKind::idx, UnitAttr());
+}
+
+Value KernelBuilder::hoist(function_ref<Value()> build) {
+  InsertionGuard guard(*this);
+  setInsertionPoint(function.getBody().front().getTerminator());
+  return build();
+}
+
+Block *KernelBuilder::createBlockAfter(TypeRange argumentTypes) {
+  InsertionGuard guard(*this);
+  return createBlock(&function.getBody(), function.getBody().end(),
+                     argumentTypes,
+                     SmallVector<Location>(argumentTypes.size(), getLoc()));
+}
+
+void KernelBuilder::ifThenElse(Value condition, function_ref<void()> whenTrue,
+                               function_ref<void()> whenFalse) {
+  Block *origin = getInsertionBlock();
+  Block *first = createBlockAfter();
+  setInsertionPointToStart(first);
+  whenTrue();
+  Block *firstEnd = getInsertionBlock();
+  Block *second = createBlockAfter();
+  setInsertionPointToStart(second);
+  whenFalse();
+  Block *merge = second;
+  // An empty alternative is where the two meet.
+  if (!second->empty() || getInsertionBlock() != second) {
+    merge = createBlockAfter();
+    branch(merge);
+  }
+  setInsertionPointToEnd(firstEnd);
+  branch(merge);
+  setInsertionPointToEnd(origin);
+  branchIf(condition, first, second);
+  setInsertionPointToEnd(merge);
+}
+
+SmallVector<Value>
+KernelBuilder::loop(Value lower, Value upper, Value step, ValueRange state,
+                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  SmallVector<Value> arguments{lower};
+  llvm::append_range(arguments, state);
+  Block *header = createBlockAfter(ValueRange(arguments).getTypes());
+  branch(header, arguments);
+  Block *first = createBlockAfter();
+  setInsertionPointToStart(first);
+  Value i = header->getArgument(0);
+  SmallVector<Value> carried(llvm::drop_begin(header->getArguments()));
+  SmallVector<Value> next{};
+  SmallVector<Value> results = body(i, carried);
+  next.push_back(add(i, step));
+  llvm::append_range(next, results);
+  branch(header, next);
+  Block *exit = createBlockAfter();
+  setInsertionPointToEnd(header);
+  branchIf(compare(LLVM::ICmpPredicate::slt, i, upper), first, exit);
+  setInsertionPointToEnd(exit);
+  return carried;
+}

@@ -1,0 +1,107 @@
+//===- KernelLowering.h - from tile vectors to one thread's values ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_CODEGEN_NVPTX_KERNELLOWERING_H
+#define ATTN_CODEGEN_NVPTX_KERNELLOWERING_H
+
+#include "attn/codegen/nvptx/Copy.h"
+#include "attn/codegen/nvptx/Layout.h"
+#include "attn/codegen/nvptx/Product.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace mlir::attn::nvptx {
+
+class SharedOp;
+class LoadAsyncOp;
+class StoreOp;
+
+/// A strided array in global memory: sizes and strides in elements, i64.
+struct GlobalArray {
+  Value base;
+  llvm::SmallVector<Value, 4> sizes, strides;
+  /// Whether the rows of a slice start on 16 bytes; null for arrays that are
+  /// not copied.
+  Value aligned;
+};
+
+/// Lowers the body of one scheduled kernel, in one walk. Values of the source
+/// map to one thread's: scalars to scalars, vectors to the elements that the
+/// thread holds.
+class KernelLowering {
+public:
+  /// `sharedBase` is the start of dynamic shared memory.
+  KernelLowering(KernelBuilder &b, Value sharedBase)
+      : b(b), shared(b), sharedBase(sharedBase) {}
+
+  void mapScalar(Value value, Value lowered) { scalars[value] = lowered; }
+  void mapArray(Value value, GlobalArray array) {
+    arrays[value] = std::move(array);
+  }
+  Value getScalar(Value value) const { return scalars.lookup(value); }
+
+  /// Lowers the ops of `block` but its terminator, at the insertion point.
+  LogicalResult lowerBody(Block &block);
+
+  int64_t getNumProducts() const { return numProducts; }
+
+private:
+  // Control flow.
+  LogicalResult lower(scf::ForallOp op);
+  LogicalResult lower(scf::WhileOp op);
+  LogicalResult lower(scf::IfOp op);
+  SmallVector<Type> getCarriedTypes(Value value);
+  void appendCarried(Value value, Value like, SmallVectorImpl<Value> &values);
+  void takeCarried(Value target, ValueRange &values, Value like);
+  Layout getCarriedLayout(Value value, bool &partial);
+  bool isPartial(Value value, llvm::SmallPtrSetImpl<Value> &visited);
+
+  // Memory.
+  LogicalResult lower(memref::SubViewOp op);
+  LogicalResult lower(memref::LoadOp op);
+  LogicalResult lower(SharedOp op);
+  LogicalResult lower(LoadAsyncOp op);
+  LogicalResult lower(StoreOp op);
+  LogicalResult lower(vector::TransferReadOp op);
+  LogicalResult lower(vector::TransferWriteOp op);
+  GlobalRows getRows(Value array);
+  Value getSlotBase(vector::TransferReadOp read);
+
+  // Vectors.
+  LogicalResult lowerConstant(Operation *op);
+  LogicalResult lowerElementwise(Operation *op);
+  FailureOr<TileValue> buildElementwise(Operation *op,
+                                        ArrayRef<TileValue> operands);
+  LogicalResult lower(vector::StepOp op);
+  LogicalResult lowerReshape(Operation *op, Value source);
+  LogicalResult lower(vector::MultiDimReductionOp op);
+  LogicalResult lower(vector::MaskOp op);
+  LogicalResult lowerContract(vector::ContractionOp op, Value live,
+                              Value result);
+  /// The value as a vector's: a scalar is a splat; partial sums are added up if
+  /// `whole`.
+  TileValue getTile(Value value, bool whole = true);
+  TileValue reduceParts(const TileValue &partial);
+  FailureOr<TileValue> rebuild(Value value,
+                               DenseMap<Value, TileValue> &rebuilt);
+  int64_t getNumN(VectorType type) const { return type.getShape().back() / 8; }
+
+  LogicalResult lowerOp(Operation *op);
+
+  KernelBuilder &b;
+  SharedMemory shared;
+  Value sharedBase;
+  DenseMap<Value, Value> scalars;
+  DenseMap<Value, TileValue> tiles;
+  DenseMap<Value, GlobalArray> arrays;
+  DenseMap<Value, SharedTile> buffers;
+  int64_t numProducts = 0;
+};
+
+} // namespace mlir::attn::nvptx
+
+#endif // ATTN_CODEGEN_NVPTX_KERNELLOWERING_H

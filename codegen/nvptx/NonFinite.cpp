@@ -1,0 +1,203 @@
+//===- NonFinite.cpp - masked products where v is not finite ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/Product.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+using Predicate = LLVM::ICmpPredicate;
+
+namespace {
+/// Bit patterns of two elements of a 16-bit type in one word.
+struct NonFinitePattern {
+  /// The exponent bits of both, and their lowest bits: a sum of the two
+  /// overflows into the sign bit exactly for an element whose exponent is all
+  /// ones.
+  uint32_t exponents, lowest;
+  explicit NonFinitePattern(Type type)
+      : exponents(type.isBF16() ? 0x7F807F80 : 0x7C007C00),
+        lowest(type.isBF16() ? 0x00800080 : 0x04000400) {}
+};
+} // namespace
+
+/// A word whose bits 15 and 31 say whether the lower and the upper element of
+/// `word` is NaN or infinity.
+static Value markNonFinite(KernelBuilder &b, Value word,
+                           NonFinitePattern pattern) {
+  return b.add(b.andBits(word, b.i32(static_cast<int32_t>(pattern.exponents))),
+               b.i32(pattern.lowest));
+}
+
+/// Calls `visit` with the address of every 16-byte chunk of the calling thread.
+static void visitChunks(KernelBuilder &b, SharedMemory &shared,
+                        const SharedOperand &tile,
+                        function_ref<void(Value)> visit) {
+  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+    SharedMemory::Walk walk = shared.getWalk(panel);
+    for (int64_t row = 0, pass = 0; row < tile.rows;
+         row += walk.rowsPerPass, ++pass) {
+      Value chunk =
+          b.advance(b.advance(tile.base, shared.getWalkBytes(panel, pass)),
+                    panel.bytes + row * panel.getRowBytes());
+      if (row + walk.rowsPerPass <= tile.rows)
+        visit(chunk);
+      else
+        b.ifThen(b.compare(Predicate::slt, walk.row, b.i32(tile.rows - row)),
+                 [&] { visit(chunk); });
+    }
+  }
+}
+
+/// Whether any thread finds an element that is not finite: the same i1 in every
+/// thread.
+static Value buildTest(KernelBuilder &b, SharedMemory &shared,
+                       const SharedOperand &tile, NonFinitePattern pattern) {
+  Type vector = VectorType::get({4}, b.i32Type);
+  Value marks;
+  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+    SharedMemory::Walk walk = shared.getWalk(panel);
+    for (int64_t row = 0, pass = 0; row < tile.rows;
+         row += walk.rowsPerPass, ++pass) {
+      // In a pass with fewer rows than threads, the threads left over test a
+      // chunk a second time.
+      int64_t rows = std::min(walk.rowsPerPass, tile.rows - row);
+      Value bytes = shared.getWalkBytes(panel, pass);
+      if (rows < walk.rowsPerPass)
+        bytes = b.select(b.compare(Predicate::slt, walk.row, b.i32(rows)),
+                         bytes, b.i32(0));
+      Value chunk = b.load(vector,
+                           b.advance(b.advance(tile.base, bytes),
+                                     panel.bytes + row * panel.getRowBytes()),
+                           16);
+      for (int64_t word = 0; word < 4; ++word) {
+        Value mark = markNonFinite(
+            b, LLVM::ExtractElementOp::create(b, chunk, b.i32(word)), pattern);
+        marks = marks ? b.orBits(marks, mark) : mark;
+      }
+    }
+  }
+  Value found = b.compare(
+      Predicate::ne, b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
+      b.i32(0));
+  Value any =
+      NVVM::BarrierOp::create(b, b.i32Type, Value(), Value(),
+                              NVVM::BarrierReductionAttr::get(
+                                  b.getContext(), NVVM::BarrierReduction::OR),
+                              LLVM::ZExtOp::create(b, b.i32Type, found))
+          .getResult(0);
+  return b.compare(Predicate::ne, any, b.i32(0));
+}
+
+/// Zeroes the elements that are not finite. Every thread has chunks of its own.
+static void buildClear(KernelBuilder &b, SharedMemory &shared,
+                       const SharedOperand &tile, NonFinitePattern pattern) {
+  visitChunks(b, shared, tile, [&](Value chunk) {
+    b.loop(b.i32(0), b.i32(16), b.i32(4), {},
+           [&](Value offset, ValueRange) -> SmallVector<Value> {
+             Value address = b.advance(chunk, offset);
+             Value word = b.load(b.i32Type, address, 4);
+             Value marks = b.andBits(markNonFinite(b, word, pattern),
+                                     b.i32(static_cast<int32_t>(0x80008000)));
+             // 0x8000 times 2 minus 0x8000 / 0x8000: each marked half becomes
+             // 0xFFFF.
+             Value halves = b.shiftRight(marks, b.i32(15));
+             Value cleared = b.andBits(
+                 word, b.xorBits(b.mul(halves, b.i32(0xFFFF)), b.i32(-1)));
+             b.store(cleared, address, 4);
+             return {};
+           });
+  });
+}
+
+/// The f32 of a half of `word` if it is marked, else 0.
+static Value getNonFinite(KernelBuilder &b, Value word, Value marks, bool upper,
+                          Type elementType) {
+  Value half = upper ? b.shiftRight(word, b.i32(16)) : word;
+  Value element =
+      b.bitcast(elementType, LLVM::TruncOp::create(b, b.i16Type, half));
+  Value extended = LLVM::FPExtOp::create(b, b.f32Type, element);
+  Value marked = b.compare(
+      Predicate::ne,
+      b.andBits(marks, b.i32(upper ? int32_t(0x80000000) : 0x8000)), b.i32(0));
+  return b.select(marked, extended, b.f32(0.0f));
+}
+
+void nvptx::absorbNonFinite(
+    KernelBuilder &b, SharedMemory &shared, const SharedOperand &right,
+    MutableArrayRef<Value> acc, int64_t numN, Type elementType,
+    function_ref<Value(int64_t, int64_t, int64_t)> getLive) {
+  NonFinitePattern pattern(elementType);
+  Value found = buildTest(b, shared, right, pattern);
+  Block *origin = b.getInsertionBlock();
+  Block *rare = b.createBlockAfter();
+  b.setInsertionPointToStart(rare);
+
+  // Which keys each row sees: bit 2 * n + c of a lane's word is key 8 * n + 2 *
+  // t + c.
+  int64_t numRows = 2 * b.shape.getRowFragments();
+  SmallVector<Value> words;
+  for (int64_t row = 0; row < numRows; ++row) {
+    Value word = b.i32(0);
+    for (int64_t n = 0; n < right.rows / 8; ++n)
+      for (int64_t c = 0; c < 2; ++c) {
+        Value live = getLive(row / 2, n, (row % 2) * 2 + c);
+        word = b.orBits(
+            word, b.select(live, b.i32(static_cast<int32_t>(1u << (2 * n + c))),
+                           b.i32(0)));
+      }
+    words.push_back(word);
+  }
+
+  Value firstLane = b.andBits(b.lane, b.i32(28));
+  Value column = b.shiftLeft(b.quadLane, b.i32(1));
+  SmallVector<Value> sums = b.loop(
+      b.i32(0), b.i32(right.rows), b.i32(1), ValueRange(acc),
+      [&](Value key, ValueRange state) {
+        Value source = b.orBits(
+            firstLane, b.andBits(b.shiftRight(key, b.i32(1)), b.i32(3)));
+        Value bit = b.orBits(b.shiftLeft(b.shiftRight(key, b.i32(3)), b.i32(1)),
+                             b.andBits(key, b.i32(1)));
+        SmallVector<Value> live;
+        for (Value word : words) {
+          Value shifted = b.andBits(
+              b.shiftRight(b.shuffleFrom(word, source), bit), b.i32(1));
+          live.push_back(b.compare(Predicate::ne, shifted, b.i32(0)));
+        }
+        SmallVector<Value> next(state);
+        for (int64_t n = 0; n < numN; ++n) {
+          Panel panel = *llvm::find_if(
+              getPanels(right.rows, right.columns), [&](const Panel &panel) {
+                return 8 * n < panel.column + panel.width;
+              });
+          Value address =
+              shared.getElement(right.base, panel, key,
+                                b.add(column, b.i32(8 * n - panel.column)));
+          Value word = b.load(b.i32Type, address, 4);
+          Value marks = markNonFinite(b, word, pattern);
+          for (int64_t c = 0; c < 2; ++c) {
+            Value value = getNonFinite(b, word, marks, c == 1, elementType);
+            for (int64_t row = 0; row < numRows; ++row) {
+              Value &sum = next[((row / 2) * numN + n) * 4 + (row % 2) * 2 + c];
+              sum = LLVM::FAddOp::create(
+                  b, sum, b.select(live[row], value, b.f32(0.0f)));
+            }
+          }
+        }
+        return next;
+      });
+  b.barrier();
+  buildClear(b, shared, right, pattern);
+  b.barrier();
+
+  Block *merge = b.createBlockAfter(SmallVector<Type>(acc.size(), b.f32Type));
+  b.branch(merge, sums);
+  b.setInsertionPointToEnd(origin);
+  LLVM::CondBrOp::create(b, found, rare, ValueRange(), merge, ValueRange(acc));
+  b.setInsertionPointToStart(merge);
+  llvm::copy(merge->getArguments(), acc.begin());
+}

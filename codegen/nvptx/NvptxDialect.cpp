@@ -1,0 +1,46 @@
+//===- NvptxDialect.cpp - the attn_nvptx dialect ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/Nvptx.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+
+using namespace mlir;
+using namespace mlir::attn::nvptx;
+
+#include "attn/codegen/nvptx/NvptxDialect.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "attn/codegen/nvptx/NvptxOps.cpp.inc"
+
+void NvptxDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "attn/codegen/nvptx/NvptxOps.cpp.inc"
+      >();
+}
+
+static LogicalResult verifyCopy(Operation *op, MemRefType global,
+                                MemRefType shared) {
+  if (global.getElementType() != shared.getElementType())
+    return op->emitOpError("expected one element type, found ")
+           << global.getElementType() << " and " << shared.getElementType();
+  if (!shared.hasStaticShape() || shared.getDimSize(2) % 16 != 0)
+    return op->emitOpError("expected a buffer of static shape with columns in "
+                           "multiples of 16, found ")
+           << shared;
+  if (global.isDynamicDim(3) || global.getDimSize(3) > shared.getDimSize(2))
+    return op->emitOpError("expected a slice of at most ")
+           << shared.getDimSize(2) << " columns, found " << global;
+  return success();
+}
+
+LogicalResult LoadAsyncOp::verify() {
+  return verifyCopy(*this, getSource().getType(), getTarget().getType());
+}
+
+LogicalResult StoreOp::verify() {
+  return verifyCopy(*this, getTarget().getType(), getSource().getType());
+}

@@ -1,0 +1,420 @@
+//===- Schedule.cpp - make copies, waits and barriers explicit ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/Passes.h"
+#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/Schedules.h"
+#include "attn/dialect/Attn.h"
+#include "attn/passes/NextTile.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::attn {
+#define GEN_PASS_DEF_ATTNSCHEDULE
+#include "attn/codegen/Passes.h.inc"
+} // namespace mlir::attn
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+/// Distance in the cursor from one loop to the next: more tiles than any loop
+/// has.
+static constexpr int64_t loopSpan = int64_t(1) << 40;
+
+namespace {
+/// A tile in global memory that every iteration reads, and the ring it is
+/// prefetched into.
+struct Ring {
+  Value source;
+  VectorType tile;
+  /// One of the reads, and the loop it is in: says which rows a tile number
+  /// means.
+  vector::TransferReadOp read;
+  ForTilesOp loop;
+  Value buffer;
+};
+
+/// Schedules the one scf.forall of a kernel.
+class KernelScheduler {
+public:
+  KernelScheduler(scf::ForallOp forall, ScheduleAttr schedule)
+      : forall(forall), schedule(schedule),
+        b(forall.getLoc(), forall.getContext()) {}
+
+  LogicalResult run();
+  int64_t getNumLoops() const { return loops.size(); }
+
+private:
+  LogicalResult collect();
+  int64_t allocate();
+  void prefetch(Ring &ring, ForTilesOp loop, Value tile, Value slot,
+                bool inBounds);
+  Value advance(Value cursor, unsigned fromLoop);
+  Value enter(unsigned loop, Value tileOrNone);
+  void fetch(Value cursor, Value slot, unsigned loop, bool inBounds);
+  void pipeline(unsigned index, SmallVectorImpl<Value> &state);
+  void waitForTile(int64_t pending);
+  Value readShared(Value buffer, Value slot, VectorType type, Value padding);
+  LogicalResult stageOutput();
+
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value compare(arith::CmpIPredicate predicate, Value x, Value y) {
+    return arith::CmpIOp::create(b, predicate, x, y);
+  }
+
+  scf::ForallOp forall;
+  ScheduleAttr schedule;
+  ImplicitLocOpBuilder b;
+  SmallVector<ForTilesOp, 2> loops;
+  SmallVector<Ring, 2> rings;
+  vector::TransferReadOp query;
+  Value queryBuffer;
+  /// The cursor of the first tile of loop i or of the loops after it; one more
+  /// entry for the end.
+  SmallVector<Value> firsts;
+};
+} // namespace
+
+static bool isGlobalTile(vector::TransferReadOp read) {
+  auto memref = dyn_cast<MemRefType>(read.getBase().getType());
+  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
+}
+
+/// A loop without a mask on its pairs runs over tiles whose every key exists.
+static bool isFull(ForTilesOp loop) {
+  return llvm::none_of(loop.getBody().front(), [](Operation &op) {
+    return llvm::any_of(op.getResultTypes(), [](Type type) {
+      auto vector = dyn_cast<VectorType>(type);
+      return vector && vector.getRank() == 2 &&
+             vector.getElementType().isInteger(1);
+    });
+  });
+}
+
+/// Clones what `value` is computed from inside `body`, given `mapping`.
+static Value cloneSlice(OpBuilder &b, Value value, Block &body,
+                        IRMapping &mapping) {
+  if (mapping.contains(value))
+    return mapping.lookup(value);
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != &body)
+    return value;
+  for (Value operand : op->getOperands())
+    cloneSlice(b, operand, body, mapping);
+  b.clone(*op, mapping);
+  return mapping.lookup(value);
+}
+
+LogicalResult KernelScheduler::collect() {
+  for (Operation &op : *forall.getBody()) {
+    if (auto loop = dyn_cast<ForTilesOp>(op)) {
+      loops.push_back(loop);
+    } else if (auto read = dyn_cast<vector::TransferReadOp>(op);
+               read && isGlobalTile(read)) {
+      if (query)
+        return read.emitOpError(
+            "expected one tile read before the loops, found a second");
+      query = read;
+    }
+  }
+  if (!query || loops.empty())
+    return forall.emitOpError(
+        "expected a query tile and a loop over key tiles");
+  for (ForTilesOp loop : loops)
+    for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
+      if (!isGlobalTile(read))
+        continue;
+      if (llvm::none_of(rings, [&](const Ring &ring) {
+            return ring.source == read.getBase();
+          }))
+        rings.push_back({read.getBase(), read.getVectorType(), read, loop, {}});
+    }
+  return success();
+}
+
+int64_t KernelScheduler::allocate() {
+  int64_t offset = 0;
+  auto shared = [&](VectorType tile, int64_t slots) -> Value {
+    int64_t rows = tile.getDimSize(0),
+            columns = getPaddedHeadSize(tile.getDimSize(1));
+    auto space = gpu::AddressSpaceAttr::get(b.getContext(),
+                                            gpu::AddressSpace::Workgroup);
+    auto type = MemRefType::get({slots, rows, columns}, tile.getElementType(),
+                                MemRefLayoutAttrInterface(), space);
+    Value buffer = SharedOp::create(b, type, b.getI64IntegerAttr(offset));
+    offset += slots * rows * columns * 2;
+    return buffer;
+  };
+  queryBuffer = shared(query.getVectorType(), 1);
+  for (Ring &ring : rings)
+    ring.buffer = shared(ring.tile, schedule.getStages());
+  return offset;
+}
+
+void KernelScheduler::prefetch(Ring &ring, ForTilesOp loop, Value tile,
+                               Value slot, bool inBounds) {
+  IRMapping mapping;
+  mapping.map(ring.loop.getInductionVar(), tile);
+  Value row = cloneSlice(b, ring.read.getIndices()[2],
+                         ring.loop.getBody().front(), mapping);
+  LoadAsyncOp::create(b, ring.source, row, ring.buffer, slot, inBounds);
+}
+
+/// The cursor of tile `tileOrNone` of a loop, or of what comes after that loop.
+Value KernelScheduler::enter(unsigned loop, Value tileOrNone) {
+  Value found = compare(arith::CmpIPredicate::slt, tileOrNone, index(loopSpan));
+  Value cursor =
+      loop == 0 ? tileOrNone
+                : arith::AddIOp::create(b, tileOrNone, index(loop * loopSpan));
+  return arith::SelectOp::create(b, found, cursor, firsts[loop + 1]);
+}
+
+/// The cursor after `cursor`, which lies in loop `fromLoop` or a later one.
+Value KernelScheduler::advance(Value cursor, unsigned fromLoop) {
+  // With two stages the cursor is the running iteration's own; else it may have
+  // run ahead into a later loop.
+  unsigned toLoop = schedule.getStages() == 2 ? fromLoop + 1 : loops.size();
+  Value result;
+  for (unsigned loop = toLoop; loop-- > fromLoop;) {
+    Value from = arith::AddIOp::create(
+        b, cursor, index(1 - static_cast<int64_t>(loop) * loopSpan));
+    Value next = enter(loop, buildNextTile(b, b.getLoc(), loops[loop], from));
+    if (result)
+      next = arith::SelectOp::create(
+          b,
+          compare(arith::CmpIPredicate::slt, cursor,
+                  index(static_cast<int64_t>(loop + 1) * loopSpan)),
+          next, result);
+    result = next;
+  }
+  return result;
+}
+
+/// Starts the copies of the cursor's tile, if there is one; always ends the
+/// group, so that waits can count.
+void KernelScheduler::fetch(Value cursor, Value slot, unsigned loop,
+                            bool inBounds) {
+  Value more = compare(arith::CmpIPredicate::slt, cursor,
+                       index(loops.size() * loopSpan));
+  auto guard = scf::IfOp::create(b, more, /*withElseRegion=*/false);
+  {
+    OpBuilder::InsertionGuard insertion(b);
+    b.setInsertionPointToStart(guard.thenBlock());
+    Value tile = cursor;
+    if (loops.size() > 1)
+      tile =
+          loop + 1 == loops.size()
+              ? Value(arith::SubIOp::create(b, cursor, index(loop * loopSpan)))
+              : Value(arith::AndIOp::create(b, cursor, index(loopSpan - 1)));
+    for (Ring &ring : rings)
+      prefetch(ring, loops[loop], tile, slot, inBounds);
+  }
+  NVVM::CpAsyncCommitGroupOp::create(b);
+}
+
+void KernelScheduler::waitForTile(int64_t pending) {
+  NVVM::CpAsyncWaitGroupOp::create(b, b.getI32IntegerAttr(pending));
+  NVVM::BarrierOp::create(b);
+}
+
+Value KernelScheduler::readShared(Value buffer, Value slot, VectorType type,
+                                  Value padding) {
+  Value zero = index(0);
+  return vector::TransferReadOp::create(b, type, buffer,
+                                        ValueRange{slot, zero, zero}, padding,
+                                        ArrayRef<bool>{true, true});
+}
+
+/// Replaces loop number `number`. `state` holds the slot and the cursors of the
+/// tiles in flight, before and after.
+void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
+  ForTilesOp loop = loops[number];
+  int64_t stages = schedule.getStages();
+  bool last = number + 1 == loops.size();
+  SmallVector<Value> inits(state.begin(), state.end());
+  llvm::append_range(inits, loop.getInits());
+  SmallVector<Type> types(ValueRange(inits).getTypes());
+  Value end = index(static_cast<int64_t>(number + 1) * loopSpan);
+  unsigned numState = state.size();
+
+  auto before = [&](OpBuilder &, Location, ValueRange args) {
+    scf::ConditionOp::create(
+        b, compare(arith::CmpIPredicate::slt, args[1], end), args);
+  };
+  auto after = [&](OpBuilder &, Location, ValueRange args) {
+    Value slot = args[0], cursor = args[1];
+    waitForTile(stages - 2);
+    auto step = [&](Value from, int64_t by) -> Value {
+      Value sum = arith::AddIOp::create(b, from, index(by));
+      Value wrapped = arith::AddIOp::create(b, from, index(by - stages));
+      return arith::SelectOp::create(
+          b, compare(arith::CmpIPredicate::slt, sum, index(stages)), sum,
+          wrapped);
+    };
+    Value fetched = advance(args[numState - 1], number);
+    fetch(fetched, step(slot, stages - 1), number, last && isFull(loop));
+
+    IRMapping mapping;
+    Value tile = number == 0 ? cursor
+                             : arith::SubIOp::create(b, cursor,
+                                                     index(number * loopSpan));
+    mapping.map(loop.getInductionVar(), tile);
+    mapping.map(loop.getIterArgs(), args.drop_front(numState));
+    if (!schedule.getQInRegisters())
+      mapping.map(query.getVector(),
+                  readShared(queryBuffer, index(0), query.getVectorType(),
+                             query.getPadding()));
+    for (Operation &op : loop.getBody().front().without_terminator()) {
+      auto read = dyn_cast<vector::TransferReadOp>(op);
+      if (!read || !isGlobalTile(read)) {
+        b.clone(op, mapping);
+        continue;
+      }
+      Ring *ring = llvm::find_if(rings, [&](const Ring &known) {
+        return known.source == read.getBase();
+      });
+      mapping.map(read.getVector(), readShared(ring->buffer, slot, ring->tile,
+                                               read.getPadding()));
+    }
+
+    SmallVector<Value> results{step(slot, 1)};
+    llvm::append_range(results, args.slice(2, numState - 2));
+    results.push_back(fetched);
+    for (Value value :
+         cast<YieldOp>(loop.getBody().front().getTerminator()).getValues())
+      results.push_back(mapping.lookupOrDefault(value));
+    scf::YieldOp::create(b, results);
+  };
+  auto pipelined = scf::WhileOp::create(b, types, inits, before, after);
+  state.assign(pipelined.getResults().begin(),
+               pipelined.getResults().begin() + numState);
+  loop.getResults().replaceAllUsesWith(
+      pipelined.getResults().drop_front(numState));
+}
+
+/// The output tile goes through shared memory, so that it is stored in whole
+/// rows.
+LogicalResult KernelScheduler::stageOutput() {
+  for (auto write : llvm::make_early_inc_range(
+           forall.getBody()->getOps<vector::TransferWriteOp>())) {
+    VectorType tile = write.getVectorType();
+    if (tile.getRank() != 2)
+      continue;
+    b.setInsertionPoint(write);
+    b.setLoc(write.getLoc());
+    waitForTile(0);
+    auto space = gpu::AddressSpaceAttr::get(b.getContext(),
+                                            gpu::AddressSpace::Workgroup);
+    auto type = MemRefType::get(
+        {1, tile.getDimSize(0), getPaddedHeadSize(tile.getDimSize(1))},
+        tile.getElementType(), MemRefLayoutAttrInterface(), space);
+    Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
+    Value zero = index(0);
+    vector::TransferWriteOp::create(b, write.getVector(), stage,
+                                    ValueRange{zero, zero, zero},
+                                    ArrayRef<bool>{true, true});
+    NVVM::BarrierOp::create(b);
+    StoreOp::create(b, stage, write.getBase());
+    write.erase();
+  }
+  return success();
+}
+
+LogicalResult KernelScheduler::run() {
+  if (schedule.getStages() < 2)
+    return forall.emitOpError(
+               "expected a schedule of at least 2 stages, found ")
+           << schedule.getStages();
+  if (failed(collect()))
+    return failure();
+  b.setInsertionPoint(loops.front());
+  b.setLoc(loops.front().getLoc());
+  int64_t bytes = allocate();
+
+  firsts.assign(loops.size() + 1, Value());
+  firsts.back() = index(loops.size() * loopSpan);
+  Value zero = index(0);
+  for (unsigned loop = loops.size(); loop-- > 0;) {
+    // A later loop's bounds must be known here, before the first loop.
+    for (Value bound :
+         loops[loop]->getOperands().drop_back(loops[loop].getInits().size()))
+      if (Operation *op = bound.getDefiningOp();
+          op && op->getBlock() == forall.getBody() &&
+          !op->isBeforeInBlock(loops.front()))
+        return loops[loop].emitOpError(
+            "expected bounds that are known before the first loop");
+    firsts[loop] = enter(loop, buildNextTile(b, b.getLoc(), loops[loop], zero));
+  }
+
+  // The prologue: the query tile belongs to the first group.
+  LoadAsyncOp::create(b, query.getBase(), zero, queryBuffer, zero,
+                      /*in_bounds=*/false);
+  SmallVector<Value> state{zero, firsts.front()};
+  fetch(state.back(), zero, 0, /*inBounds=*/false);
+  for (int64_t stage = 1; stage + 1 < schedule.getStages(); ++stage) {
+    state.push_back(advance(state.back(), 0));
+    fetch(state.back(), index(stage), 0, /*inBounds=*/false);
+  }
+  if (schedule.getQInRegisters()) {
+    waitForTile(schedule.getStages() - 2);
+    Value tile = readShared(queryBuffer, zero, query.getVectorType(),
+                            query.getPadding());
+    query.getVector().replaceAllUsesWith(tile);
+  }
+
+  for (unsigned number = 0; number < loops.size(); ++number) {
+    b.setInsertionPoint(loops[number]);
+    b.setLoc(loops[number].getLoc());
+    pipeline(number, state);
+  }
+  for (ForTilesOp loop : llvm::reverse(loops))
+    loop.erase();
+  query.erase();
+  if (failed(stageOutput()))
+    return failure();
+  for (auto shared : forall.getBody()->getOps<SharedOp>()) {
+    MemRefType type = shared.getType();
+    bytes = std::max<int64_t>(bytes,
+                              shared.getOffset() + type.getNumElements() * 2);
+  }
+  forall->getParentOfType<func::FuncOp>()->setAttr("attn.shared_bytes",
+                                                   b.getI64IntegerAttr(bytes));
+  return success();
+}
+
+namespace {
+struct Schedule : attn::impl::AttnScheduleBase<Schedule> {
+  using AttnScheduleBase::AttnScheduleBase;
+
+  void runOnOperation() override {
+    func::FuncOp kernel = getOperation();
+    if (!kernel->hasAttr("attn.kernel"))
+      return;
+    auto schedule = kernel->getAttrOfType<ScheduleAttr>("attn.schedule");
+    auto foralls = kernel.getOps<scf::ForallOp>();
+    if (!schedule || !llvm::hasSingleElement(foralls)) {
+      kernel.emitOpError(
+          "expected a kernel with attn.schedule and one scf.forall");
+      return signalPassFailure();
+    }
+    KernelScheduler scheduler(*foralls.begin(), schedule);
+    if (failed(scheduler.run()))
+      return signalPassFailure();
+    ++numKernels;
+    numLoops += scheduler.getNumLoops();
+  }
+};
+} // namespace

@@ -1,0 +1,76 @@
+//===- Schedules.h - which schedule a kernel gets on a target ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_CODEGEN_NVPTX_SCHEDULES_H
+#define ATTN_CODEGEN_NVPTX_SCHEDULES_H
+
+#include "attn/dialect/Attn.h"
+
+#include <optional>
+#include <string>
+
+namespace mlir::attn::nvptx {
+
+/// A GPU architecture that code is generated for.
+struct Target {
+  llvm::StringRef name;
+  /// The PTX ISA version to state, as LLVM's feature, for example "+ptx70".
+  llvm::StringRef ptxFeature;
+  /// Most dynamic shared memory of one block, in bytes.
+  int64_t sharedBytes;
+};
+
+/// sm_80, sm_86, sm_89, sm_90.
+llvm::ArrayRef<Target> getTargets();
+
+/// The target of that name, or nullptr.
+const Target *findTarget(llvm::StringRef name);
+
+/// What a schedule is chosen for. Head sizes are in elements.
+struct Problem {
+  int64_t headSize;
+  int64_t valueHeadSize;
+  Type elementType;
+};
+
+/// Overrides of single fields of the default schedule.
+struct ScheduleOverrides {
+  std::optional<int64_t> qTile, kvTile, warps, stages;
+  std::optional<bool> qInRegisters;
+};
+
+/// Where the buffers of a kernel lie in dynamic shared memory, in bytes from
+/// its start.
+struct SharedPlan {
+  int64_t query, key, value;
+  /// The output tile is staged from offset 0, over all of them.
+  int64_t total;
+};
+
+/// The number of columns that a head size takes in shared memory: the next
+/// multiple of 16.
+inline int64_t getPaddedHeadSize(int64_t headSize) {
+  return (headSize + 15) / 16 * 16;
+}
+
+SharedPlan planSharedMemory(ScheduleAttr schedule, int64_t headSize,
+                            int64_t valueHeadSize);
+
+/// The schedule for `problem` on `target`: the table's choice with `overrides`
+/// applied. If there is none, reports through `emitError` what is wrong and the
+/// nearest choice that works.
+FailureOr<ScheduleAttr>
+chooseSchedule(const Target &target, const Problem &problem,
+               const ScheduleOverrides &overrides,
+               llvm::function_ref<InFlightDiagnostic()> emitError);
+
+/// Whether `schedule` can run `problem` on `target`; reports why not through
+/// `emitError`.
+LogicalResult checkSchedule(const Target &target, const Problem &problem,
+                            ScheduleAttr schedule,
+                            llvm::function_ref<InFlightDiagnostic()> emitError);
+
+} // namespace mlir::attn::nvptx
+
+#endif // ATTN_CODEGEN_NVPTX_SCHEDULES_H

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Prints the figures that the README names. Times on a busy machine vary: compare within one run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${BUILD:-build}
+echo "-- compile time"
+scripts/bench_compile.py --attn-opt "$build/bin/attn-opt" "$@"
+echo "-- simulator speed"
+"$build/bin/attn-sim-bench"
+echo "-- mask analysis"
+"$build/bin/attn-mask-bench"
+echo "-- assembled kernels"
+scripts/check_ptxas.py --attn-opt "$build/bin/attn-opt"
