@@ -140,23 +140,21 @@ LogicalResult verifyAlignment(AttentionOp op, const Named &q) {
   return diagnostic;
 }
 
-/// A range of heads that the op does not have is a slip. A tile of an op, which
-/// has `head(...)`, has only one of them.
-LogicalResult verifyHeadRanges(AttentionOp op, MaskAttr mask, int64_t heads) {
-  for (MaskAttr operand : mask.getOperands())
-    if (failed(verifyHeadRanges(op, operand, heads)))
-      return failure();
-  if (mask.getKind() != MaskKind::Heads)
+LogicalResult verifyHeadRanges(AttentionOp op) {
+  MaskAttr range = findHeadsBeyond(op, op.getMask());
+  if (!range)
     return success();
-  for (const MaskBound &bound : mask.getBounds())
+  int64_t heads = cast<RankedTensorType>(op.getQ().getType()).getDimSize(1);
+  InFlightDiagnostic diagnostic = op.emitOpError("expected the range of '")
+                                  << range.str() << "' to lie in the " << heads
+                                  << " query heads";
+  for (const MaskBound &bound : range.getBounds())
     if (bound.isConstant() &&
         (bound.getConstant() < 0 || bound.getConstant() > heads))
-      return op.emitOpError("expected the range of '")
-             << mask.str() << "' to lie in the " << heads
-             << " query heads, found " << bound.getConstant() << "; "
-             << (bound.getConstant() < 0 ? 0 : heads)
-             << " is the nearest (A16)";
-  return success();
+      return diagnostic << ", found " << bound.getConstant() << "; "
+                        << (bound.getConstant() < 0 ? 0 : heads)
+                        << " is the nearest (A16)";
+  llvm_unreachable("one of the bounds lies beyond");
 }
 
 void markUsedSymbols(MaskAttr mask, llvm::SmallBitVector &used) {
@@ -189,6 +187,21 @@ LogicalResult mlir::attn::verifySymbols(Operation *op, MaskAttr mask,
   diagnostic.attachNote(symbols[unused].getLoc())
       << "s" << unused << " is bound to this value";
   return diagnostic;
+}
+
+MaskAttr mlir::attn::findHeadsBeyond(AttentionOp op, MaskAttr mask) {
+  auto q = cast<RankedTensorType>(op.getQ().getType());
+  if (op.getHead() || q.isDynamicDim(1))
+    return {};
+  if (mask.getKind() == MaskKind::Heads)
+    for (const MaskBound &bound : mask.getBounds())
+      if (bound.isConstant() &&
+          (bound.getConstant() < 0 || bound.getConstant() > q.getDimSize(1)))
+        return mask;
+  for (MaskAttr operand : mask.getOperands())
+    if (MaskAttr range = findHeadsBeyond(op, operand))
+      return range;
+  return {};
 }
 
 LogicalResult mlir::attn::verifyScale(Operation *op, const APFloat &scale,
@@ -230,10 +243,5 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyAlignment(*this, q)) || // A13, A14
       failed(verifySymbols(*this, getMask(), getSymbols(), "A15")))
     return failure();
-  if (!getHead() && !q.type().isDynamicDim(1))
-    return verifyHeadRanges(*this, getMask(), q.size(1)); // A16
-  return success();
+  return verifyHeadRanges(*this); // A16
 }
-
-void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &,
-                                              MLIRContext *) {}

@@ -14,6 +14,11 @@ namespace mlir::attn {
 LogicalResult verifySymbols(Operation *op, MaskAttr mask, OperandRange symbols,
                             llvm::StringRef label);
 
+/// A `heads<a, b>` in `mask` with a constant bound outside 0..Hq; null if there
+/// is none, or if `op` cannot tell. A tile, which has `head(...)`, holds only
+/// some of the heads that the mask speaks of.
+MaskAttr findHeadsBeyond(AttentionOp op, MaskAttr mask);
+
 /// The scale is a number.
 LogicalResult verifyScale(Operation *op, const llvm::APFloat &scale,
                           llvm::StringRef label);

@@ -1,4 +1,5 @@
-//===- AttentionTiling.h - upstream's TilingInterface for attn.attention ---*- C++ -*-===//
+//===- AttentionTiling.h - upstream's TilingInterface for attn.attention ---*-
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -11,8 +12,8 @@ class DialectRegistry;
 
 namespace mlir::attn {
 
-/// Lets `attn.attention` be tiled over (batch, query head, query): one batch and one head at a time, any number of
-/// queries.
+/// Lets `attn.attention` be tiled over (batch, query head, query): one batch
+/// and one head at a time, any number of queries.
 void registerAttentionTiling(DialectRegistry &registry);
 
 } // namespace mlir::attn

@@ -1,4 +1,5 @@
-//===- Bufferize.cpp - tensors become memrefs, results become arguments ---*- C++ -*-===//
+//===- Bufferize.cpp - tensors become memrefs, results become arguments ---*-
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -27,34 +28,43 @@ namespace mlir::attn {
 using namespace mlir;
 using namespace mlir::attn;
 
-/// The buffer type of a tensor: free strides and offset, the last dimension contiguous.
+/// The buffer type of a tensor: free strides and offset, the last dimension
+/// contiguous.
 static MemRefType getBufferType(TensorType type, Attribute memorySpace) {
   SmallVector<int64_t> strides(type.getRank(), ShapedType::kDynamic);
   if (!strides.empty())
     strides.back() = 1;
-  auto layout = StridedLayoutAttr::get(type.getContext(), ShapedType::kDynamic, strides);
-  return MemRefType::get(type.getShape(), type.getElementType(), layout, memorySpace);
+  auto layout =
+      StridedLayoutAttr::get(type.getContext(), ShapedType::kDynamic, strides);
+  return MemRefType::get(type.getShape(), type.getElementType(), layout,
+                         memorySpace);
 }
 
-/// The operand of the loop that `result` overwrites, if that is an uninitialised tensor; else null.
+/// The operand of the loop that `result` overwrites, if that is an
+/// uninitialised tensor; else null.
 static OpOperand *getDestination(Value result) {
   auto loop = result.getDefiningOp<scf::ForallOp>();
   if (!loop)
     return nullptr;
   OpOperand *destination = loop.getTiedOpOperand(cast<OpResult>(result));
-  return destination->get().getDefiningOp<tensor::EmptyOp>() ? destination : nullptr;
+  return destination->get().getDefiningOp<tensor::EmptyOp>() ? destination
+                                                             : nullptr;
 }
 
 /// Results are written to new arguments; the function returns nothing.
 static LogicalResult addOutArguments(func::FuncOp function) {
-  auto returnOp = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+  auto returnOp =
+      cast<func::ReturnOp>(function.getBody().front().getTerminator());
   for (auto [index, value] : llvm::enumerate(returnOp.getOperands())) {
     OpOperand *destination = getDestination(value);
     if (!destination)
       return returnOp.emitOpError("internal error: expected result #")
-             << index << " to come from an scf.forall that writes an uninitialised tensor";
+             << index
+             << " to come from an scf.forall that writes an uninitialised "
+                "tensor";
     Location loc = value.getLoc();
-    if (failed(function.insertArgument(function.getNumArguments(), value.getType(), {}, loc)))
+    if (failed(function.insertArgument(function.getNumArguments(),
+                                       value.getType(), {}, loc)))
       return failure();
     destination->set(function.getArguments().back());
   }
@@ -65,7 +75,8 @@ static LogicalResult addOutArguments(func::FuncOp function) {
   return success();
 }
 
-/// Allocates what one loop writes and another one reads. Returns the number of allocations.
+/// Allocates what one loop writes and another one reads. Returns the number of
+/// allocations.
 static int64_t allocateIntermediates(func::FuncOp function) {
   int64_t count = 0;
   function.walk([&](scf::ForallOp loop) {
@@ -77,11 +88,14 @@ static int64_t allocateIntermediates(func::FuncOp function) {
       OpBuilder builder(loop);
       Location loc = loop.getLoc();
       auto type = cast<RankedTensorType>(empty.getType());
-      Value buffer = memref::AllocOp::create(builder, loc, MemRefType::get(type.getShape(), type.getElementType()),
-                                             empty.getDynamicSizes());
-      buffer = memref::CastOp::create(builder, loc, getBufferType(type, {}), buffer);
-      destination->set(bufferization::ToTensorOp::create(builder, loc, type, buffer, /*restrict=*/true,
-                                                         /*writable=*/true));
+      Value buffer = memref::AllocOp::create(
+          builder, loc, MemRefType::get(type.getShape(), type.getElementType()),
+          empty.getDynamicSizes());
+      buffer =
+          memref::CastOp::create(builder, loc, getBufferType(type, {}), buffer);
+      destination->set(bufferization::ToTensorOp::create(
+          builder, loc, type, buffer, /*restrict=*/true,
+          /*writable=*/true));
       ++count;
     }
   });
@@ -92,9 +106,11 @@ static int64_t allocateIntermediates(func::FuncOp function) {
 static bool isSameBuffer(Value a, Value b) {
   if (a == b)
     return true;
-  auto left = a.getDefiningOp<memref::SubViewOp>(), right = b.getDefiningOp<memref::SubViewOp>();
+  auto left = a.getDefiningOp<memref::SubViewOp>(),
+       right = b.getDefiningOp<memref::SubViewOp>();
   return left && right && isSameBuffer(left.getSource(), right.getSource()) &&
-         left.getMixedOffsets() == right.getMixedOffsets() && left.getMixedSizes() == right.getMixedSizes() &&
+         left.getMixedOffsets() == right.getMixedOffsets() &&
+         left.getMixedSizes() == right.getMixedSizes() &&
          left.getMixedStrides() == right.getMixedStrides();
 }
 
@@ -103,13 +119,15 @@ struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
   void getDependentDialects(DialectRegistry &registry) const override {
     AttnBufferizeBase::getDependentDialects(registry);
     arith::registerBufferizableOpInterfaceExternalModels(registry);
-    bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
+    bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(
+        registry);
     scf::registerBufferizableOpInterfaceExternalModels(registry);
     tensor::registerBufferizableOpInterfaceExternalModels(registry);
     vector::registerBufferizableOpInterfaceExternalModels(registry);
   }
 
-  /// Erases copies onto themselves; any other copy, and any allocation that was not planned, is an error.
+  /// Erases copies onto themselves; any other copy, and any allocation that was
+  /// not planned, is an error.
   LogicalResult checkInPlace(int64_t plannedAllocs) {
     SmallVector<Operation *> dead;
     int64_t allocs = 0;
@@ -154,12 +172,16 @@ struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
 
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;
-    options.functionArgTypeConverterFn = [](bufferization::TensorLikeType type, Attribute memorySpace, func::FuncOp,
-                                            const bufferization::BufferizationOptions &) {
-      return cast<bufferization::BufferLikeType>(getBufferType(cast<TensorType>(type), memorySpace));
-    };
+    options.functionArgTypeConverterFn =
+        [](bufferization::TensorLikeType type, Attribute memorySpace,
+           func::FuncOp, const bufferization::BufferizationOptions &) {
+          return cast<bufferization::BufferLikeType>(
+              getBufferType(cast<TensorType>(type), memorySpace));
+        };
     bufferization::BufferizationState state;
-    if (failed(bufferization::runOneShotModuleBufferize(module, options, state)) || failed(checkInPlace(allocs)))
+    if (failed(
+            bufferization::runOneShotModuleBufferize(module, options, state)) ||
+        failed(checkInPlace(allocs)))
       return signalPassFailure();
     bufferization::removeBufferizationAttributesInModule(module);
   }

@@ -20,13 +20,15 @@ using namespace mlir;
 using namespace mlir::attn;
 
 static bool isSingleInterval(ForTilesOp loop) {
-  return loop.getLower().size() == 1 && loop.getExceptLower().empty() && loop.getFilter().empty();
+  return loop.getLower().size() == 1 && loop.getExceptLower().empty() &&
+         loop.getFilter().empty();
 }
 
 static ValueRange lowerToFor(RewriterBase &rewriter, ForTilesOp loop) {
   Location loc = loop.getLoc();
   Value one = arith::ConstantIndexOp::create(rewriter, loc, 1);
-  auto forOp = scf::ForOp::create(rewriter, loc, loop.getLower()[0], loop.getUpper()[0], one, loop.getInits());
+  auto forOp = scf::ForOp::create(rewriter, loc, loop.getLower()[0],
+                                  loop.getUpper()[0], one, loop.getInits());
   Block *body = forOp.getBody();
   if (!body->empty())
     rewriter.eraseOp(body->getTerminator());
@@ -46,7 +48,8 @@ static ValueRange lowerToWhile(RewriterBase &rewriter, ForTilesOp loop) {
       rewriter, loc, TypeRange(ValueRange(inits)), inits,
       [](OpBuilder &builder, Location loc, ValueRange args) {
         Value none = arith::ConstantIndexOp::create(builder, loc, kNoTile);
-        Value some = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, args[0], none);
+        Value some = arith::CmpIOp::create(
+            builder, loc, arith::CmpIPredicate::ne, args[0], none);
         scf::ConditionOp::create(builder, loc, some, args);
       },
       nullptr);
@@ -71,7 +74,8 @@ struct AttnLowerTilesPass : attn::impl::AttnLowerTilesBase<AttnLowerTilesPass> {
     for (ForTilesOp loop : loops) {
       rewriter.setInsertionPoint(loop);
       bool isFor = isSingleInterval(loop);
-      rewriter.replaceOp(loop, isFor ? lowerToFor(rewriter, loop) : lowerToWhile(rewriter, loop));
+      rewriter.replaceOp(loop, isFor ? lowerToFor(rewriter, loop)
+                                     : lowerToWhile(rewriter, loop));
       ++(isFor ? numFor : numWhile);
     }
   }

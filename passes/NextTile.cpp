@@ -14,24 +14,33 @@ using namespace mlir;
 using namespace mlir::attn;
 
 /// The first tile >= `from` of the intervals of `in`, or kNoTile.
-static Value buildNextLive(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value from) {
+static Value buildNextLive(ImplicitLocOpBuilder &builder, ForTilesOp loop,
+                           Value from) {
   Value none = arith::ConstantIndexOp::create(builder, kNoTile);
   Value next;
-  for (auto [lower, upper] : llvm::zip_equal(loop.getLower(), loop.getUpper())) {
+  for (auto [lower, upper] :
+       llvm::zip_equal(loop.getLower(), loop.getUpper())) {
     Value first = arith::MaxSIOp::create(builder, from, lower);
-    Value inside = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, first, upper);
+    Value inside =
+        arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, first, upper);
     Value candidate = arith::SelectOp::create(builder, inside, first, none);
-    next = next ? arith::MinSIOp::create(builder, next, candidate).getResult() : candidate;
+    next = next ? arith::MinSIOp::create(builder, next, candidate).getResult()
+                : candidate;
   }
   return next;
 }
 
-/// Where to look next instead of `tile`: past each interval of `except` that holds it, else `tile` itself.
-static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value tile) {
+/// Where to look next instead of `tile`: past each interval of `except` that
+/// holds it, else `tile` itself.
+static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop,
+                          Value tile) {
   Value result = tile;
-  for (auto [lower, upper] : llvm::zip_equal(loop.getExceptLower(), loop.getExceptUpper())) {
-    Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge, result, lower);
-    Value below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, result, upper);
+  for (auto [lower, upper] :
+       llvm::zip_equal(loop.getExceptLower(), loop.getExceptUpper())) {
+    Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge,
+                                          result, lower);
+    Value below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt,
+                                        result, upper);
     Value inside = arith::AndIOp::create(builder, atLeast, below);
     result = arith::SelectOp::create(builder, inside, upper, result);
   }
@@ -39,18 +48,22 @@ static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value 
 }
 
 /// The filter's verdict on `tile`.
-static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop, Value tile) {
+static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
+                          Value tile) {
   Block &block = loop.getFilter().front();
   IRMapping mapping;
   mapping.map(block.getArgument(0), tile);
   for (Operation &op : block.without_terminator())
     builder.clone(op, mapping);
-  return mapping.lookupOrDefault(cast<ConditionOp>(block.getTerminator()).getLive());
+  return mapping.lookupOrDefault(
+      cast<ConditionOp>(block.getTerminator()).getLive());
 }
 
-Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc, ForTilesOp loop, Value from) {
+Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc,
+                                ForTilesOp loop, Value from) {
   ImplicitLocOpBuilder builder(loc, opBuilder);
-  builder.setInsertionPoint(opBuilder.getInsertionBlock(), opBuilder.getInsertionPoint());
+  builder.setInsertionPoint(opBuilder.getInsertionBlock(),
+                            opBuilder.getInsertionPoint());
   Value candidate = buildNextLive(builder, loop, from);
   bool hasFilter = !loop.getFilter().empty();
   if (loop.getExceptLower().empty() && !hasFilter)
@@ -64,21 +77,26 @@ Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc, ForTilesOp l
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder inner(loc, nested);
         Value tile = args[0];
-        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
-        Value next = skipExcepted(inner, loop, tile);
-        Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
+        Value next = tile;
         if (hasFilter) {
-          Value one = arith::ConstantIndexOp::create(inner, 1);
-          Value yes = arith::ConstantOp::create(inner, inner.getBoolAttr(true));
-          Value dead = arith::XOrIOp::create(inner, inlineFilter(inner, loop, tile), yes);
-          Value stays = arith::XOrIOp::create(inner, moves, yes);
-          Value step = arith::AndIOp::create(inner, stays, dead);
-          next = arith::SelectOp::create(inner, step, arith::AddIOp::create(inner, tile, one), next);
-          moves = arith::OrIOp::create(inner, moves, dead);
+          Value following = arith::AddIOp::create(
+              inner, tile, arith::ConstantIndexOp::create(inner, 1));
+          next = arith::SelectOp::create(inner, inlineFilter(inner, loop, tile),
+                                         tile, following);
         }
-        Value some = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, tile, none);
+        // A tile that is excepted may be followed by more of them: skip from
+        // where the filter leaves off.
+        if (!loop.getExceptLower().empty())
+          next = arith::MaxSIOp::create(inner, next,
+                                        skipExcepted(inner, loop, tile));
+        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
+        Value some =
+            arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, tile, none);
+        Value moves =
+            arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
         Value goOn = arith::AndIOp::create(inner, some, moves);
-        // Before `after` runs, `next` is where to look; once the search ends it is the tile itself.
+        // While the search goes on this is where to look next, in the end it is
+        // the tile itself.
         Value result = arith::SelectOp::create(inner, goOn, next, tile);
         scf::ConditionOp::create(inner, goOn, result);
       },

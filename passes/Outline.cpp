@@ -24,7 +24,8 @@ using namespace mlir::attn;
 
 namespace {
 
-/// What a loop uses from outside: arguments for its kernel, and scalar ops to repeat inside, operands first.
+/// What a loop uses from outside: arguments for its kernel, and scalar ops to
+/// repeat inside, operands first.
 struct Captures {
   llvm::SetVector<Value> inputs, scalars, outputs;
   llvm::SetVector<Operation *> repeated;
@@ -52,7 +53,8 @@ struct Captures {
     if (repeated.contains(op))
       return success();
     if (!isPure(op) || op->getNumRegions() != 0)
-      return op->emitOpError("internal error: a kernel uses this value, which cannot be computed in it");
+      return op->emitOpError("internal error: a kernel uses this value, which "
+                             "cannot be computed in it");
     for (Value operand : op->getOperands())
       if (failed(capture(operand)))
         return failure();
@@ -65,20 +67,23 @@ struct Captures {
 
 static FailureOr<Captures> getCaptures(scf::ForallOp loop) {
   Captures captures;
-  auto isOutside = [&](Value value) { return !loop->isAncestor(value.getParentRegion()->getParentOp()); };
-  WalkResult result = loop.getRegion().walk<WalkOrder::PreOrder>([&](Operation *op) {
-    for (Value operand : op->getOperands())
-      if (isOutside(operand) && failed(captures.capture(operand)))
-        return WalkResult::interrupt();
-    if (auto write = dyn_cast<vector::TransferWriteOp>(op)) {
-      Value base = write.getBase();
-      while (auto view = base.getDefiningOp<memref::SubViewOp>())
-        base = view.getSource();
-      if (isOutside(base))
-        captures.outputs.insert(base);
-    }
-    return WalkResult::advance();
-  });
+  auto isOutside = [&](Value value) {
+    return !loop->isAncestor(value.getParentRegion()->getParentOp());
+  };
+  WalkResult result =
+      loop.getRegion().walk<WalkOrder::PreOrder>([&](Operation *op) {
+        for (Value operand : op->getOperands())
+          if (isOutside(operand) && failed(captures.capture(operand)))
+            return WalkResult::interrupt();
+        if (auto write = dyn_cast<vector::TransferWriteOp>(op)) {
+          Value base = write.getBase();
+          while (auto view = base.getDefiningOp<memref::SubViewOp>())
+            base = view.getSource();
+          if (isOutside(base))
+            captures.outputs.insert(base);
+        }
+        return WalkResult::advance();
+      });
   if (result.wasInterrupted())
     return failure();
   for (Value operand : loop->getOperands())
@@ -87,8 +92,10 @@ static FailureOr<Captures> getCaptures(scf::ForallOp loop) {
   return captures;
 }
 
-/// Moves the loop into a function named `name` after `function`, and calls that instead.
-static LogicalResult outline(scf::ForallOp loop, func::FuncOp function, Operation *previous, SymbolTable &symbols,
+/// Moves the loop into a function named `name` after `function`, and calls that
+/// instead.
+static LogicalResult outline(scf::ForallOp loop, func::FuncOp function,
+                             Operation *previous, SymbolTable &symbols,
                              const Twine &name) {
   FailureOr<Captures> captures = getCaptures(loop);
   if (failed(captures))
@@ -96,8 +103,9 @@ static LogicalResult outline(scf::ForallOp loop, func::FuncOp function, Operatio
   Location loc = loop.getLoc();
   SmallVector<Value> arguments = captures->getArguments();
   OpBuilder builder(loop.getContext());
-  auto kernel = func::FuncOp::create(builder, loc, name.str(),
-                                     builder.getFunctionType(TypeRange(ValueRange(arguments)), {}));
+  auto kernel = func::FuncOp::create(
+      builder, loc, name.str(),
+      builder.getFunctionType(TypeRange(ValueRange(arguments)), {}));
   kernel.setPrivate();
   kernel->setAttr("attn.kernel", builder.getUnitAttr());
   for (StringRef attribute : {"attn.schedule", "attn.mask"})
@@ -126,7 +134,8 @@ static LogicalResult outline(scf::ForallOp loop, func::FuncOp function, Operatio
 
 /// Erases the scalar arithmetic that only kernels used.
 static void eraseDeadOps(func::FuncOp function) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
+  for (Operation &op :
+       llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
     if (isOpTriviallyDead(&op))
       op.erase();
 }
@@ -135,17 +144,21 @@ namespace {
 struct AttnOutlinePass : attn::impl::AttnOutlineBase<AttnOutlinePass> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    for (func::FuncOp function : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
+    for (func::FuncOp function :
+         llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
       if (function.isExternal() || function->hasAttr("attn.kernel"))
         continue;
       Operation *previous = function;
-      for (auto [index, loop] : llvm::enumerate(llvm::to_vector(function.getBody().getOps<scf::ForallOp>()))) {
+      for (auto [index, loop] : llvm::enumerate(
+               llvm::to_vector(function.getBody().getOps<scf::ForallOp>()))) {
         if (loop.getNumResults() != 0) {
-          loop.emitOpError("expected a loop over memrefs, found results of type ")
+          loop.emitOpError(
+              "expected a loop over memrefs, found results of type ")
               << loop.getResultTypes() << "; attn-bufferize comes first";
           return signalPassFailure();
         }
-        if (failed(outline(loop, function, previous, symbols, function.getName() + "_" + Twine(index))))
+        if (failed(outline(loop, function, previous, symbols,
+                           function.getName() + "_" + Twine(index))))
           return signalPassFailure();
         previous = previous->getNextNode();
         ++numKernels;

@@ -13,6 +13,7 @@ def AttnCheckInput : Pass<"attn-check-input", "::mlir::ModuleOp"> {
     A function may hold `attn.attention` ops chained through their tensors, `tensor.empty`, `tensor.dim`, constants and
     arithmetic on scalars. Every tensor that it returns must be the result of an attention op, and each of them is
     returned once: results become arguments that kernels write. Anything else on tensors is an error at its location.
+    A mask that provably leaves every query without a live key is a warning.
 
     ```mlir
     func.func @f(%q: tensor<1x2x?x64xf16>, %w: index) -> tensor<1x2x?x64xf16> {

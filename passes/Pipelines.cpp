@@ -13,7 +13,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-void mlir::attn::buildTileProgramPipeline(OpPassManager &manager, const TileProgramOptions &options) {
+void mlir::attn::buildTileProgramPipeline(OpPassManager &manager,
+                                          const TileProgramOptions &options) {
   manager.addPass(createAttnCheckInput());
   OpPassManager &functions = manager.nest<func::FuncOp>();
   AttnTileOptions tile;
@@ -33,6 +34,8 @@ void mlir::attn::buildTileProgramPipeline(OpPassManager &manager, const TileProg
 
 void mlir::attn::registerAttnPipelines() {
   PassPipelineRegistration<TileProgramOptions>(
-      "attn-tile-program", "From attention to kernels as tile programs: the level after attn-outline",
+      "attn-tile-program",
+      "From attention to kernels as tile programs: the level after "
+      "attn-outline",
       buildTileProgramPipeline);
 }

@@ -15,17 +15,26 @@ namespace mlir::attn {
 
 struct TileProgramOptions : PassPipelineOptions<TileProgramOptions> {
   Option<int64_t> qTile{*this, "q-tile",
-                        llvm::cl::desc("Query rows per tile of ops without a schedule; 0 asks for a schedule"),
+                        llvm::cl::desc("Query rows per tile of ops without a "
+                                       "schedule; 0 asks for a schedule"),
                         llvm::cl::init(0)};
-  Option<int64_t> kvTile{*this, "kv-tile", llvm::cl::desc("Keys per tile of ops without a schedule"),
-                         llvm::cl::init(64)};
-  Option<int64_t> warps{*this, "warps", llvm::cl::desc("Warps of ops without a schedule"), llvm::cl::init(1)};
-  Option<int64_t> stages{*this, "stages", llvm::cl::desc("Buffered key tiles of ops without a schedule"),
-                         llvm::cl::init(2)};
+  Option<int64_t> kvTile{
+      *this, "kv-tile",
+      llvm::cl::desc("Keys per tile of ops without a schedule"),
+      llvm::cl::init(64)};
+  Option<int64_t> warps{*this, "warps",
+                        llvm::cl::desc("Warps of ops without a schedule"),
+                        llvm::cl::init(1)};
+  Option<int64_t> stages{
+      *this, "stages",
+      llvm::cl::desc("Buffered key tiles of ops without a schedule"),
+      llvm::cl::init(2)};
 };
 
-/// From functions with `attn.attention` to kernels: the level after `attn-outline` in docs/Stages.md.
-void buildTileProgramPipeline(OpPassManager &manager, const TileProgramOptions &options);
+/// From functions with `attn.attention` to kernels: the level after
+/// `attn-outline` in docs/Stages.md.
+void buildTileProgramPipeline(OpPassManager &manager,
+                              const TileProgramOptions &options);
 
 /// Makes the pipeline known by name: attn-tile-program.
 void registerAttnPipelines();

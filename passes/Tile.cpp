@@ -1,4 +1,5 @@
-//===- Tile.cpp - tiles attention over batches, heads and queries ---*- C++ -*-===//
+//===- Tile.cpp - tiles attention over batches, heads and queries ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -25,22 +26,26 @@ using namespace mlir::attn;
 /// The same op without its log-sum-exp.
 static AttentionOp dropLse(RewriterBase &rewriter, AttentionOp op) {
   rewriter.setInsertionPoint(op);
-  auto newOp = AttentionOp::create(rewriter, op.getLoc(), op.getO().getType(), Type(), op.getQ(), op.getK(), op.getV(),
-                                   op.getSymbols(), op.getOffset(), op.getHead(), op.getMaskAttr(),
-                                   op.getAlignmentAttr(), op.getScaleAttr(), op.getScheduleAttr());
+  auto newOp = AttentionOp::create(
+      rewriter, op.getLoc(), op.getO().getType(), Type(), op.getQ(), op.getK(),
+      op.getV(), op.getSymbols(), op.getOffset(), op.getHead(),
+      op.getMaskAttr(), op.getAlignmentAttr(), op.getScaleAttr(),
+      op.getScheduleAttr());
   rewriter.replaceAllUsesWith(op.getO(), newOp.getO());
   rewriter.eraseOp(op);
   return newOp;
 }
 
-static LogicalResult tile(RewriterBase &rewriter, AttentionOp op, ScheduleAttr schedule) {
+static LogicalResult tile(RewriterBase &rewriter, AttentionOp op,
+                          ScheduleAttr schedule) {
   scf::SCFTilingOptions options;
   options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
   Builder builder(op.getContext());
-  options.setTileSizes({builder.getIndexAttr(1), builder.getIndexAttr(1), builder.getIndexAttr(schedule.getQTile())});
+  options.setTileSizes({builder.getIndexAttr(1), builder.getIndexAttr(1),
+                        builder.getIndexAttr(schedule.getQTile())});
   rewriter.setInsertionPoint(op);
-  FailureOr<scf::SCFTilingResult> tiled =
-      scf::tileUsingSCF(rewriter, cast<TilingInterface>(op.getOperation()), options);
+  FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(
+      rewriter, cast<TilingInterface>(op.getOperation()), options);
   if (failed(tiled))
     return op.emitOpError("could not be tiled");
   Operation *loop = tiled->loops.front();
@@ -63,9 +68,12 @@ struct AttnTilePass : attn::impl::AttnTileBase<AttnTilePass> {
     ScheduleAttr fallback;
     if (qTile != 0) {
       int64_t sizes[] = {qTile, kvTile, warps, stages};
-      auto emitError = [&] { return getOperation().emitError("in the tile options: "); };
-      fallback = ScheduleAttr::getChecked(function_ref<InFlightDiagnostic()>(emitError), &getContext(), sizes[0],
-                                          sizes[1], sizes[2], sizes[3], /*q_in_registers=*/false);
+      auto emitError = [&] {
+        return getOperation().emitError("in the tile options: ");
+      };
+      fallback = ScheduleAttr::getChecked(
+          function_ref<InFlightDiagnostic()>(emitError), &getContext(),
+          sizes[0], sizes[1], sizes[2], sizes[3], /*q_in_registers=*/false);
       if (!fallback)
         return signalPassFailure();
     }
@@ -76,9 +84,11 @@ struct AttnTilePass : attn::impl::AttnTileBase<AttnTilePass> {
         ops.push_back(op);
     });
     for (AttentionOp op : ops) {
-      ScheduleAttr schedule = op.getScheduleAttr() ? op.getScheduleAttr() : fallback;
+      ScheduleAttr schedule =
+          op.getScheduleAttr() ? op.getScheduleAttr() : fallback;
       if (!schedule) {
-        op.emitOpError("expected a schedule, found none; attn-assign-schedule gives it the default of the target, the "
+        op.emitOpError("expected a schedule, found none; attn-assign-schedule "
+                       "gives it the default of the target, the "
                        "option q-tile one for all ops");
         return signalPassFailure();
       }

@@ -31,12 +31,15 @@ struct Interval {
   bool isConditional = false;
 
   bool isEmpty() const {
-    std::optional<int64_t> lo = getConstantIntValue(lower), hi = getConstantIntValue(upper);
+    std::optional<int64_t> lo = getConstantIntValue(lower),
+                           hi = getConstantIntValue(upper);
     return lo && hi && *lo >= *hi;
   }
   bool contains(const Interval &other) const {
-    std::optional<int64_t> lo = getConstantIntValue(lower), hi = getConstantIntValue(upper);
-    std::optional<int64_t> otherLo = getConstantIntValue(other.lower), otherHi = getConstantIntValue(other.upper);
+    std::optional<int64_t> lo = getConstantIntValue(lower),
+                           hi = getConstantIntValue(upper);
+    std::optional<int64_t> otherLo = getConstantIntValue(other.lower),
+                           otherHi = getConstantIntValue(other.upper);
     return lo && hi && otherLo && otherHi && *lo <= *otherLo && *otherHi <= *hi;
   }
 };
@@ -44,7 +47,8 @@ struct Interval {
 class KvTiler {
 public:
   KvTiler(OnlineAttentionOp op, int64_t tile)
-      : op(op), builder(op.getLoc(), op), tile(tile), bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
+      : op(op), builder(op.getLoc(), op), tile(tile),
+        bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
       head = op.getHead();
@@ -62,20 +66,31 @@ public:
 private:
   SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
     SmallVector<OpFoldResult> operands(dims);
-    llvm::append_range(operands, op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()));
+    llvm::append_range(
+        operands, op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()));
     return operands;
   }
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
-  Value toValue(OpFoldResult value) { return getValueOrCreateConstantIndexOp(builder, op.getLoc(), value); }
-  OpFoldResult max(OpFoldResult a, OpFoldResult b) { return extremum(/*isMax=*/true, a, b); }
-  OpFoldResult min(OpFoldResult a, OpFoldResult b) { return extremum(/*isMax=*/false, a, b); }
+  Value toValue(OpFoldResult value) {
+    return getValueOrCreateConstantIndexOp(builder, op.getLoc(), value);
+  }
+  OpFoldResult max(OpFoldResult a, OpFoldResult b) {
+    return extremum(/*isMax=*/true, a, b);
+  }
+  OpFoldResult min(OpFoldResult a, OpFoldResult b) {
+    return extremum(/*isMax=*/false, a, b);
+  }
   OpFoldResult extremum(bool isMax, OpFoldResult a, OpFoldResult b);
 
   /// Whether the point lies in the set, as an i1 or a constant.
   OpFoldResult contains(IntegerSet set, ArrayRef<OpFoldResult> dims);
   Interval buildInterval(const TileInterval &interval);
+  /// Whether every tile of the live intervals satisfies expr >= 0, over (h, p0,
+  /// p1, n, t).
+  bool isImplied(AffineExpr expr);
   void buildFilter(ForTilesOp loop);
-  ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except, ValueRange state, bool isFull);
+  ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
+                       ValueRange state, bool isFull);
 
   OnlineAttentionOp op;
   ImplicitLocOpBuilder builder;
@@ -88,16 +103,20 @@ private:
 };
 
 OpFoldResult KvTiler::apply(AffineExpr expr, ArrayRef<OpFoldResult> dims) {
-  auto map = AffineMap::get(dims.size(), op.getMaskAttr().getNumSymbols(), expr);
-  return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map, getOperands(dims));
+  auto map =
+      AffineMap::get(dims.size(), op.getMaskAttr().getNumSymbols(), expr);
+  return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map,
+                                               getOperands(dims));
 }
 
 OpFoldResult KvTiler::extremum(bool isMax, OpFoldResult a, OpFoldResult b) {
   if (a == b)
     return a;
   AffineMap map = builder.getMultiDimIdentityMap(2);
-  return isMax ? affine::makeComposedFoldedAffineMax(builder, op.getLoc(), map, {a, b})
-               : affine::makeComposedFoldedAffineMin(builder, op.getLoc(), map, {a, b});
+  return isMax ? affine::makeComposedFoldedAffineMax(builder, op.getLoc(), map,
+                                                     {a, b})
+               : affine::makeComposedFoldedAffineMin(builder, op.getLoc(), map,
+                                                     {a, b});
 }
 
 OpFoldResult KvTiler::contains(IntegerSet set, ArrayRef<OpFoldResult> dims) {
@@ -110,21 +129,27 @@ OpFoldResult KvTiler::contains(IntegerSet set, ArrayRef<OpFoldResult> dims) {
         return builder.getBoolAttr(false);
       continue;
     }
-    Value holds = arith::CmpIOp::create(builder, isEq ? arith::CmpIPredicate::eq : arith::CmpIPredicate::sge,
-                                        cast<Value>(value), arith::ConstantIndexOp::create(builder, 0));
+    Value holds = arith::CmpIOp::create(
+        builder, isEq ? arith::CmpIPredicate::eq : arith::CmpIPredicate::sge,
+        cast<Value>(value), arith::ConstantIndexOp::create(builder, 0));
     result = result ? arith::AndIOp::create(builder, result, holds) : holds;
   }
-  return result ? OpFoldResult(result) : OpFoldResult(builder.getBoolAttr(true));
+  return result ? OpFoldResult(result)
+                : OpFoldResult(builder.getBoolAttr(true));
 }
 
 Interval KvTiler::buildInterval(const TileInterval &interval) {
   Interval result;
-  result.lower = affine::makeComposedFoldedAffineMax(builder, op.getLoc(), interval.lower, getOperands(positions));
-  result.upper = affine::makeComposedFoldedAffineMin(builder, op.getLoc(), interval.upper, getOperands(positions));
+  result.lower = affine::makeComposedFoldedAffineMax(
+      builder, op.getLoc(), interval.lower, getOperands(positions));
+  result.upper = affine::makeComposedFoldedAffineMin(
+      builder, op.getLoc(), interval.upper, getOperands(positions));
   OpFoldResult condition = contains(interval.condition, positions);
   if (auto value = dyn_cast<Value>(condition)) {
     Value none = arith::ConstantIndexOp::create(builder, 0);
-    result.upper = arith::SelectOp::create(builder, value, toValue(result.upper), none).getResult();
+    result.upper =
+        arith::SelectOp::create(builder, value, toValue(result.upper), none)
+            .getResult();
     result.isConditional = true;
   } else if (!cast<BoolAttr>(cast<Attribute>(condition)).getValue()) {
     result.upper = result.lower = builder.getIndexAttr(0);
@@ -132,24 +157,53 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
   return result;
 }
 
+bool KvTiler::isImplied(AffineExpr expr) {
+  unsigned numSymbols = op.getMaskAttr().getNumSymbols();
+  AffineExpr n = builder.getAffineDimExpr(3), t = builder.getAffineDimExpr(4);
+  return expr == t ||
+         simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols) ==
+             builder.getAffineConstantExpr(0);
+}
+
 void KvTiler::buildFilter(ForTilesOp loop) {
-  if (bounds.filter.empty())
+  // What the intervals ensure anyway need not be asked; a set without a
+  // question lets every tile pass.
+  SmallVector<IntegerSet> sets;
+  for (IntegerSet set : bounds.filter) {
+    SmallVector<AffineExpr> constraints;
+    SmallVector<bool> isEq;
+    for (auto [index, expr] : llvm::enumerate(set.getConstraints()))
+      if (set.isEq(index) || !isImplied(expr)) {
+        constraints.push_back(expr);
+        isEq.push_back(set.isEq(index));
+      }
+    if (constraints.empty())
+      return;
+    sets.push_back(IntegerSet::get(set.getNumDims(), set.getNumSymbols(),
+                                   constraints, isEq));
+  }
+  if (sets.empty())
     return;
   OpBuilder::InsertionGuard guard(builder);
-  Block *block = builder.createBlock(&loop.getFilter(), {}, {builder.getIndexType()}, {op.getLoc()});
+  Block *block = builder.createBlock(&loop.getFilter(), {},
+                                     {builder.getIndexType()}, {op.getLoc()});
   SmallVector<OpFoldResult> dims = positions;
   dims.push_back(block->getArgument(0));
   Value any;
-  for (IntegerSet set : bounds.filter) {
+  for (IntegerSet set : sets) {
     OpFoldResult holds = contains(set, dims);
-    Value value = isa<Value>(holds) ? cast<Value>(holds)
-                                    : arith::ConstantOp::create(builder, cast<BoolAttr>(cast<Attribute>(holds)));
+    Value value = isa<Value>(holds)
+                      ? cast<Value>(holds)
+                      : arith::ConstantOp::create(
+                            builder, cast<BoolAttr>(cast<Attribute>(holds)));
     any = any ? arith::OrIOp::create(builder, any, value) : value;
   }
   ConditionOp::create(builder, any);
 }
 
-ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except, ValueRange state, bool isFull) {
+ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
+                              ArrayRef<Interval> except, ValueRange state,
+                              bool isFull) {
   OpBuilder::InsertionGuard guard(builder);
   SmallVector<Value> lower, upper, exceptLower, exceptUpper;
   for (const Interval &interval : live) {
@@ -160,22 +214,26 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except
     exceptLower.push_back(toValue(interval.lower));
     exceptUpper.push_back(toValue(interval.upper));
   }
-  auto loop = ForTilesOp::create(builder, lower, upper, exceptLower, exceptUpper, state);
+  auto loop = ForTilesOp::create(builder, lower, upper, exceptLower,
+                                 exceptUpper, state);
   if (!isFull)
     buildFilter(loop);
 
   builder.setInsertionPointToEnd(&loop.getBody().front());
   Value first = toValue(affine::makeComposedFoldedAffineApply(
-      builder, op.getLoc(), builder.getAffineDimExpr(0) * tile, {loop.getInductionVar()}));
+      builder, op.getLoc(), builder.getAffineDimExpr(0) * tile,
+      {loop.getInductionVar()}));
   bool inBounds = isFull || (constant && *constant % tile == 0);
   Value k = readTile(builder, op.getK(), first, tile, inBounds);
   Value v = readTile(builder, op.getV(), first, tile, inBounds);
   auto args = loop.getIterArgs();
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
-      isFull ? ValueRange() : ValueRange(op.getSymbols()), isFull ? ValueRange() : ValueRange(op.getRows()),
-      isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]}, isFull ? Value() : op.getHead(),
-      isFull ? MaskAttr() : op.getMaskAttr(), op.getScaleAttr());
+      isFull ? ValueRange() : ValueRange(op.getSymbols()),
+      isFull ? ValueRange() : ValueRange(op.getRows()),
+      isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]},
+      isFull ? Value() : op.getHead(), isFull ? MaskAttr() : op.getMaskAttr(),
+      op.getScaleAttr());
   YieldOp::create(builder, step.getResults());
   return loop;
 }
@@ -189,21 +247,27 @@ KvTiler::Loops KvTiler::run() {
     if (Interval built = buildInterval(interval); !built.isEmpty())
       live.push_back(built);
 
-  // What is live but not full. Where the two start or end together, one interval is left.
+  // What is live but not full. Where the two start or end together, one
+  // interval is left.
   for (const Interval &interval : live)
-    if (llvm::none_of(full, [&](const Interval &other) { return other.contains(interval); }))
+    if (llvm::none_of(full, [&](const Interval &other) {
+          return other.contains(interval);
+        }))
       partial.push_back(interval);
-  if (partial.size() == 1 && full.size() == 1 && bounds.live.size() == 1 && bounds.full.size() == 1) {
+  if (partial.size() == 1 && full.size() == 1 && bounds.live.size() == 1 &&
+      bounds.full.size() == 1) {
     if (bounds.live[0].lower == bounds.full[0].lower)
       partial[0].lower = max(full[0].upper, partial[0].lower);
-    else if (bounds.live[0].upper == bounds.full[0].upper && !full[0].isConditional && !partial[0].isConditional)
+    else if (bounds.live[0].upper == bounds.full[0].upper &&
+             !full[0].isConditional && !partial[0].isConditional)
       partial[0].upper = min(full[0].lower, partial[0].upper);
     else
       except = full;
   } else {
     except = full;
   }
-  llvm::erase_if(partial, [](const Interval &interval) { return interval.isEmpty(); });
+  llvm::erase_if(partial,
+                 [](const Interval &interval) { return interval.isEmpty(); });
 
   Loops loops;
   SmallVector<Value> state = {op.getMax(), op.getSum(), op.getAcc()};
@@ -229,7 +293,8 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
         return schedule.getKvTile();
     if (kvTile > 0)
       return int64_t(kvTile);
-    return op.emitOpError("expected an enclosing scf.forall with attn.schedule, or the option kv-tile above 0");
+    return op.emitOpError("expected an enclosing scf.forall with "
+                          "attn.schedule, or the option kv-tile above 0");
   }
 
   void runOnOperation() override {
@@ -243,7 +308,8 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
       if (failed(tile))
         return signalPassFailure();
       if (!op.getMaskAttr()) {
-        op.emitOpError("expected a mask on slices; mask(all) makes every key live");
+        op.emitOpError(
+            "expected a mask on slices; mask(all) makes every key live");
         return signalPassFailure();
       }
       if (getConstantIntValue(op.getKeys()[0]) != 0) {
@@ -253,11 +319,13 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
       KvTiler tiler(op, *tile);
       if (!tiler.getBounds().exact) {
         ++numInexact;
-        op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str() << " admit key tiles without a live pair";
+        op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str()
+                        << " admit key tiles without a live pair";
       }
       if (!tiler.getBounds().fullExact) {
         ++numFullInexact;
-        op.emitRemark() << "some full key tiles of mask " << op.getMaskAttr().str() << " run as partial ones";
+        op.emitRemark() << "some full key tiles of mask "
+                        << op.getMaskAttr().str() << " run as partial ones";
       }
       KvTiler::Loops loops = tiler.run();
       ++numTiled;

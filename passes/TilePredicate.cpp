@@ -15,13 +15,15 @@ using namespace mlir::attn;
 
 namespace {
 
-/// What the values inside a tile stay below in 32 bits. Scalars are clamped to it: beyond, they decide alone.
+/// What the values inside a tile stay below in 32 bits. Scalars are clamped to
+/// it: beyond, they decide alone.
 constexpr int64_t kNarrowLimit = int64_t(1) << 30;
 /// The same in 64 bits, where scalars are not clamped.
 constexpr int64_t kWideLimit = int64_t(1) << 60;
 
-/// Values that differ along some dimensions of the tile: vector<Mx1>, vector<1xN> or vector<MxN> of integers in
-/// [low, high]. No value is 0 everywhere.
+/// Values that differ along some dimensions of the tile: vector<Mx1>,
+/// vector<1xN> or vector<MxN> of integers in [low, high]. No value is 0
+/// everywhere.
 struct Lanes {
   Value value = {};
   int64_t low = 0, high = 0;
@@ -29,8 +31,8 @@ struct Lanes {
   explicit operator bool() const { return bool(value); }
 };
 
-/// base + a * i + b * n + row + column + pair, for row i and column n of the tile. `base` is over the dimensions
-/// (h, p0, j0) and the symbols.
+/// base + a * i + b * n + row + column + pair, for row i and column n of the
+/// tile. `base` is over the dimensions (h, p0, j0) and the symbols.
 struct TileSum {
   AffineExpr base = {};
   int64_t a = 0, b = 0;
@@ -38,34 +40,47 @@ struct TileSum {
 
   bool variesAlongRows() const { return a != 0 || row; }
   bool variesAlongColumns() const { return b != 0 || column; }
-  bool isScalar() const { return !variesAlongRows() && !variesAlongColumns() && !pair; }
+  bool isScalar() const {
+    return !variesAlongRows() && !variesAlongColumns() && !pair;
+  }
 };
 
-/// Evaluates the expressions of one constraint with vectors of one integer type.
+/// Evaluates the expressions of one constraint with vectors of one integer
+/// type.
 class SumBuilder {
 public:
-  SumBuilder(ImplicitLocOpBuilder &builder, const TilePosition &position, unsigned width)
-      : builder(builder), position(position), type(builder.getIntegerType(width)),
+  SumBuilder(ImplicitLocOpBuilder &builder, const TilePosition &position,
+             unsigned width)
+      : builder(builder), position(position),
+        type(builder.getIntegerType(width)),
         limit(width == 32 ? kNarrowLimit : kWideLimit) {}
 
   /// Whether some value may leave the range of the type.
   bool overflows() const { return overflow; }
 
   FailureOr<TileSum> evaluate(AffineExpr expr);
-  /// An i1, vector<Mx1xi1>, vector<1xNxi1> or vector<MxNxi1>: `sum >= 0`, or `sum == 0`.
+  /// An i1, vector<Mx1xi1>, vector<1xNxi1> or vector<MxNxi1>: `sum >= 0`, or
+  /// `sum == 0`.
   Value compare(const TileSum &sum, bool isEquality);
   /// As above: `sum mod divisor == 0`.
   Value compareMod(const TileSum &sum, int64_t divisor);
 
 private:
   VectorType rowType() { return VectorType::get({position.rows, 1}, type); }
-  VectorType columnType() { return VectorType::get({1, position.columns}, type); }
-  VectorType pairType() { return VectorType::get({position.rows, position.columns}, type); }
+  VectorType columnType() {
+    return VectorType::get({1, position.columns}, type);
+  }
+  VectorType pairType() {
+    return VectorType::get({position.rows, position.columns}, type);
+  }
 
   Value constant(Type vectorType, int64_t value) {
-    return splat(builder, cast<VectorType>(vectorType), builder.getIntegerAttr(type, value));
+    return splat(builder, cast<VectorType>(vectorType),
+                 builder.getIntegerAttr(type, value));
   }
-  void checkRange(int64_t low, int64_t high) { overflow |= low <= -limit || high >= limit; }
+  void checkRange(int64_t low, int64_t high) {
+    overflow |= low <= -limit || high >= limit;
+  }
   Lanes checked(Lanes lanes) {
     checkRange(lanes.low, lanes.high);
     return lanes;
@@ -76,15 +91,20 @@ private:
   Lanes add(Lanes lhs, Lanes rhs);
   Lanes toPairs(Lanes lanes);
   Lanes getStep(bool isRow, int64_t factor);
-  Lanes getRow(const TileSum &sum) { return add(getStep(true, sum.a), sum.row); }
-  Lanes getColumn(const TileSum &sum) { return add(getStep(false, sum.b), sum.column); }
+  Lanes getRow(const TileSum &sum) {
+    return add(getStep(true, sum.a), sum.row);
+  }
+  Lanes getColumn(const TileSum &sum) {
+    return add(getStep(false, sum.b), sum.column);
+  }
   OpFoldResult evaluateScalar(AffineExpr expr);
 
   TileSum addSums(const TileSum &lhs, const TileSum &rhs);
   TileSum multiplySum(const TileSum &sum, int64_t factor);
   TileSum divide(const TileSum &sum, int64_t divisor, bool wantRemainder);
 
-  /// value = quotient * divisor + remainder, after `shift` * divisor was added to make it non-negative.
+  /// value = quotient * divisor + remainder, after `shift` * divisor was added
+  /// to make it non-negative.
   struct Division {
     Lanes quotient, remainder;
     int64_t shift = 0;
@@ -115,24 +135,31 @@ int64_t saturatingAdd(int64_t a, int64_t b) {
 Lanes SumBuilder::addConstant(Lanes lanes, int64_t value) {
   if (value == 0)
     return lanes;
-  Value sum = arith::AddIOp::create(builder, lanes.value, constant(lanes.value.getType(), value));
-  return checked({sum, saturatingAdd(lanes.low, value), saturatingAdd(lanes.high, value)});
+  Value sum = arith::AddIOp::create(builder, lanes.value,
+                                    constant(lanes.value.getType(), value));
+  return checked(
+      {sum, saturatingAdd(lanes.low, value), saturatingAdd(lanes.high, value)});
 }
 
-Lanes SumBuilder::addScalar(Lanes lanes, OpFoldResult scalar, int64_t low, int64_t high) {
+Lanes SumBuilder::addScalar(Lanes lanes, OpFoldResult scalar, int64_t low,
+                            int64_t high) {
   if (std::optional<int64_t> value = getConstantIntValue(scalar))
     return addConstant(lanes, *value);
   Value narrow = arith::IndexCastOp::create(builder, type, cast<Value>(scalar));
-  Value wide = vector::BroadcastOp::create(builder, lanes.value.getType(), narrow);
+  Value wide =
+      vector::BroadcastOp::create(builder, lanes.value.getType(), narrow);
   Value sum = arith::AddIOp::create(builder, lanes.value, wide);
-  return checked({sum, saturatingAdd(lanes.low, low), saturatingAdd(lanes.high, high)});
+  return checked(
+      {sum, saturatingAdd(lanes.low, low), saturatingAdd(lanes.high, high)});
 }
 
 Lanes SumBuilder::multiply(Lanes lanes, int64_t factor) {
   if (!lanes || factor == 1)
     return lanes;
-  int64_t x = saturatingMul(lanes.low, factor), y = saturatingMul(lanes.high, factor);
-  Value product = arith::MulIOp::create(builder, lanes.value, constant(lanes.value.getType(), factor));
+  int64_t x = saturatingMul(lanes.low, factor),
+          y = saturatingMul(lanes.high, factor);
+  Value product = arith::MulIOp::create(
+      builder, lanes.value, constant(lanes.value.getType(), factor));
   return checked({product, std::min(x, y), std::max(x, y)});
 }
 
@@ -144,7 +171,8 @@ Lanes SumBuilder::add(Lanes lhs, Lanes rhs) {
     rhs = toPairs(rhs);
   }
   Value sum = arith::AddIOp::create(builder, lhs.value, rhs.value);
-  return checked({sum, saturatingAdd(lhs.low, rhs.low), saturatingAdd(lhs.high, rhs.high)});
+  return checked({sum, saturatingAdd(lhs.low, rhs.low),
+                  saturatingAdd(lhs.high, rhs.high)});
 }
 
 Lanes SumBuilder::toPairs(Lanes lanes) {
@@ -157,31 +185,41 @@ Lanes SumBuilder::getStep(bool isRow, int64_t factor) {
   if (factor == 0)
     return {};
   int64_t size = isRow ? position.rows : position.columns;
-  Value step = vector::StepOp::create(builder, VectorType::get({size}, builder.getIndexType()));
-  step = arith::IndexCastOp::create(builder, VectorType::get({size}, type), step);
-  step = vector::ShapeCastOp::create(builder, isRow ? rowType() : columnType(), step);
+  Value step = vector::StepOp::create(
+      builder, VectorType::get({size}, builder.getIndexType()));
+  step =
+      arith::IndexCastOp::create(builder, VectorType::get({size}, type), step);
+  step = vector::ShapeCastOp::create(builder, isRow ? rowType() : columnType(),
+                                     step);
   return multiply({step, 0, size - 1}, factor);
 }
 
 OpFoldResult SumBuilder::evaluateScalar(AffineExpr expr) {
-  SmallVector<OpFoldResult> operands = {position.head, position.row, position.column};
+  SmallVector<OpFoldResult> operands = {position.head, position.row,
+                                        position.column};
   llvm::append_range(operands, position.symbols);
   if (position.numKeys)
     operands.push_back(position.numKeys);
   auto map = AffineMap::get(3, operands.size() - 3, expr);
-  return affine::makeComposedFoldedAffineApply(builder, builder.getLoc(), map, operands);
+  return affine::makeComposedFoldedAffineApply(builder, builder.getLoc(), map,
+                                               operands);
 }
 
 TileSum SumBuilder::addSums(const TileSum &lhs, const TileSum &rhs) {
-  return {lhs.base + rhs.base,       saturatingAdd(lhs.a, rhs.a),   saturatingAdd(lhs.b, rhs.b),
-          add(lhs.row, rhs.row),     add(lhs.column, rhs.column),   add(lhs.pair, rhs.pair)};
+  return {lhs.base + rhs.base,         saturatingAdd(lhs.a, rhs.a),
+          saturatingAdd(lhs.b, rhs.b), add(lhs.row, rhs.row),
+          add(lhs.column, rhs.column), add(lhs.pair, rhs.pair)};
 }
 
 TileSum SumBuilder::multiplySum(const TileSum &sum, int64_t factor) {
   if (factor == 0)
     return {sum.base * 0};
-  return {sum.base * factor,          saturatingMul(sum.a, factor),    saturatingMul(sum.b, factor),
-          multiply(sum.row, factor),  multiply(sum.column, factor),    multiply(sum.pair, factor)};
+  return {sum.base * factor,
+          saturatingMul(sum.a, factor),
+          saturatingMul(sum.b, factor),
+          multiply(sum.row, factor),
+          multiply(sum.column, factor),
+          multiply(sum.pair, factor)};
 }
 
 SumBuilder::Division SumBuilder::divideLanes(Lanes lanes, int64_t divisor) {
@@ -196,11 +234,15 @@ SumBuilder::Division SumBuilder::divideLanes(Lanes lanes, int64_t divisor) {
   }
   Value by = constant(lanes.value.getType(), divisor);
   if (lanes.high / 2 < divisor) {
-    // At most one divisor to take away: the difference wraps to a large number where there is none.
+    // At most one divisor to take away: the difference wraps to a large number
+    // where there is none.
     Value difference = arith::SubIOp::create(builder, lanes.value, by);
-    result.remainder.value = arith::MinUIOp::create(builder, lanes.value, difference);
-    Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::uge, lanes.value, by);
-    result.quotient.value = arith::ExtUIOp::create(builder, lanes.value.getType(), atLeast);
+    result.remainder.value =
+        arith::MinUIOp::create(builder, lanes.value, difference);
+    Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::uge,
+                                          lanes.value, by);
+    result.quotient.value =
+        arith::ExtUIOp::create(builder, lanes.value.getType(), atLeast);
   } else {
     result.quotient.value = arith::DivUIOp::create(builder, lanes.value, by);
     result.remainder.value = arith::RemUIOp::create(builder, lanes.value, by);
@@ -210,7 +252,8 @@ SumBuilder::Division SumBuilder::divideLanes(Lanes lanes, int64_t divisor) {
   return result;
 }
 
-TileSum SumBuilder::divide(const TileSum &sum, int64_t divisor, bool wantRemainder) {
+TileSum SumBuilder::divide(const TileSum &sum, int64_t divisor,
+                           bool wantRemainder) {
   AffineExpr remainder = sum.base % divisor;
   AffineExpr quotient = sum.base.floorDiv(divisor);
   if (sum.isScalar())
@@ -218,12 +261,15 @@ TileSum SumBuilder::divide(const TileSum &sum, int64_t divisor, bool wantRemaind
   OpFoldResult scalar = evaluateScalar(remainder);
   AffineExpr zero = builder.getAffineConstantExpr(0);
 
-  // One division for each row and each column; what mixes them needs at most one more divisor taken away.
+  // One division for each row and each column; what mixes them needs at most
+  // one more divisor taken away.
   Division row, column;
-  bool alongRows = sum.variesAlongRows(), alongColumns = sum.variesAlongColumns();
+  bool alongRows = sum.variesAlongRows(),
+       alongColumns = sum.variesAlongColumns();
   if (sum.pair) {
     Lanes all = add(add(getRow(sum), getColumn(sum)), sum.pair);
-    Division pair = divideLanes(addScalar(all, scalar, 0, divisor - 1), divisor);
+    Division pair =
+        divideLanes(addScalar(all, scalar, 0, divisor - 1), divisor);
     TileSum result;
     result.base = wantRemainder ? zero : quotient - pair.shift;
     result.pair = wantRemainder ? pair.remainder : pair.quotient;
@@ -232,7 +278,10 @@ TileSum SumBuilder::divide(const TileSum &sum, int64_t divisor, bool wantRemaind
   if (alongRows)
     row = divideLanes(addScalar(getRow(sum), scalar, 0, divisor - 1), divisor);
   if (alongColumns)
-    column = divideLanes(alongRows ? getColumn(sum) : addScalar(getColumn(sum), scalar, 0, divisor - 1), divisor);
+    column = divideLanes(
+        alongRows ? getColumn(sum)
+                  : addScalar(getColumn(sum), scalar, 0, divisor - 1),
+        divisor);
   Division carry;
   if (alongRows && alongColumns)
     carry = divideLanes(add(row.remainder, column.remainder), divisor);
@@ -241,10 +290,16 @@ TileSum SumBuilder::divide(const TileSum &sum, int64_t divisor, bool wantRemaind
     if (alongRows && alongColumns)
       result.pair = carry.remainder;
     else
-      (alongRows ? result.row : result.column) = alongRows ? row.remainder : column.remainder;
+      (alongRows ? result.row : result.column) =
+          alongRows ? row.remainder : column.remainder;
     return result;
   }
-  return {quotient - row.shift - column.shift, 0, 0, row.quotient, column.quotient, carry.quotient};
+  return {quotient - row.shift - column.shift,
+          0,
+          0,
+          row.quotient,
+          column.quotient,
+          carry.quotient};
 }
 
 FailureOr<TileSum> SumBuilder::evaluate(AffineExpr expr) {
@@ -279,51 +334,68 @@ FailureOr<TileSum> SumBuilder::evaluate(AffineExpr expr) {
   case AffineExprKind::FloorDiv:
     return divide(*lhs, rhs.getValue(), /*wantRemainder=*/false);
   default:
-    return divide(addSums(*lhs, TileSum{getAffineConstantExpr(rhs.getValue() - 1, context)}), rhs.getValue(),
+    return divide(addSums(*lhs, TileSum{getAffineConstantExpr(
+                                    rhs.getValue() - 1, context)}),
+                  rhs.getValue(),
                   /*wantRemainder=*/false);
   }
 }
 
 Value SumBuilder::compare(const TileSum &sum, bool isEquality) {
-  arith::CmpIPredicate predicate = isEquality ? arith::CmpIPredicate::eq : arith::CmpIPredicate::sge;
+  arith::CmpIPredicate predicate =
+      isEquality ? arith::CmpIPredicate::eq : arith::CmpIPredicate::sge;
   OpFoldResult base = evaluateScalar(sum.base);
   if (sum.isScalar())
-    return arith::CmpIOp::create(builder, predicate, getValueOrCreateConstantIndexOp(builder, builder.getLoc(), base),
-                                 arith::ConstantIndexOp::create(builder, 0));
+    return arith::CmpIOp::create(
+        builder, predicate,
+        getValueOrCreateConstantIndexOp(builder, builder.getLoc(), base),
+        arith::ConstantIndexOp::create(builder, 0));
   // Past the limit the scalar decides alone, whatever the tile adds.
   if (std::optional<int64_t> value = getConstantIntValue(base)) {
     base = builder.getIndexAttr(std::clamp(*value, -limit, limit));
   } else if (limit == kNarrowLimit) {
-    Value low = arith::ConstantIndexOp::create(builder, -limit), high = arith::ConstantIndexOp::create(builder, limit);
+    Value low = arith::ConstantIndexOp::create(builder, -limit),
+          high = arith::ConstantIndexOp::create(builder, limit);
     Value clamped = arith::MinSIOp::create(builder, cast<Value>(base), high);
     base = arith::MaxSIOp::create(builder, clamped, low).getResult();
   }
   // row + base + pair against -column, each computed where it varies.
   Lanes row = getRow(sum), column = getColumn(sum);
-  Lanes negated = getColumn(multiplySum({sum.base, 0, sum.b, {}, sum.column, {}}, -1));
-  checkRange(saturatingAdd(saturatingAdd(row.low, column.low), sum.pair.low),
-             saturatingAdd(saturatingAdd(row.high, column.high), sum.pair.high));
+  Lanes negated =
+      getColumn(multiplySum({sum.base, 0, sum.b, {}, sum.column, {}}, -1));
+  checkRange(
+      saturatingAdd(saturatingAdd(row.low, column.low), sum.pair.low),
+      saturatingAdd(saturatingAdd(row.high, column.high), sum.pair.high));
   // With the scalar the values reach past the limit, but not past the type.
   bool wasOverflow = overflow;
-  Lanes lhs = addScalar(row ? row : sum.pair ? sum.pair : column, base, -limit, limit);
+  Lanes lhs = addScalar(row        ? row
+                        : sum.pair ? sum.pair
+                                   : column,
+                        base, -limit, limit);
   if (row)
     lhs = add(lhs, sum.pair);
   overflow = wasOverflow;
   if (!row && !sum.pair)
     negated = {};
   if (!negated)
-    return arith::CmpIOp::create(builder, predicate, lhs.value, constant(lhs.value.getType(), 0));
-  return arith::CmpIOp::create(builder, predicate, toPairs(lhs).value, toPairs(negated).value);
+    return arith::CmpIOp::create(builder, predicate, lhs.value,
+                                 constant(lhs.value.getType(), 0));
+  return arith::CmpIOp::create(builder, predicate, toPairs(lhs).value,
+                               toPairs(negated).value);
 }
 
 Value SumBuilder::compareMod(const TileSum &sum, int64_t divisor) {
   if (sum.pair || !sum.variesAlongRows() || !sum.variesAlongColumns())
-    return compare(divide(sum, divisor, /*wantRemainder=*/true), /*isEquality=*/true);
+    return compare(divide(sum, divisor, /*wantRemainder=*/true),
+                   /*isEquality=*/true);
   // (x + y) mod m = 0 where x mod m = -y mod m: no arithmetic for each pair.
-  TileSum x = divide({sum.base, sum.a, 0, sum.row, {}, {}}, divisor, /*wantRemainder=*/true);
-  TileSum y = multiplySum({builder.getAffineConstantExpr(0), 0, sum.b, {}, sum.column, {}}, -1);
+  TileSum x = divide({sum.base, sum.a, 0, sum.row, {}, {}}, divisor,
+                     /*wantRemainder=*/true);
+  TileSum y = multiplySum(
+      {builder.getAffineConstantExpr(0), 0, sum.b, {}, sum.column, {}}, -1);
   y = divide(y, divisor, /*wantRemainder=*/true);
-  return arith::CmpIOp::create(builder, arith::CmpIPredicate::eq, toPairs(getRow(x)).value,
+  return arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
+                               toPairs(getRow(x)).value,
                                toPairs(getColumn(y)).value);
 }
 
@@ -333,12 +405,16 @@ Value SumBuilder::compareMod(const TileSum &sum, int64_t divisor) {
 
 class PredicateBuilder {
 public:
-  PredicateBuilder(ImplicitLocOpBuilder &builder, const TilePosition &position, int64_t &numWide)
+  PredicateBuilder(ImplicitLocOpBuilder &builder, const TilePosition &position,
+                   int64_t &numWide)
       : builder(builder), position(position), numWide(numWide) {}
 
-  /// As SumBuilder::compare; null if the formula is a constant, which then stands in `known`.
+  /// As SumBuilder::compare; null if the formula is a constant, which then
+  /// stands in `known`.
   FailureOr<Value> build(const MaskPredicate &predicate, bool &known);
-  Value toPairs(Value value) { return widen(value, {position.rows, position.columns}); }
+  Value toPairs(Value value) {
+    return widen(value, {position.rows, position.columns});
+  }
 
 private:
   FailureOr<Value> buildLeaf(AffineExpr expr, bool isEquality, bool &known);
@@ -352,7 +428,9 @@ private:
   }
   Value widen(Value value, ArrayRef<int64_t> shape) {
     auto type = VectorType::get(shape, builder.getI1Type());
-    return value.getType() == type ? value : vector::BroadcastOp::create(builder, type, value).getResult();
+    return value.getType() == type
+               ? value
+               : vector::BroadcastOp::create(builder, type, value).getResult();
   }
 
   ImplicitLocOpBuilder &builder;
@@ -362,8 +440,10 @@ private:
   llvm::DenseMap<std::pair<AffineExpr, unsigned>, Value> constraints;
 };
 
-FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality, bool &known) {
-  expr = simplifyAffineExpr(expr, 3, position.symbols.size() + (position.numKeys ? 1 : 0));
+FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality,
+                                             bool &known) {
+  expr = simplifyAffineExpr(
+      expr, 3, position.symbols.size() + (position.numKeys ? 1 : 0));
   if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
     known = isEquality ? constant.getValue() == 0 : constant.getValue() >= 0;
     return Value();
@@ -377,19 +457,22 @@ FailureOr<Value> PredicateBuilder::buildLeaf(AffineExpr expr, bool isEquality, b
   return result;
 }
 
-FailureOr<Value> PredicateBuilder::buildConstraint(AffineExpr expr, bool isEquality) {
+FailureOr<Value> PredicateBuilder::buildConstraint(AffineExpr expr,
+                                                   bool isEquality) {
   for (unsigned width : {32, 64}) {
     // What a first attempt leaves behind is dead.
     SumBuilder sums(builder, position, width);
     auto modulo = dyn_cast<AffineBinaryOpExpr>(expr);
-    auto divisor = modulo && expr.getKind() == AffineExprKind::Mod ? dyn_cast<AffineConstantExpr>(modulo.getRHS())
-                                                                    : AffineConstantExpr();
+    auto divisor = modulo && expr.getKind() == AffineExprKind::Mod
+                       ? dyn_cast<AffineConstantExpr>(modulo.getRHS())
+                       : AffineConstantExpr();
     bool isDivisibility = isEquality && divisor && divisor.getValue() > 0;
-    FailureOr<TileSum> sum = sums.evaluate(isDivisibility ? modulo.getLHS() : expr);
+    FailureOr<TileSum> sum =
+        sums.evaluate(isDivisibility ? modulo.getLHS() : expr);
     if (failed(sum))
       return failure();
-    Value result =
-        isDivisibility ? sums.compareMod(*sum, divisor.getValue()) : sums.compare(*sum, isEquality);
+    Value result = isDivisibility ? sums.compareMod(*sum, divisor.getValue())
+                                  : sums.compare(*sum, isEquality);
     if (!sums.overflows()) {
       numWide += width == 64;
       return result;
@@ -399,7 +482,8 @@ FailureOr<Value> PredicateBuilder::buildConstraint(AffineExpr expr, bool isEqual
 }
 
 /// The operands of nested junctions of one kind.
-void flatten(const MaskPredicate &predicate, MaskPredicate::Kind kind, SmallVectorImpl<const MaskPredicate *> &operands) {
+void flatten(const MaskPredicate &predicate, MaskPredicate::Kind kind,
+             SmallVectorImpl<const MaskPredicate *> &operands) {
   if (predicate.kind != kind) {
     operands.push_back(&predicate);
     return;
@@ -408,9 +492,11 @@ void flatten(const MaskPredicate &predicate, MaskPredicate::Kind kind, SmallVect
     flatten(operand, kind, operands);
 }
 
-FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate, bool &known) {
+FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate,
+                                                 bool &known) {
   bool isAnd = predicate.kind == MaskPredicate::Kind::And;
-  // Combined where they vary: not at all, along rows, along columns, over pairs.
+  // Combined where they vary: not at all, along rows, along columns, over
+  // pairs.
   Value scalar, row, column, pair;
   SmallVector<const MaskPredicate *> operands;
   flatten(predicate, predicate.kind, operands);
@@ -429,10 +515,12 @@ FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate,
     if (!seen.insert(*value).second)
       continue;
     auto type = dyn_cast<VectorType>((*value).getType());
-    Value &group = !type                                                                            ? scalar
-                   : type.getDimSize(0) == position.rows && type.getDimSize(1) == position.columns ? pair
-                   : type.getDimSize(1) == 1                                                        ? row
-                                                                                                    : column;
+    Value &group = !type ? scalar
+                   : type.getDimSize(0) == position.rows &&
+                           type.getDimSize(1) == position.columns
+                       ? pair
+                   : type.getDimSize(1) == 1 ? row
+                                             : column;
     group = combine(group, *value, isAnd);
   }
   known = isAnd;
@@ -454,7 +542,8 @@ FailureOr<Value> PredicateBuilder::buildJunction(const MaskPredicate &predicate,
   return result;
 }
 
-FailureOr<Value> PredicateBuilder::build(const MaskPredicate &predicate, bool &known) {
+FailureOr<Value> PredicateBuilder::build(const MaskPredicate &predicate,
+                                         bool &known) {
   switch (predicate.kind) {
   case MaskPredicate::Kind::True:
   case MaskPredicate::Kind::False:
@@ -462,7 +551,8 @@ FailureOr<Value> PredicateBuilder::build(const MaskPredicate &predicate, bool &k
     return Value();
   case MaskPredicate::Kind::Inequality:
   case MaskPredicate::Kind::Equality:
-    return buildLeaf(predicate.expr, predicate.kind == MaskPredicate::Kind::Equality, known);
+    return buildLeaf(predicate.expr,
+                     predicate.kind == MaskPredicate::Kind::Equality, known);
   case MaskPredicate::Kind::And:
   case MaskPredicate::Kind::Or:
     return buildJunction(predicate, known);
@@ -478,22 +568,27 @@ FailureOr<Value> PredicateBuilder::build(const MaskPredicate &predicate, bool &k
     return value;
   Type type = (*value).getType();
   Value yes = arith::ConstantOp::create(
-      builder, isa<VectorType>(type) ? TypedAttr(DenseElementsAttr::get(cast<VectorType>(type), true))
-                                     : TypedAttr(builder.getBoolAttr(true)));
+      builder,
+      isa<VectorType>(type)
+          ? TypedAttr(DenseElementsAttr::get(cast<VectorType>(type), true))
+          : TypedAttr(builder.getBoolAttr(true)));
   return arith::XOrIOp::create(builder, *value, yes).getResult();
 }
 
 } // namespace
 
-FailureOr<Value> mlir::attn::buildTilePredicate(ImplicitLocOpBuilder &builder, const MaskPredicate &predicate,
-                                                const TilePosition &position, int64_t &numWide) {
+FailureOr<Value> mlir::attn::buildTilePredicate(ImplicitLocOpBuilder &builder,
+                                                const MaskPredicate &predicate,
+                                                const TilePosition &position,
+                                                int64_t &numWide) {
   MaskPredicate all;
   all.kind = MaskPredicate::Kind::And;
   all.operands.push_back(predicate);
   if (position.numKeys) {
     MaskPredicate inRange;
     inRange.kind = MaskPredicate::Kind::Inequality;
-    inRange.expr = builder.getAffineSymbolExpr(position.symbols.size()) - builder.getAffineDimExpr(2) - 1;
+    inRange.expr = builder.getAffineSymbolExpr(position.symbols.size()) -
+                   builder.getAffineDimExpr(2) - 1;
     all.operands.push_back(inRange);
   }
   PredicateBuilder predicates(builder, position, numWide);
@@ -505,6 +600,8 @@ FailureOr<Value> mlir::attn::buildTilePredicate(ImplicitLocOpBuilder &builder, c
     return predicates.toPairs(*live);
   if (known)
     return Value();
-  auto type = VectorType::get({position.rows, position.columns}, builder.getI1Type());
-  return arith::ConstantOp::create(builder, DenseElementsAttr::get(type, false)).getResult();
+  auto type =
+      VectorType::get({position.rows, position.columns}, builder.getI1Type());
+  return arith::ConstantOp::create(builder, DenseElementsAttr::get(type, false))
+      .getResult();
 }

@@ -1,4 +1,5 @@
-//===- TilePredicate.h - which pairs of a tile are live, as vector code ---*- C++ -*-===//
+//===- TilePredicate.h - which pairs of a tile are live, as vector code ---*-
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -15,7 +16,8 @@ struct MaskPredicate;
 struct TilePosition {
   int64_t rows;
   int64_t columns;
-  /// The query head, the position of the first row, the position of the first key.
+  /// The query head, the position of the first row, the position of the first
+  /// key.
   Value head, row, column;
   /// The values of the mask's symbols.
   ValueRange symbols;
@@ -23,11 +25,14 @@ struct TilePosition {
   Value numKeys;
 };
 
-/// Builds vector<rows x columns x i1>, true where a pair is live; null if all of them always are. Counts in `numWide`
-/// the constraints whose values do not fit 32 bits. Fails, without a diagnostic, on an expression that is not affine
-/// up to floordiv and mod by positive constants.
-FailureOr<Value> buildTilePredicate(ImplicitLocOpBuilder &builder, const MaskPredicate &predicate,
-                                    const TilePosition &position, int64_t &numWide);
+/// Builds vector<rows x columns x i1>, true where a pair is live; null if all
+/// of them always are. Counts in `numWide` the constraints whose values do not
+/// fit 32 bits. Fails, without a diagnostic, on an expression that is not
+/// affine up to floordiv and mod by positive constants.
+FailureOr<Value> buildTilePredicate(ImplicitLocOpBuilder &builder,
+                                    const MaskPredicate &predicate,
+                                    const TilePosition &position,
+                                    int64_t &numWide);
 
 } // namespace mlir::attn
 

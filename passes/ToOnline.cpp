@@ -1,4 +1,5 @@
-//===- ToOnline.cpp - makes the state of the online softmax explicit ---*- C++ -*-===//
+//===- ToOnline.cpp - makes the state of the online softmax explicit ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -24,7 +25,8 @@ using namespace mlir;
 using namespace mlir::attn;
 
 /// Size `dim` of a tensor; for a slice what it was made with.
-static OpFoldResult getSize(OpBuilder &builder, Location loc, Value tensor, unsigned dim) {
+static OpFoldResult getSize(OpBuilder &builder, Location loc, Value tensor,
+                            unsigned dim) {
   if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>())
     if (slice.getSourceType().getRank() == slice.getType().getRank())
       return slice.getMixedSizes()[dim];
@@ -39,32 +41,41 @@ static tensor::ParallelInsertSliceOp getInsertion(Value result) {
 }
 
 /// Writes `vector` where `result` goes, and `result` becomes what was written.
-static void replaceWithWrite(ImplicitLocOpBuilder &builder, Value result, Value vector) {
+static void replaceWithWrite(ImplicitLocOpBuilder &builder, Value result,
+                             Value vector) {
   tensor::ParallelInsertSliceOp insertion = getInsertion(result);
   Value zero = arith::ConstantIndexOp::create(builder, 0);
-  Value slice = tensor::ExtractSliceOp::create(builder, insertion.getDest(), insertion.getMixedOffsets(),
-                                               insertion.getMixedSizes(), insertion.getMixedStrides());
+  Value slice = tensor::ExtractSliceOp::create(
+      builder, insertion.getDest(), insertion.getMixedOffsets(),
+      insertion.getMixedSizes(), insertion.getMixedStrides());
   auto type = cast<RankedTensorType>(slice.getType());
   auto vectorType = cast<VectorType>(vector.getType());
   SmallVector<Value> indices(type.getRank(), zero);
   SmallVector<bool> inBounds(vectorType.getRank(), true);
   inBounds.front() = type.getDimSize(2) == vectorType.getDimSize(0);
   result.replaceAllUsesWith(
-      vector::TransferWriteOp::create(builder, vector, slice, indices, ArrayRef<bool>(inBounds)).getResult());
+      vector::TransferWriteOp::create(builder, vector, slice, indices,
+                                      ArrayRef<bool>(inBounds))
+          .getResult());
 }
 
 static LogicalResult convert(AttentionOp op) {
   auto forall = op->getParentOfType<scf::ForallOp>();
-  auto schedule = forall ? forall->getAttrOfType<ScheduleAttr>("attn.schedule") : ScheduleAttr();
+  auto schedule = forall ? forall->getAttrOfType<ScheduleAttr>("attn.schedule")
+                         : ScheduleAttr();
   if (!schedule)
-    return op.emitOpError("expected a tile in an scf.forall with attn.schedule; attn-tile makes them");
+    return op.emitOpError("expected a tile in an scf.forall with "
+                          "attn.schedule; attn-tile makes them");
   auto qType = cast<RankedTensorType>(op.getQ().getType());
-  if (qType.getDimSize(0) != 1 || qType.getDimSize(1) != 1 || op.getAlignment() != Alignment::Offset ||
+  if (qType.getDimSize(0) != 1 || qType.getDimSize(1) != 1 ||
+      op.getAlignment() != Alignment::Offset ||
       !op.getOffset().getType().isIndex())
-    return op.emitOpError("expected a tile of one batch and one head at align(%position)");
+    return op.emitOpError(
+        "expected a tile of one batch and one head at align(%position)");
   for (Value result : op->getResults())
     if (!getInsertion(result))
-      return op.emitOpError("expected each result to be placed by one tensor.parallel_insert_slice");
+      return op.emitOpError("expected each result to be placed by one "
+                            "tensor.parallel_insert_slice");
 
   ImplicitLocOpBuilder builder(op.getLoc(), op);
   Location loc = op.getLoc();
@@ -76,18 +87,24 @@ static LogicalResult convert(AttentionOp op) {
 
   Value zeroIndex = arith::ConstantIndexOp::create(builder, 0);
   OpFoldResult numRows = getSize(builder, loc, op.getQ(), 2);
-  Value q = readTile(builder, op.getQ(), zeroIndex, qTile, getConstantIntValue(numRows) == qTile);
+  Value q = readTile(builder, op.getQ(), zeroIndex, qTile,
+                     getConstantIntValue(numRows) == qTile);
   AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);
   Value end = getValueOrCreateConstantIndexOp(
-      builder, loc, affine::makeComposedFoldedAffineApply(builder, loc, d0 + d1, {op.getOffset(), numRows}));
-  Value numKeys = getValueOrCreateConstantIndexOp(builder, loc, getSize(builder, loc, op.getK(), 2));
+      builder, loc,
+      affine::makeComposedFoldedAffineApply(builder, loc, d0 + d1,
+                                            {op.getOffset(), numRows}));
+  Value numKeys = getValueOrCreateConstantIndexOp(
+      builder, loc, getSize(builder, loc, op.getK(), 2));
 
-  Value negInf = splat(builder, rowType, -std::numeric_limits<float>::infinity());
+  Value negInf =
+      splat(builder, rowType, -std::numeric_limits<float>::infinity());
   Value zeroRow = splat(builder, rowType, 0.0f);
   Value zeroAcc = splat(builder, accType, 0.0f);
   auto online = OnlineAttentionOp::create(
-      builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(), negInf, zeroRow, zeroAcc,
-      op.getSymbols(), ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
+      builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
+      negInf, zeroRow, zeroAcc, op.getSymbols(),
+      ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
       op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMask(),
       builder.getF32FloatAttr(op.getScaleValue()));
   if (op.getMask().dependsOnHead() && !op.getHead())
@@ -95,10 +112,13 @@ static LogicalResult convert(AttentionOp op) {
 
   // A sum that is NaN is not equal to 0: it reaches the result.
   Value sum = online.getNewSum();
-  Value isEmpty = arith::CmpFOp::create(builder, arith::CmpFPredicate::OEQ, sum, zeroRow);
-  Value inverse = arith::DivFOp::create(builder, splat(builder, rowType, 1.0f), sum);
+  Value isEmpty =
+      arith::CmpFOp::create(builder, arith::CmpFPredicate::OEQ, sum, zeroRow);
+  Value inverse =
+      arith::DivFOp::create(builder, splat(builder, rowType, 1.0f), sum);
   Value factor = arith::SelectOp::create(builder, isEmpty, zeroRow, inverse);
-  Value o = arith::MulFOp::create(builder, online.getNewAcc(), broadcastRow(builder, factor, valueSize));
+  Value o = arith::MulFOp::create(builder, online.getNewAcc(),
+                                  broadcastRow(builder, factor, valueSize));
   Type outType = cast<RankedTensorType>(op.getO().getType()).getElementType();
   if (outType != f32)
     o = arith::TruncFOp::create(builder, accType.clone(outType), o);
@@ -108,7 +128,8 @@ static LogicalResult convert(AttentionOp op) {
     // Where the sum is 0 the maximum is -inf, and so is its logarithm.
     Value log = math::Log2Op::create(builder, sum);
     Value lse = arith::AddFOp::create(builder, online.getNewMax(), log);
-    lse = arith::MulFOp::create(builder, lse, splat(builder, rowType, 0.693147180559945309f));
+    lse = arith::MulFOp::create(builder, lse,
+                                splat(builder, rowType, 0.693147180559945309f));
     replaceWithWrite(builder, op.getLse(), lse);
   }
   op->erase();

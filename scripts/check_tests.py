@@ -9,7 +9,10 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUFFIXES = {"NEXT", "SAME", "NOT", "DAG", "LABEL", "EMPTY", "COUNT"}
-DIRECTIVE = re.compile(r"(?://|#|;)\s*([A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*)(:?)(.*)$")
+# In a .test file directives start the line; elsewhere they follow a comment marker.
+WORD = r"\s*([A-Z][A-Z0-9_]*(?:-[A-Z0-9_]+)*)(:?)(.*)$"
+IN_COMMENT = re.compile(r"(?://|#|;)" + WORD)
+AT_START = re.compile(r"^(?://|#|;)?" + WORD)
 
 
 def prefixes_of(text):
@@ -23,11 +26,12 @@ def prefixes_of(text):
 
 
 def problems(path, text):
-    if not re.search(r"(?://|#|;)\s*RUN:", text):
+    directive = AT_START if path.endswith(".test") else IN_COMMENT
+    matches = [directive.search(line) for line in text.splitlines()]
+    if not any(match and match.group(1) == "RUN" and match.group(2) for match in matches):
         yield 1, "no RUN line: this test runs nothing"
     prefixes = prefixes_of(text)
-    for number, line in enumerate(text.splitlines(), 1):
-        match = DIRECTIVE.search(line)
+    for number, match in enumerate(matches, 1):
         if not match:
             continue
         word, colon, rest = match.groups()
@@ -54,7 +58,7 @@ def main():
     files = subprocess.run(["git", "ls-files", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     count = 0
     for name in files.splitlines():
-        if not name.endswith((".mlir", ".test", ".ptx")) or "/kernels/" in name or "/Inputs/" in name:
+        if not name.endswith((".mlir", ".test")) or "/Inputs/" in name:
             continue
         with open(os.path.join(ROOT, name)) as file:
             for number, message in problems(name, file.read()):

@@ -12,8 +12,8 @@ llvm_tools = "/usr/lib/llvm-22/bin"
 
 config.name = "attn"
 config.test_format = lit.formats.ShTest(execute_external=False)
-config.suffixes = [".mlir", ".ptx", ".test"]
-config.excludes = ["Inputs", "kernels", "data"]
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "data"]
 config.test_source_root = os.path.join(root, "test")
 config.test_exec_root = os.path.join(build, "test")
 

@@ -6,6 +6,7 @@
 // are counted in closed form or over one period. Along rows that are a period apart every break moves linearly. Two
 // rows in which the breaks come in the same order therefore have linear counts between them: order is a matter of signs
 // of linear functions, and a sign that is equal at both ends is equal in between. Bisection finds such stretches.
+// Where the period is long, neighbouring rows take its place, and every quotient joins what must be equal at both ends.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,6 +48,8 @@ struct GridFormula::RowState {
     Status status;
   };
   int64_t y = 0, x0 = 0, x1 = 0;
+  /// Whether the rows of a stretch are neighbours, not a period apart.
+  bool neighbours = false;
   /// Of each division: its numerator without x and without divisions that use x.
   SmallVector<int64_t, 4> base;
   /// Of each literal: its sum without x and without divisions that use x.
@@ -78,13 +81,6 @@ GridFormula::Sum GridFormula::convert(const LinearExpr &expr) {
   }
   return sum;
 }
-
-namespace {
-/// The period of a sum in one of the variables, and its rise over it.
-struct Growth {
-  int64_t period = 1, rise = 0;
-};
-} // namespace
 
 unsigned GridFormula::convertDivision(unsigned spaceColumn) {
   assert(space.isDivision(spaceColumn) && "only the row and the column may be variables");
@@ -163,6 +159,16 @@ GridFormula::Node GridFormula::addLiteral(const LinearExpr &expr, bool isEqualit
 GridFormula::Node GridFormula::addNode(MaskPredicate::Kind kind, ArrayRef<Node> operands) {
   nodes.push_back({kind, 0, SmallVector<Node, 4>(operands)});
   return nodes.size() - 1;
+}
+
+GridFormula::Node GridFormula::addPredicate(const MaskPredicate &predicate, ArrayRef<LinearExpr> dims) {
+  using Kind = MaskPredicate::Kind;
+  if (predicate.kind == Kind::Inequality || predicate.kind == Kind::Equality)
+    return addLiteral(space.fromAffine(predicate.expr, dims, {}), predicate.kind == Kind::Equality);
+  SmallVector<Node, 4> operands;
+  for (const MaskPredicate &operand : predicate.operands)
+    operands.push_back(addPredicate(operand, dims));
+  return addNode(predicate.kind, operands);
 }
 
 GridFormula::Node GridFormula::addUnion(ArrayRef<Conjunction> parts) {
@@ -253,6 +259,8 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
   switch (literal.shape) {
   case Literal::RowOnly:
     state.initial[index] = (literal.isEquality ? rest == 0 : rest >= 0) ? Status::True : Status::False;
+    // Two ends can both miss an equality that a row between them meets.
+    state.signature.push_back(rest > 0);
     return;
   case Literal::Affine: {
     Wide a = sum.byX;
@@ -315,7 +323,8 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
     state.residues[index] = none ? std::pair<int64_t, int64_t>(1, 0) : std::pair<int64_t, int64_t>(low, high);
     state.signature.push_back(state.residues[index].first);
     state.signature.push_back(state.residues[index].second);
-    state.phase.push_back(int64_t(base - floorDivide(base, m) * m));
+    if (!state.neighbours)
+      state.phase.push_back(int64_t(base - floorDivide(base, m) * m));
     return;
   }
   case Literal::Periodic:
@@ -355,6 +364,8 @@ void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1)
   state.y = y;
   state.x0 = x0;
   state.x1 = x1;
+  state.signature.clear();
+  state.phase.clear();
   state.base.resize(divisions.size());
   auto withoutX = [&](const Sum &sum) {
     int64_t value = sum.constant + sum.byY * y;
@@ -363,14 +374,15 @@ void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1)
         value += term.factor * floorDivide(state.base[term.division], divisions[term.division].divisor);
     return value;
   };
-  for (auto [i, division] : llvm::enumerate(divisions))
+  for (auto [i, division] : llvm::enumerate(divisions)) {
     state.base[i] = withoutX(division.numerator);
+    if (state.neighbours && !division.usesX)
+      state.signature.push_back(floorDivide(state.base[i], division.divisor));
+  }
   state.rest.resize(literals.size());
   state.residues.resize(literals.size());
   state.initial.assign(literals.size(), Status::False);
   state.breaks.clear();
-  state.signature.clear();
-  state.phase.clear();
   for (unsigned i = 0; i < literals.size(); ++i) {
     state.rest[i] = withoutX(literals[i].sum);
     addBreaks(state, i);
@@ -383,7 +395,8 @@ void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1)
     state.signature.push_back(int64_t(status));
   for (const RowState::Break &b : state.breaks) {
     state.signature.push_back(b.literal * 4 + int64_t(b.status));
-    state.phase.push_back(columnPeriod == 0 ? b.at : b.at - floorDivide(b.at, columnPeriod) * columnPeriod);
+    if (!state.neighbours)
+      state.phase.push_back(columnPeriod == 0 ? b.at : b.at - floorDivide(b.at, columnPeriod) * columnPeriod);
   }
 }
 
@@ -453,7 +466,7 @@ void GridFormula::collectOpen(Node node, const RowState &state, SmallVectorImpl<
 }
 
 /// The number of x in [first, last) whose residue lies in the literal's range.
-int64_t GridFormula::countResidue(const RowState &state, unsigned index, int64_t first, int64_t last) const {
+int64_t GridFormula::countResidue(RowState &state, unsigned index, int64_t first, int64_t last) const {
   const Literal &literal = literals[index];
   const Term &term =
       *llvm::find_if(literal.sum.terms, [&](const Term &t) { return divisions[t.division].usesX; });
@@ -469,6 +482,10 @@ int64_t GridFormula::countResidue(const RowState &state, unsigned index, int64_t
     // Values in [0, v), counted negatively for v < 0.
     auto prefix = [&](int64_t v) {
       int64_t blocks = floorDivide(v, m), inside = v - blocks * m;
+      if (state.neighbours) {
+        state.signature.push_back(blocks);
+        state.signature.push_back(inside > bound);
+      }
       return blocks * (m - bound) + std::max<int64_t>(0, inside - bound);
     };
     return prefix(to) - prefix(from);
@@ -476,19 +493,18 @@ int64_t GridFormula::countResidue(const RowState &state, unsigned index, int64_t
   return countAtLeast(low) - countAtLeast(high + 1);
 }
 
+bool GridFormula::isUnitResidue(unsigned index) const {
+  const Literal &literal = literals[index];
+  if (literal.shape != Literal::Residue)
+    return false;
+  const Term &term = *llvm::find_if(literal.sum.terms, [&](const Term &t) { return divisions[t.division].usesX; });
+  return std::abs(divisions[term.division].numerator.byX) == 1;
+}
+
 int64_t GridFormula::countOpen(RowState &state, int64_t first, int64_t last) const {
   SmallVector<unsigned, 4> open;
   collectOpen(root, state, open);
   int64_t length = last - first;
-  auto isUnitResidue = [&](unsigned index) {
-    const Literal &literal = literals[index];
-    if (literal.shape != Literal::Residue)
-      return false;
-    const Term &term =
-        *llvm::find_if(literal.sum.terms, [&](const Term &t) { return divisions[t.division].usesX; });
-    int64_t b = divisions[term.division].numerator.byX;
-    return b == 1 || b == -1;
-  };
   if (open.size() == 1 && isUnitResidue(open.front())) {
     int64_t inside = countResidue(state, open.front(), first, last);
     Status &status = state.initial[open.front()];
@@ -499,6 +515,8 @@ int64_t GridFormula::countOpen(RowState &state, int64_t first, int64_t last) con
     status = Status::Open;
     return (ifTrue ? inside : 0) + (ifFalse ? length - inside : 0);
   }
+  if (state.neighbours)
+    state.signature.push_back(state.y);
   int64_t period = 1;
   for (unsigned index : open)
     period = literals[index].shape == Literal::Trend ? 0 : commonPeriod(period, literals[index].periodX);
@@ -550,13 +568,51 @@ int64_t GridFormula::countInRow(int64_t y, int64_t x0, int64_t x1) const {
 // Many rows
 //===----------------------------------------------------------------------===//
 
+/// Whether the breaks of neighbouring rows move linearly while no quotient changes.
+bool GridFormula::allowsNeighbours() const {
+  for (unsigned index = 0; index < literals.size(); ++index) {
+    const Literal &literal = literals[index];
+    switch (literal.shape) {
+    case Literal::RowOnly:
+      break;
+    case Literal::Affine:
+      if (std::abs(literal.sum.byX) != 1)
+        return false;
+      break;
+    case Literal::Staircase:
+      for (const Term &term : literal.sum.terms)
+        if (divisions[term.division].usesX &&
+            (std::abs(term.factor) != 1 || std::abs(divisions[term.division].numerator.byX) != 1))
+          return false;
+      break;
+    case Literal::Residue:
+      if (!isUnitResidue(index))
+        return false;
+      break;
+    case Literal::Periodic:
+    case Literal::Trend:
+      return false;
+    }
+  }
+  return true;
+}
+
 void GridFormula::forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
                              function_ref<void(int64_t, int64_t, int64_t)> visit) const {
-  if (x0 > x1)
-    x1 = x0;
+  x1 = std::max(x0, x1);
+  if (y0 >= y1)
+    return;
   RowState low, high;
-  constexpr int64_t worthwhile = 8;
-  if (rowPeriod == 0 || (y1 - y0) / rowPeriod < worthwhile) {
+  int64_t rows = y1 - y0;
+  // The number of stretches, roughly: a few for each residue, or a few for each value of each quotient.
+  Wide byPeriod = rowPeriod == 0 ? rows : std::min<Wide>(rows, Wide(4) * rowPeriod);
+  Wide byNeighbours = allowsNeighbours() ? 4 : rows;
+  for (const Division &division : divisions)
+    byNeighbours += Wide(3) * rows * std::max<int64_t>(1, std::abs(division.numerator.byY)) / division.divisor;
+  low.neighbours = high.neighbours = byNeighbours < byPeriod;
+  int64_t step = low.neighbours ? 1 : rowPeriod;
+  if (std::min(byPeriod, byNeighbours) >= rows || step == 0) {
+    low.neighbours = false;
     for (int64_t y = y0; y < y1; ++y) {
       prepareRow(low, y, x0, x1);
       int64_t count = countSegments(low);
@@ -564,33 +620,34 @@ void GridFormula::forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
     }
     return;
   }
-  for (int64_t residue = 0; residue < rowPeriod; ++residue) {
+  for (int64_t residue = 0; residue < std::min(step, rows); ++residue) {
     int64_t origin = y0 + residue;
-    int64_t begin = 0, total = (y1 - 1 - origin) / rowPeriod + 1;
+    int64_t begin = 0, total = (y1 - 1 - origin) / step + 1;
     while (begin < total) {
-      // The longest stretch by doubling, then halving.
-      prepareRow(low, origin + begin * rowPeriod, x0, x1);
+      prepareRow(low, origin + begin * step, x0, x1);
+      int64_t first = countSegments(low), last = first;
       auto isLinearTo = [&](int64_t k) {
-        prepareRow(high, origin + k * rowPeriod, x0, x1);
-        return high.signature == low.signature && high.phase == low.phase;
+        prepareRow(high, origin + k * step, x0, x1);
+        // Counting adds to the signature of neighbours.
+        int64_t count = low.neighbours ? countSegments(high) : 0;
+        if (high.signature != low.signature || high.phase != low.phase)
+          return false;
+        last = low.neighbours ? count : countSegments(high);
+        return true;
       };
-      int64_t end = begin; // the last row known to belong
-      if (begin + 1 < total && isLinearTo(begin + 1)) {
+      int64_t end = begin, bad = total; // the last row known to belong, the first known not to
+      if (begin + 1 < total && !isLinearTo(begin + 1))
+        bad = begin + 1;
+      else if (begin + 1 < total)
         end = begin + 1;
-        int64_t bad = total;
-        // Most stretches reach the end or break once.
-        if (isLinearTo(total - 1))
-          end = total - 1;
-        while (end + 1 < bad && end != total - 1) {
-          int64_t middle = end + (bad - end) / 2;
-          if (isLinearTo(middle))
-            end = middle;
-          else
-            bad = middle;
-        }
+      for (int64_t reach = 2; end + 1 < bad; reach *= 2) {
+        // Galloping, then halving.
+        int64_t k = bad == total ? std::min(begin + reach, total - 1) : end + (bad - end) / 2;
+        if (isLinearTo(k))
+          end = k;
+        else
+          bad = k;
       }
-      prepareRow(high, origin + end * rowPeriod, x0, x1);
-      int64_t first = countSegments(low), last = countSegments(high);
       visit(first, last, end - begin + 1);
       begin = end + 1;
     }

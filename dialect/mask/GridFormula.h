@@ -14,11 +14,13 @@ namespace mlir::attn {
 class GridFormula {
 public:
   /// Expressions come from `space`, in which `row` and `column` are the only variables that they use.
-  GridFormula(const LinearSpace &space, unsigned row, unsigned column) : space(space), row(row), column(column) {}
+  GridFormula(LinearSpace &space, unsigned row, unsigned column) : space(space), row(row), column(column) {}
 
   using Node = unsigned;
   Node addLiteral(const LinearExpr &expr, bool isEquality);
   Node addNode(MaskPredicate::Kind kind, llvm::ArrayRef<Node> operands);
+  /// A predicate without symbols, its three dimensions replaced by `dims`.
+  Node addPredicate(const MaskPredicate &predicate, llvm::ArrayRef<LinearExpr> dims);
   /// A union of conjunctions.
   Node addUnion(llvm::ArrayRef<Conjunction> parts);
   /// Must be called once, after all nodes are there.
@@ -82,16 +84,18 @@ private:
   int64_t evaluate(const Sum &sum, const RowState &state, int64_t x) const;
   int64_t evaluateDivision(unsigned index, const RowState &state, int64_t x) const;
   bool evaluateLiteral(unsigned index, const RowState &state, int64_t x) const;
+  bool isUnitResidue(unsigned literal) const;
+  bool allowsNeighbours() const;
   void prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1) const;
   void addBreaks(RowState &state, unsigned literal) const;
   int64_t countSegments(RowState &state) const;
   int64_t countOpen(RowState &state, int64_t first, int64_t last) const;
-  int64_t countResidue(const RowState &state, unsigned literal, int64_t first, int64_t last) const;
+  int64_t countResidue(RowState &state, unsigned literal, int64_t first, int64_t last) const;
   Status statusOf(Node node, llvm::ArrayRef<Status> literals) const;
   bool holdsAt(Node node, const RowState &state, int64_t x) const;
   void collectOpen(Node node, const RowState &state, llvm::SmallVectorImpl<unsigned> &open) const;
 
-  const LinearSpace &space;
+  LinearSpace &space;
   unsigned row, column;
   llvm::SmallVector<Division, 4> divisions;
   llvm::SmallVector<std::pair<unsigned, unsigned>, 4> divisionOfColumn;

@@ -151,7 +151,17 @@ static bool isBelow(const LinearExpr &a, const LinearExpr &b) {
   return a.coefs == b.coefs && a.constant <= b.constant;
 }
 
+/// Whether x + y is a negative constant.
+static bool contradict(const LinearExpr &x, const LinearExpr &y) {
+  return x.coefs.size() == y.coefs.size() && x.constant + y.constant < 0 &&
+         llvm::all_of_zip(x.coefs, y.coefs, [](int64_t a, int64_t b) { return a == -b; });
+}
+
 bool LinearSpace::isInfeasible(const Conjunction &set) {
+  for (auto [i, x] : llvm::enumerate(set.inequalities))
+    for (const LinearExpr &y : llvm::drop_begin(set.inequalities, i + 1))
+      if (contradict(x, y))
+        return true;
   spend((set.inequalities.size() + set.equalities.size()) * (1 + columns.size() / 8));
   // Columns in use, with those inside divisions.
   SmallVector<int, 16> position(columns.size(), -1);

@@ -132,16 +132,6 @@ struct MaskProblem::Impl {
   std::unique_ptr<GridFormula> pairs;
   std::unique_ptr<BoxClassifier> boxes;
 
-  GridFormula::Node addPredicate(const MaskPredicate &predicate, ArrayRef<LinearExpr> dims) {
-    using Kind = MaskPredicate::Kind;
-    if (predicate.kind == Kind::Inequality || predicate.kind == Kind::Equality)
-      return pairs->addLiteral(space.fromAffine(predicate.expr, dims, {}), predicate.kind == Kind::Equality);
-    SmallVector<GridFormula::Node, 4> operands;
-    for (const MaskPredicate &operand : predicate.operands)
-      operands.push_back(addPredicate(operand, dims));
-    return pairs->addNode(predicate.kind, operands);
-  }
-
   TileClass classifyByCounting(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
     bool live = false, dead = false;
     for (int64_t i = i0; i < i1 && !(live && dead); ++i) {
@@ -169,7 +159,7 @@ MaskProblem::MaskProblem(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t head,
   impl->pairs = std::make_unique<GridFormula>(impl->space, i, j);
   LinearExpr dims[] = {LinearExpr(head), impl->space.add(impl->space.variable(i), LinearExpr(offset)),
                        impl->space.variable(j)};
-  impl->pairs->setRoot(impl->addPredicate(predicate, dims));
+  impl->pairs->setRoot(impl->pairs->addPredicate(predicate, dims));
   impl->boxes = std::make_unique<BoxClassifier>(predicate, head, offset);
 }
 

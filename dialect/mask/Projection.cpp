@@ -211,7 +211,7 @@ private:
       bound.erase(llvm::find(bound, x));
       if (next.inequalities.size() > maxRows)
         removeRedundant(space, next, context, [](const LinearExpr &) { return true; });
-      if (next.inequalities.size() > 2 * maxRows || space.hasOverflowed()) {
+      if (next.inequalities.size() > (space.isBudgetSpent() ? maxRows : 2 * maxRows) || space.hasOverflowed()) {
         result.exact = false;
         result.parts.emplace_back();
         return;
@@ -248,7 +248,7 @@ private:
       else if (row.coef(x) < 0)
         uppers.push_back(&row);
     }
-    space.spend(2 * lowers.size() * uppers.size());
+    space.spend(4 * lowers.size() * uppers.size());
     for (const LinearExpr *lower : lowers)
       for (const LinearExpr *upper : uppers) {
         Pair pair = combinePair(*lower, *upper, x, rest, given);
@@ -312,7 +312,7 @@ private:
     return true;
   }
 
-  static constexpr unsigned maxRows = 24;
+  static constexpr unsigned maxRows = 20;
 
   LinearSpace &space;
   const Conjunction &context;

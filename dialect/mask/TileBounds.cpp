@@ -127,14 +127,16 @@ private:
             interval.inequalities.push_back(row);
         addUnlessCovered(intervals, std::move(interval), rowContext);
       }
-      if (needsFilter)
-        for (Conjunction &part : precise.parts)
-          addUnlessCovered(filters, std::move(part), rowContext);
+      for (Conjunction &part : precise.parts)
+        addUnlessCovered(filters, std::move(part), rowContext);
+    }
+    if (intervals.size() > maxLiveIntervals) {
+      intervals.assign(1, tileContext);
+      needsFilter = true;
     }
     if (space.hasOverflowed()) {
       // Every tile is a sound answer when the parameters are too large to compute with.
-      intervals.assign(1, Conjunction());
-      intervals.front().inequalities = {tileContext.inequalities.begin(), tileContext.inequalities.end()};
+      intervals.assign(1, tileContext);
       bounds.exact = needsFilter = false;
     }
     for (const Conjunction &interval : intervals)
@@ -153,24 +155,26 @@ private:
     Conjunction grid = getRow();
     grid.inequalities.push_back(gap(var(y), firstOfTile()));
     grid.inequalities.push_back(gap(firstOfTile(), var(y), tile - 1));
-    auto dead = getDisjuncts(predicate, /*negate=*/true, space, dims, symbols, both(given, grid), maxDisjuncts);
+    // Tiles inside one disjunct.
+    auto live = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols, both(given, grid), maxDisjuncts);
     FullTiles full;
-    if (dead)
-      full = getFull(*dead, given, grid, tileContext);
-    else
-      full.exact = false;
-    size_t compact = std::max<size_t>(2, bounds.live.size());
-    if (!dead || full.intervals.size() > compact) {
-      // Tiles that need several disjuncts to be full are few; tiles inside one disjunct make fewer intervals.
-      auto live = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols, both(given, grid), maxDisjuncts);
-      FullTiles inside;
-      inside.exact = false;
-      if (live)
-        for (const Conjunction &disjunct : *live)
-          for (Conjunction &part : getFull(getComplement(disjunct), given, grid, tileContext).intervals)
-            addUnlessCovered(inside.intervals, std::move(part), getRowContext());
-      if (!inside.intervals.empty() && (!dead || inside.intervals.size() < full.intervals.size()))
-        full = std::move(inside);
+    full.exact = false;
+    if (live)
+      for (const Conjunction &disjunct : *live) {
+        space.setBudget(budget / 4);
+        FullTiles inside = getFull(getComplement(disjunct), given, grid, tileContext);
+        if (!space.isBudgetSpent())
+          for (Conjunction &part : inside.intervals)
+            addUnlessCovered(full.intervals, std::move(part), getRowContext());
+      }
+    // All full tiles, unless this takes many intervals: those that need several disjuncts are few.
+    space.setBudget(budget);
+    auto dead = getDisjuncts(predicate, /*negate=*/true, space, dims, symbols, both(given, grid), maxDisjuncts);
+    if (dead) {
+      FullTiles all = getFull(*dead, given, grid, tileContext);
+      size_t compact = std::max<size_t>(2, full.intervals.size());
+      if ((all.exact || full.intervals.empty()) && all.intervals.size() <= compact && !space.isBudgetSpent())
+        full = std::move(all);
     }
     if (full.intervals.size() > maxFullIntervals || space.hasOverflowed()) {
       full.intervals.resize(space.hasOverflowed() ? 0 : maxFullIntervals);
@@ -309,6 +313,7 @@ private:
   static constexpr int64_t budget = 12000;
   static constexpr unsigned maxDisjuncts = 24;
   static constexpr unsigned maxParts = 16;
+  static constexpr unsigned maxLiveIntervals = 8;
   static constexpr unsigned maxFullIntervals = 8;
 
   MaskAttr mask;

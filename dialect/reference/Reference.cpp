@@ -57,6 +57,31 @@ std::string shapeText(ArrayRef<int64_t> shape) {
   return text.empty() ? "a scalar" : text;
 }
 
+/// The membership of a mask, each row of keys evaluated once.
+class LiveKeys {
+public:
+  LiveKeys(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t numKeys)
+      : mask(mask), symbols(symbols), numKeys(numKeys),
+        perHead(mask.dependsOnHead()) {}
+
+  bool contains(int64_t head, int64_t p, int64_t j) {
+    auto [row, isNew] = rows.try_emplace({perHead ? head : 0, p});
+    if (isNew) {
+      row->second.resize(numKeys);
+      for (int64_t key = 0; key < numKeys; ++key)
+        row->second[key] = reference::contains(mask, symbols, head, p, key);
+    }
+    return row->second[j];
+  }
+
+private:
+  MaskAttr mask;
+  ArrayRef<int64_t> symbols;
+  int64_t numKeys;
+  bool perHead;
+  llvm::DenseMap<std::pair<int64_t, int64_t>, std::vector<bool>> rows;
+};
+
 class Evaluator {
 public:
   explicit Evaluator(func::FuncOp function) : function(function) {}
@@ -143,6 +168,8 @@ private:
   }
 
   LogicalResult evaluate(Operation &op) {
+    if (isa<tensor::EmptyOp>(op)) // without values: no operand of anything here
+      return success();
     if (auto attention = dyn_cast<AttentionOp>(op))
       return evaluate(attention);
     if (auto dim = dyn_cast<tensor::DimOp>(op)) {
@@ -171,7 +198,7 @@ private:
     return fold(op);
   }
 
-  /// Integer arithmetic: what the op's own folder makes of known operands.
+  /// Scalar arithmetic: what the op's own folder makes of known operands.
   LogicalResult fold(Operation &op) {
     SmallVector<Attribute> operands =
         llvm::map_to_vector(op.getOperands(), [&](Value operand) {
@@ -189,13 +216,13 @@ private:
         Attribute constant = dyn_cast<Attribute>(value);
         if (!constant)
           constant = constants.lookup(cast<Value>(value));
-        folded &= isa_and_nonnull<IntegerAttr, DenseIntElementsAttr>(constant);
+        folded &= bool(constant);
         constants[result] = constant;
       }
     }
     if (!folded)
       return op.emitError("expected attn.attention or arithmetic on known "
-                          "integers, found '")
+                          "scalars, found '")
              << op.getName() << "'";
     return success();
   }
@@ -265,10 +292,10 @@ private:
         return failure();
       symbols.push_back(*value);
     }
+    LiveKeys live(op.getMask(), symbols, ks[2]);
     if (op.getMask().getKind() != MaskKind::All)
-      problem.live = [mask = op.getMask(), symbols](int64_t h, int64_t p,
-                                                    int64_t j) {
-        return contains(mask, symbols, h, p, j);
+      problem.live = [&](int64_t h, int64_t p, int64_t j) {
+        return live.contains(h, p, j);
       };
 
     auto view = [](const Tensor &tensor) {

@@ -46,7 +46,7 @@ struct Output {
 std::optional<Format> getFormat(Type elementType);
 
 /// Runs `function` on `inputs`, in argument order: attention in f64 straight
-/// from the definition, integer arithmetic by the folds of its ops. Dynamic
+/// from the definition, scalar arithmetic by the folds of its ops. Dynamic
 /// dimensions are those of the inputs; float inputs are rounded to their
 /// element type first. Reports, at its location, any op that is neither, any
 /// constraint of docs/Spec.md that a run-time size or value breaks (R1 to R7),

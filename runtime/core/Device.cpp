@@ -19,6 +19,17 @@ Result<std::string> Device::report(bool) {
                    "' makes no report; the device 'sim' does"};
 }
 
+Status attn::checkSharedMemory(const DeviceProperties &limits,
+                               int64_t staticBytes, int64_t dynamicBytes) {
+  if (staticBytes + dynamicBytes <= limits.sharedMemoryPerBlock)
+    return Status::success();
+  return Error{ErrorCode::Unsupported,
+               "needs " + std::to_string(staticBytes) + " static and " +
+                   std::to_string(dynamicBytes) +
+                   " dynamic bytes of shared memory, '" + limits.name +
+                   "' has " + std::to_string(limits.sharedMemoryPerBlock)};
+}
+
 namespace {
 
 /// A dimension of a copy in bytes.

@@ -105,6 +105,10 @@ public:
   virtual Result<std::string> report(bool clear);
 };
 
+/// Fails unless a block with this much shared memory fits the device.
+Status checkSharedMemory(const DeviceProperties &limits, int64_t staticBytes,
+                         int64_t dynamicBytes);
+
 /// Device options: `key=value,key=value` or a JSON object of texts, numbers and
 /// booleans.
 using DeviceOptions = std::map<std::string, std::string>;

@@ -41,10 +41,10 @@ struct Expression {
   bool operator!=(const Expression &other) const { return !(*this == other); }
 };
 
-inline Expression add(Expression a, Expression b) {
+inline Expression addExpr(Expression a, Expression b) {
   return {Expression::Kind::Add, {std::move(a), std::move(b)}};
 }
-inline Expression mul(Expression a, Expression b) {
+inline Expression mulExpr(Expression a, Expression b) {
   return {Expression::Kind::Mul, {std::move(a), std::move(b)}};
 }
 inline Expression ceilDivExpr(Expression a, Expression b) {

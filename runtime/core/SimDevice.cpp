@@ -191,7 +191,8 @@ public:
 
 class SimModule final : public Module {
 public:
-  explicit SimModule(const sim::Module &module) {
+  SimModule(const sim::Module &module, const DeviceProperties &limits)
+      : limits(limits) {
     for (sim::Entry &entry : module.entries()) {
       std::string name = entry.name;
       kernels.emplace(name,
@@ -199,10 +200,16 @@ public:
     }
   }
 
-  Result<Kernel *> kernel(const std::string &entry, int64_t) override {
+  Result<Kernel *> kernel(const std::string &entry,
+                          int64_t sharedBytes) override {
     auto found = kernels.find(entry);
-    if (found != kernels.end())
+    if (found != kernels.end()) {
+      if (Status status = checkSharedMemory(
+              limits, found->second->entry.staticShared, sharedBytes);
+          !status)
+        return status.error();
       return static_cast<Kernel *>(found->second.get());
+    }
     std::string names;
     for (const auto &item : kernels)
       names += (names.empty() ? "" : ", ") + item.first;
@@ -211,6 +218,7 @@ public:
   }
 
 private:
+  const DeviceProperties &limits; ///< of the device, which outlives its modules
   std::map<std::string, std::unique_ptr<SimKernel>> kernels;
 };
 
@@ -299,7 +307,7 @@ Result<std::unique_ptr<Module>> SimDevice::loadModule(const std::string &ptx) {
   auto module = sim::Module::parse(ptx);
   if (!module)
     return Error{ErrorCode::InvalidBundle, module.error().render("ptx")};
-  return std::unique_ptr<Module>(std::make_unique<SimModule>(*module));
+  return std::unique_ptr<Module>(std::make_unique<SimModule>(*module, limits));
 }
 
 /// The first findings as text, one in each line.

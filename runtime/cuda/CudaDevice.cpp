@@ -76,12 +76,10 @@ public:
         return status.error();
       kernel = std::move(fresh);
     }
-    if (kernel->staticShared + sharedBytes > limits.sharedMemoryPerBlock)
-      return Error{ErrorCode::Unsupported,
-                   "needs " + std::to_string(kernel->staticShared) +
-                       " static and " + std::to_string(sharedBytes) +
-                       " dynamic bytes of shared memory, '" + limits.name +
-                       "' has " + std::to_string(limits.sharedMemoryPerBlock)};
+    if (Status status =
+            checkSharedMemory(limits, kernel->staticShared, sharedBytes);
+        !status)
+      return status.error();
     if (sharedBytes > kernel->allowedShared) {
       // Past 48 KB a kernel has to opt in.
       if (Status status = driver.check(

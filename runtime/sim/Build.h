@@ -154,8 +154,7 @@ struct Opcode {
 };
 
 /// Decodes one entry of a module.
-Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module,
-                                                const Function &function);
+Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module, const Function &function, HostIsa isa);
 
 /// The opcode table and its matching: fills the modifiers, or says what is
 /// wrong.
@@ -167,8 +166,8 @@ struct Match {
 Match matchOpcode(const Instruction &instruction, unsigned version,
                   unsigned sm);
 
-/// The builder to use on this machine.
-Builder builderFor(BuilderId id);
+/// The builder to use, for the instruction set asked for or the best that the machine has below it.
+Builder builderFor(BuilderId id, HostIsa isa);
 
 } // namespace attn::sim
 

@@ -92,8 +92,8 @@ bool isSigned(Type type) {
 /// instruction, then the layout of blocks.
 class FunctionBuilder {
 public:
-  FunctionBuilder(const ParsedModule &module, const Function &source)
-      : module(module), source(source), program(std::make_unique<Program>()) {}
+  FunctionBuilder(const ParsedModule &module, const Function &source, HostIsa isa)
+      : module(module), source(source), isa(isa), program(std::make_unique<Program>()) {}
 
   Result<std::unique_ptr<Program>> run();
 
@@ -130,6 +130,7 @@ private:
   static constexpr uint32_t Unassigned = ~0u;
   const ParsedModule &module;
   const Function &source;
+  const HostIsa isa;
   std::unique_ptr<Program> program;
   std::vector<uint32_t> slots;
   std::map<std::pair<uint64_t, bool>, uint32_t> constants;
@@ -436,7 +437,7 @@ Result<std::unique_ptr<Program>> FunctionBuilder::run() {
         build.types.push_back(type);
     build.op.line = inst.place.line;
     build.op.id = uint16_t(ops.size());
-    build.op.run = builderFor(match.row->builder)(build);
+    build.op.run = builderFor(match.row->builder, isa)(build);
     if (failed)
       return error;
     if (inst.predicate) {
@@ -468,9 +469,8 @@ Result<std::unique_ptr<Program>> FunctionBuilder::run() {
   return std::move(program);
 }
 
-Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module,
-                                                const Function &function) {
-  return FunctionBuilder(module, function).run();
+Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module, const Function &function, HostIsa isa) {
+  return FunctionBuilder(module, function, isa).run();
 }
 
 } // namespace attn::sim

@@ -374,20 +374,20 @@ void reportPartialWarp(Warp &warp, const Op &op) {
                      "needs all 32 lanes, some are not here");
 }
 
-Builder builderFor(BuilderId id) {
-  static const Builder *const lanes = [] {
+static const Builder *laneBuilders(HostIsa isa) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma"))
-      return laneBuildersAvx512();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-      return laneBuildersAvx2();
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (isa == HostIsa::Best && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    return laneBuildersAvx512();
+  if (isa != HostIsa::Baseline && avx2)
+    return laneBuildersAvx2();
 #endif
-    return laneBuildersBase();
-  }();
+  return laneBuildersBase();
+}
+
+Builder builderFor(BuilderId id, HostIsa isa) {
 #define ATTN_SIM_COUNT(name) +1
   constexpr unsigned laneCount = 0 ATTN_SIM_LANE_BUILDERS(ATTN_SIM_COUNT);
 #undef ATTN_SIM_COUNT
@@ -395,7 +395,7 @@ Builder builderFor(BuilderId id) {
   static const Builder others[] = {ATTN_SIM_OTHER_BUILDERS(ATTN_SIM_ENTRY)};
 #undef ATTN_SIM_ENTRY
   unsigned index = unsigned(id);
-  return index < laneCount ? lanes[index] : others[index - laneCount];
+  return index < laneCount ? laneBuilders(isa)[index] : others[index - laneCount];
 }
 
 } // namespace attn::sim

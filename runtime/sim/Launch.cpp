@@ -22,7 +22,7 @@ struct ModuleState {
 
 Module::Module(std::shared_ptr<ModuleState> state) : state(std::move(state)) {}
 
-Result<Module> Module::parse(std::string_view text) {
+Result<Module> Module::parse(std::string_view text, HostIsa isa) {
   Result<ParsedModule> parsed = parsePtx(text);
   if (!parsed)
     return parsed.error();
@@ -31,7 +31,7 @@ Result<Module> Module::parse(std::string_view text) {
   state->globals = state->parsed.globalImage;
   for (const Function &function : state->parsed.entries) {
     Result<std::unique_ptr<Program>> program =
-        decodeFunction(state->parsed, function);
+        decodeFunction(state->parsed, function, isa);
     if (!program)
       return program.error();
     state->programs.push_back(std::move(*program));

@@ -40,6 +40,9 @@ struct Entry {
   unsigned maxThreads = 0;
 };
 
+/// Instruction set of the host to compute lanes with. All give the same bits.
+enum class HostIsa { Best, Baseline, Avx2 };
+
 /// A parsed and verified PTX module. Cheap to copy (shared state). `.global`
 /// variables live as long as the module.
 class Module {
@@ -47,7 +50,8 @@ public:
   /// Parses, verifies and pre-decodes PTX text. Every instruction must be known
   /// and allowed by the module's
   /// `.version` and `.target`; the error names the line and column otherwise.
-  static Result<Module> parse(std::string_view text);
+  static Result<Module> parse(std::string_view text,
+                              HostIsa isa = HostIsa::Best);
 
   std::vector<Entry> entries() const;
   /// `sm_80`, `sm_90a`, ...

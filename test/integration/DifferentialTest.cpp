@@ -2,7 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "attn/codegen/nvptx/Pipelines.h"
+#include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/dialect/Source.h"
 #include "attn/runtime/core/Executable.h"
@@ -209,7 +209,7 @@ public:
     if (failed(expected))
       return diagnostics;
 
-    mlir::attn::nvptx::CompileOptions options;
+    mlir::attn::nvptx::NvptxPipelineOptions options;
     options.target = p.target;
     auto bundle = mlir::attn::nvptx::compileToBundle(*module, "f", options);
     if (failed(bundle))

@@ -56,8 +56,10 @@ double roundTo(double value, Type type) {
     return static_cast<float>(value);
   APFloat number(static_cast<float>(value));
   bool losesInfo;
-  number.convert(cast<FloatType>(type).getFloatSemantics(), APFloat::rmNearestTiesToEven, &losesInfo);
-  number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven, &losesInfo);
+  number.convert(cast<FloatType>(type).getFloatSemantics(),
+                 APFloat::rmNearestTiesToEven, &losesInfo);
+  number.convert(APFloat::IEEEsingle(), APFloat::rmNearestTiesToEven,
+                 &losesInfo);
   return number.convertToFloat();
 }
 
@@ -74,7 +76,8 @@ int64_t numElements(ArrayRef<int64_t> shape) {
 }
 
 /// Calls `body` with every index of `shape`, in row-major order.
-void forEachIndex(ArrayRef<int64_t> shape, function_ref<void(ArrayRef<int64_t>)> body) {
+void forEachIndex(ArrayRef<int64_t> shape,
+                  function_ref<void(ArrayRef<int64_t>)> body) {
   SmallVector<int64_t> index(shape.size(), 0);
   for (int64_t i = 0, count = numElements(shape); i < count; ++i) {
     body(index);
@@ -113,9 +116,12 @@ struct TileInterpreter::Frame {
     return scalar(cast<Value>(value));
   }
   SmallVector<int64_t> scalars(ValueRange range) {
-    return llvm::map_to_vector(range, [&](Value value) { return scalar(value); });
+    return llvm::map_to_vector(range,
+                               [&](Value value) { return scalar(value); });
   }
-  void setInteger(Value value, int64_t number) { values[value].integer = {number}; }
+  void setInteger(Value value, int64_t number) {
+    values[value].integer = {number};
+  }
   std::vector<Datum> data(ValueRange range) {
     std::vector<Datum> result;
     for (Value value : range)
@@ -135,10 +141,12 @@ struct TileInterpreter::Frame {
     return true;
   }
 
-  bool runInteger(Operation *op, function_ref<int64_t(ArrayRef<int64_t>)> compute) {
+  bool runInteger(Operation *op,
+                  function_ref<int64_t(ArrayRef<int64_t>)> compute) {
     Datum result;
     Type type = getElementTypeOrSelf(op->getResult(0).getType());
-    for (size_t i = 0, e = values.at(op->getOperand(0)).integer.size(); i < e; ++i) {
+    for (size_t i = 0, e = values.at(op->getOperand(0)).integer.size(); i < e;
+         ++i) {
       SmallVector<int64_t> operands;
       for (Value operand : op->getOperands())
         operands.push_back(values.at(operand).integer[i]);
@@ -150,7 +158,8 @@ struct TileInterpreter::Frame {
 
   bool runReal(Operation *op, function_ref<float(ArrayRef<float>)> compute) {
     Datum result;
-    for (size_t i = 0, e = values.at(op->getOperand(0)).real.size(); i < e; ++i) {
+    for (size_t i = 0, e = values.at(op->getOperand(0)).real.size(); i < e;
+         ++i) {
       SmallVector<float> operands;
       for (Value operand : op->getOperands())
         operands.push_back(static_cast<float>(values.at(operand).real[i]));
@@ -164,7 +173,8 @@ struct TileInterpreter::Frame {
     MLIRContext *context = op->getContext();
     SmallVector<Attribute> operands;
     for (Value operand : op->getOperands())
-      operands.push_back(IntegerAttr::get(IndexType::get(context), scalar(operand)));
+      operands.push_back(
+          IntegerAttr::get(IndexType::get(context), scalar(operand)));
     SmallVector<Attribute> results;
     if (failed(map.constantFold(operands, results)))
       return fail(op, "affine map does not evaluate");
@@ -185,11 +195,13 @@ struct TileInterpreter::Frame {
           result.real.push_back(number.convertToFloat());
       else
         for (APInt number : dense.getValues<APInt>())
-          result.integer.push_back(wrap(number.getSExtValue(), dense.getElementType()));
+          result.integer.push_back(
+              wrap(number.getSExtValue(), dense.getElementType()));
     } else if (auto real = dyn_cast<FloatAttr>(op.getValue())) {
       result.real = {real.getValueAsDouble()};
     } else {
-      result.integer = {wrap(cast<IntegerAttr>(op.getValue()).getInt(), op.getType())};
+      result.integer = {
+          wrap(cast<IntegerAttr>(op.getValue()).getInt(), op.getType())};
     }
     values[op.getResult()] = std::move(result);
     return true;
@@ -219,7 +231,9 @@ struct TileInterpreter::Frame {
     const Datum &condition = values.at(op.getCondition());
     Datum result = values.at(op.getTrueValue());
     const Datum &other = values.at(op.getFalseValue());
-    auto pick = [&](size_t i) { return condition.integer[condition.integer.size() == 1 ? 0 : i]; };
+    auto pick = [&](size_t i) {
+      return condition.integer[condition.integer.size() == 1 ? 0 : i];
+    };
     for (size_t i = 0; i < result.real.size(); ++i)
       result.real[i] = pick(i) ? result.real[i] : other.real[i];
     for (size_t i = 0; i < result.integer.size(); ++i)
@@ -290,16 +304,17 @@ struct TileInterpreter::Frame {
     const Datum source = values.at(op.getSource());
     SmallVector<int64_t> from = shapeOf(op.getSource().getType());
     Datum result;
-    forEachIndex(op.getResultVectorType().getShape(), [&](ArrayRef<int64_t> index) {
-      SmallVector<int64_t> at(index.take_back(from.size()));
-      for (auto [i, size] : llvm::zip_equal(at, from))
-        i = size == 1 ? 0 : i;
-      int64_t position = flatten(at, from);
-      if (source.integer.empty())
-        result.real.push_back(source.real[position]);
-      else
-        result.integer.push_back(source.integer[position]);
-    });
+    forEachIndex(op.getResultVectorType().getShape(),
+                 [&](ArrayRef<int64_t> index) {
+                   SmallVector<int64_t> at(index.take_back(from.size()));
+                   for (auto [i, size] : llvm::zip_equal(at, from))
+                     i = size == 1 ? 0 : i;
+                   int64_t position = flatten(at, from);
+                   if (source.integer.empty())
+                     result.real.push_back(source.real[position]);
+                   else
+                     result.integer.push_back(source.integer[position]);
+                 });
     values[op.getResult()] = std::move(result);
     return true;
   }
@@ -309,13 +324,14 @@ struct TileInterpreter::Frame {
     Datum result = values.at(op.getAcc());
     ArrayRef<int64_t> shape = op.getSourceVectorType().getShape();
     bool isAdd = op.getKind() == vector::CombiningKind::ADD;
-    if ((!isAdd && op.getKind() != vector::CombiningKind::MAXNUMF) || shape.size() != 2 ||
-        op.getReductionDims() != ArrayRef<int64_t>{1})
+    if ((!isAdd && op.getKind() != vector::CombiningKind::MAXNUMF) ||
+        shape.size() != 2 || op.getReductionDims() != ArrayRef<int64_t>{1})
       return fail(op, "unknown reduction");
     for (int64_t i = 0; i < shape[0]; ++i)
       for (int64_t j = 0; j < shape[1]; ++j) {
         double x = source.real[i * shape[1] + j];
-        result.real[i] = isAdd ? static_cast<float>(result.real[i] + x) : std::fmax(result.real[i], x);
+        result.real[i] = isAdd ? static_cast<float>(result.real[i] + x)
+                               : std::fmax(result.real[i], x);
       }
     values[op.getResult()] = std::move(result);
     return true;
@@ -327,7 +343,8 @@ struct TileInterpreter::Frame {
     Datum result = values.at(op.getAcc());
     SmallVector<int64_t> bounds;
     op.getIterationBounds(bounds);
-    SmallVector<int64_t> shapes[] = {shapeOf(op.getLhs().getType()), shapeOf(op.getRhs().getType()),
+    SmallVector<int64_t> shapes[] = {shapeOf(op.getLhs().getType()),
+                                     shapeOf(op.getRhs().getType()),
                                      shapeOf(op.getAcc().getType())};
     auto position = [&](unsigned which, ArrayRef<int64_t> index) {
       SmallVector<int64_t> at;
@@ -340,9 +357,11 @@ struct TileInterpreter::Frame {
       if (mask && !mask->integer[count++])
         return;
       double &acc = result.real[position(2, index)];
-      acc = static_cast<float>(acc + lhs.real[position(0, index)] * rhs.real[position(1, index)]);
+      acc = static_cast<float>(acc + lhs.real[position(0, index)] *
+                                         rhs.real[position(1, index)]);
     });
-    // The second product takes its weights along the keys: its right side is indexed by the key first.
+    // The second product takes its weights along the keys: its right side is
+    // indexed by the key first.
     if (maps[1].getResult(0) == getAffineDimExpr(2, op.getContext()))
       ++(mask ? interpreter.maskedProducts : interpreter.plainProducts);
     values[op.getResult()] = std::move(result);
@@ -351,14 +370,17 @@ struct TileInterpreter::Frame {
 
   bool runForall(scf::ForallOp op) {
     SmallVector<int64_t> lower, upper, step;
-    for (auto [lo, hi, by] : llvm::zip_equal(op.getMixedLowerBound(), op.getMixedUpperBound(), op.getMixedStep())) {
+    for (auto [lo, hi, by] :
+         llvm::zip_equal(op.getMixedLowerBound(), op.getMixedUpperBound(),
+                         op.getMixedStep())) {
       lower.push_back(resolve(lo));
       upper.push_back(resolve(hi));
       step.push_back(resolve(by));
     }
     SmallVector<int64_t> counts;
     for (size_t dim = 0; dim < lower.size(); ++dim)
-      counts.push_back(std::max<int64_t>(0, llvm::divideCeilSigned(upper[dim] - lower[dim], step[dim])));
+      counts.push_back(std::max<int64_t>(
+          0, llvm::divideCeilSigned(upper[dim] - lower[dim], step[dim])));
     bool ok = true;
     forEachIndex(counts, [&](ArrayRef<int64_t> index) {
       for (auto [dim, variable] : llvm::enumerate(op.getInductionVars()))
@@ -404,14 +426,19 @@ struct TileInterpreter::Frame {
 
   /// Straight from the definition: every tile number, one after the other.
   bool runForTiles(mlir::attn::ForTilesOp op) {
-    SmallVector<int64_t> lower = scalars(op.getLower()), upper = scalars(op.getUpper());
-    SmallVector<int64_t> exceptLower = scalars(op.getExceptLower()), exceptUpper = scalars(op.getExceptUpper());
+    SmallVector<int64_t> lower = scalars(op.getLower()),
+                         upper = scalars(op.getUpper());
+    SmallVector<int64_t> exceptLower = scalars(op.getExceptLower()),
+                         exceptUpper = scalars(op.getExceptUpper());
     auto holds = [](ArrayRef<int64_t> lo, ArrayRef<int64_t> hi, int64_t tile) {
-      return llvm::any_of(llvm::zip_equal(lo, hi),
-                          [&](auto pair) { return std::get<0>(pair) <= tile && tile < std::get<1>(pair); });
+      return llvm::any_of(llvm::zip_equal(lo, hi), [&](auto pair) {
+        return std::get<0>(pair) <= tile && tile < std::get<1>(pair);
+      });
     };
     std::vector<Datum> state = data(op.getInits());
-    for (int64_t tile = *llvm::min_element(lower), last = *llvm::max_element(upper); tile < last; ++tile) {
+    for (int64_t tile = *llvm::min_element(lower),
+                 last = *llvm::max_element(upper);
+         tile < last; ++tile) {
       if (!holds(lower, upper, tile) || holds(exceptLower, exceptUpper, tile))
         continue;
       if (!op.getFilter().empty()) {
@@ -437,7 +464,9 @@ struct TileInterpreter::Frame {
   }
 
   bool runOp(Operation *op) {
-    auto type = [&](unsigned operand) { return getElementTypeOrSelf(op->getOperand(operand).getType()); };
+    auto type = [&](unsigned operand) {
+      return getElementTypeOrSelf(op->getOperand(operand).getType());
+    };
     using Integers = ArrayRef<int64_t>;
     using Reals = ArrayRef<float>;
     return llvm::TypeSwitch<Operation *, bool>(op)
@@ -446,32 +475,64 @@ struct TileInterpreter::Frame {
         .Case<scf::ForOp>([&](auto x) { return runFor(x); })
         .Case<scf::WhileOp>([&](auto x) { return runWhile(x); })
         .Case<mlir::attn::ForTilesOp>([&](auto x) { return runForTiles(x); })
-        .Case<affine::AffineApplyOp>([&](auto x) { return runAffine(x, x.getMap(), false); })
-        .Case<affine::AffineMinOp>([&](auto x) { return runAffine(x, x.getMap(), false); })
-        .Case<affine::AffineMaxOp>([&](auto x) { return runAffine(x, x.getMap(), true); })
+        .Case<affine::AffineApplyOp>(
+            [&](auto x) { return runAffine(x, x.getMap(), false); })
+        .Case<affine::AffineMinOp>(
+            [&](auto x) { return runAffine(x, x.getMap(), false); })
+        .Case<affine::AffineMaxOp>(
+            [&](auto x) { return runAffine(x, x.getMap(), true); })
         .Case<arith::ConstantOp>([&](auto x) { return runConstant(x); })
-        .Case<arith::AddIOp>([&](auto) { return runInteger(op, [](Integers x) { return int64_t(uint64_t(x[0]) + x[1]); }); })
-        .Case<arith::SubIOp>([&](auto) { return runInteger(op, [](Integers x) { return int64_t(uint64_t(x[0]) - x[1]); }); })
-        .Case<arith::MulIOp>([&](auto) { return runInteger(op, [](Integers x) { return int64_t(uint64_t(x[0]) * x[1]); }); })
+        .Case<arith::AddIOp>([&](auto) {
+          return runInteger(
+              op, [](Integers x) { return int64_t(uint64_t(x[0]) + x[1]); });
+        })
+        .Case<arith::SubIOp>([&](auto) {
+          return runInteger(
+              op, [](Integers x) { return int64_t(uint64_t(x[0]) - x[1]); });
+        })
+        .Case<arith::MulIOp>([&](auto) {
+          return runInteger(
+              op, [](Integers x) { return int64_t(uint64_t(x[0]) * x[1]); });
+        })
         .Case<arith::DivUIOp>([&](auto) {
-          return runInteger(op, [&](Integers x) { return toUnsigned(x[0], type(0)) / toUnsigned(x[1], type(0)); });
+          return runInteger(op, [&](Integers x) {
+            return toUnsigned(x[0], type(0)) / toUnsigned(x[1], type(0));
+          });
         })
         .Case<arith::RemUIOp>([&](auto) {
-          return runInteger(op, [&](Integers x) { return toUnsigned(x[0], type(0)) % toUnsigned(x[1], type(0)); });
+          return runInteger(op, [&](Integers x) {
+            return toUnsigned(x[0], type(0)) % toUnsigned(x[1], type(0));
+          });
         })
         .Case<arith::MinUIOp>([&](auto) {
           return runInteger(op, [&](Integers x) {
-            return std::min(toUnsigned(x[0], type(0)), toUnsigned(x[1], type(0)));
+            return std::min(toUnsigned(x[0], type(0)),
+                            toUnsigned(x[1], type(0)));
           });
         })
-        .Case<arith::MinSIOp>([&](auto) { return runInteger(op, [](Integers x) { return std::min(x[0], x[1]); }); })
-        .Case<arith::MaxSIOp>([&](auto) { return runInteger(op, [](Integers x) { return std::max(x[0], x[1]); }); })
-        .Case<arith::AndIOp>([&](auto) { return runInteger(op, [](Integers x) { return x[0] & x[1]; }); })
-        .Case<arith::OrIOp>([&](auto) { return runInteger(op, [](Integers x) { return x[0] | x[1]; }); })
-        .Case<arith::XOrIOp>([&](auto) { return runInteger(op, [](Integers x) { return x[0] ^ x[1]; }); })
-        .Case<arith::IndexCastOp>([&](auto) { return runInteger(op, [](Integers x) { return x[0]; }); })
+        .Case<arith::MinSIOp>([&](auto) {
+          return runInteger(op,
+                            [](Integers x) { return std::min(x[0], x[1]); });
+        })
+        .Case<arith::MaxSIOp>([&](auto) {
+          return runInteger(op,
+                            [](Integers x) { return std::max(x[0], x[1]); });
+        })
+        .Case<arith::AndIOp>([&](auto) {
+          return runInteger(op, [](Integers x) { return x[0] & x[1]; });
+        })
+        .Case<arith::OrIOp>([&](auto) {
+          return runInteger(op, [](Integers x) { return x[0] | x[1]; });
+        })
+        .Case<arith::XOrIOp>([&](auto) {
+          return runInteger(op, [](Integers x) { return x[0] ^ x[1]; });
+        })
+        .Case<arith::IndexCastOp>([&](auto) {
+          return runInteger(op, [](Integers x) { return x[0]; });
+        })
         .Case<arith::ExtUIOp>([&](auto) {
-          return runInteger(op, [&](Integers x) { return toUnsigned(x[0], type(0)); });
+          return runInteger(
+              op, [&](Integers x) { return toUnsigned(x[0], type(0)); });
         })
         .Case<arith::CmpIOp>([&](auto x) { return runCmpI(x); })
         .Case<arith::SelectOp>([&](auto x) { return runSelect(x); })
@@ -481,17 +542,36 @@ struct TileInterpreter::Frame {
           for (size_t i = 0; i < lhs.real.size(); ++i)
             result.integer.push_back(lhs.real[i] == rhs.real[i]);
           values[x.getResult()] = result;
-          return x.getPredicate() == arith::CmpFPredicate::OEQ || fail(op, "unknown comparison");
+          return x.getPredicate() == arith::CmpFPredicate::OEQ ||
+                 fail(op, "unknown comparison");
         })
-        .Case<arith::AddFOp>([&](auto) { return runReal(op, [](Reals x) { return x[0] + x[1]; }); })
-        .Case<arith::SubFOp>([&](auto) { return runReal(op, [](Reals x) { return x[0] - x[1]; }); })
-        .Case<arith::MulFOp>([&](auto) { return runReal(op, [](Reals x) { return x[0] * x[1]; }); })
-        .Case<arith::DivFOp>([&](auto) { return runReal(op, [](Reals x) { return x[0] / x[1]; }); })
-        .Case<arith::NegFOp>([&](auto) { return runReal(op, [](Reals x) { return -x[0]; }); })
-        .Case<arith::MaxNumFOp>([&](auto) { return runReal(op, [](Reals x) { return std::fmax(x[0], x[1]); }); })
-        .Case<math::Exp2Op>([&](auto) { return runReal(op, [](Reals x) { return std::exp2(x[0]); }); })
-        .Case<math::Log2Op>([&](auto) { return runReal(op, [](Reals x) { return std::log2(x[0]); }); })
-        .Case<math::FmaOp>([&](auto) { return runReal(op, [](Reals x) { return std::fma(x[0], x[1], x[2]); }); })
+        .Case<arith::AddFOp>([&](auto) {
+          return runReal(op, [](Reals x) { return x[0] + x[1]; });
+        })
+        .Case<arith::SubFOp>([&](auto) {
+          return runReal(op, [](Reals x) { return x[0] - x[1]; });
+        })
+        .Case<arith::MulFOp>([&](auto) {
+          return runReal(op, [](Reals x) { return x[0] * x[1]; });
+        })
+        .Case<arith::DivFOp>([&](auto) {
+          return runReal(op, [](Reals x) { return x[0] / x[1]; });
+        })
+        .Case<arith::NegFOp>(
+            [&](auto) { return runReal(op, [](Reals x) { return -x[0]; }); })
+        .Case<arith::MaxNumFOp>([&](auto) {
+          return runReal(op, [](Reals x) { return std::fmax(x[0], x[1]); });
+        })
+        .Case<math::Exp2Op>([&](auto) {
+          return runReal(op, [](Reals x) { return std::exp2(x[0]); });
+        })
+        .Case<math::Log2Op>([&](auto) {
+          return runReal(op, [](Reals x) { return std::log2(x[0]); });
+        })
+        .Case<math::FmaOp>([&](auto) {
+          return runReal(op,
+                         [](Reals x) { return std::fma(x[0], x[1], x[2]); });
+        })
         .Case<arith::TruncFOp>([&](auto x) {
           Type to = getElementTypeOrSelf(x.getType());
           Datum result = values.at(x.getIn());
@@ -501,7 +581,8 @@ struct TileInterpreter::Frame {
           return true;
         })
         .Case<memref::DimOp>([&](auto x) {
-          setInteger(x.getResult(), values.at(x.getSource()).view.sizes[scalar(x.getIndex())]);
+          setInteger(x.getResult(),
+                     values.at(x.getSource()).view.sizes[scalar(x.getIndex())]);
           return true;
         })
         .Case<memref::CastOp>([&](auto x) {
@@ -510,7 +591,8 @@ struct TileInterpreter::Frame {
           return true;
         })
         .Case<memref::AllocOp>([&](auto x) {
-          SmallVector<int64_t> sizes(x.getType().getShape()), dynamic = scalars(x.getDynamicSizes());
+          SmallVector<int64_t> sizes(x.getType().getShape()),
+              dynamic = scalars(x.getDynamicSizes());
           for (int64_t &size : sizes)
             if (ShapedType::isDynamic(size)) {
               size = dynamic.front();
@@ -520,7 +602,8 @@ struct TileInterpreter::Frame {
           return true;
         })
         .Case<memref::LoadOp>([&](auto x) {
-          setInteger(x.getResult(), values.at(x.getMemRef()).view.at(scalars(x.getIndices())));
+          setInteger(x.getResult(),
+                     values.at(x.getMemRef()).view.at(scalars(x.getIndices())));
           return true;
         })
         .Case<memref::SubViewOp>([&](auto x) { return runSubView(x); })
@@ -539,8 +622,10 @@ struct TileInterpreter::Frame {
           values[x.getResult()] = result;
           return true;
         })
-        .Case<vector::MultiDimReductionOp>([&](auto x) { return runReduction(x); })
-        .Case<vector::ContractionOp>([&](auto x) { return runContract(x, nullptr); })
+        .Case<vector::MultiDimReductionOp>(
+            [&](auto x) { return runReduction(x); })
+        .Case<vector::ContractionOp>(
+            [&](auto x) { return runContract(x, nullptr); })
         .Case<vector::MaskOp>([&](auto x) {
           auto contraction = dyn_cast<vector::ContractionOp>(x.getMaskableOp());
           const Datum mask = values.at(x.getMask());

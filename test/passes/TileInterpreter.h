@@ -1,4 +1,5 @@
-//===- TileInterpreter.h - runs tile programs, slowly and plainly ---*- C++ -*-===//
+//===- TileInterpreter.h - runs tile programs, slowly and plainly ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -20,24 +21,27 @@ struct View {
   std::vector<int64_t> sizes, strides;
 
   double &at(llvm::ArrayRef<int64_t> indices) const;
-  /// Row-major over a new buffer filled with `fill`; `gap` extra elements, also `fill`, after each row.
+  /// Row-major over a new buffer filled with `fill`; `gap` extra elements, also
+  /// `fill`, after each row.
   static View make(llvm::ArrayRef<int64_t> sizes, double fill, int64_t gap = 0);
 };
 
-/// What a value of the IR holds: a view, or numbers in row-major order (one for a scalar).
+/// What a value of the IR holds: a view, or numbers in row-major order (one for
+/// a scalar).
 struct Datum {
   View view;
   std::vector<double> real;
   std::vector<int64_t> integer;
 };
 
-/// Executes the level after `attn-outline`, and what `attn-lower-tiles` makes of it.
+/// Executes the level after `attn-outline`, and what `attn-lower-tiles` makes
+/// of it.
 class TileInterpreter {
 public:
   explicit TileInterpreter(mlir::ModuleOp module) : module(module) {}
 
-  /// Runs a function on memrefs and index values. False on an op it does not know or an access out of bounds; then
-  /// `error` says which.
+  /// Runs a function on memrefs and index values. False on an op it does not
+  /// know or an access out of bounds; then `error` says which.
   bool run(llvm::StringRef function, std::vector<Datum> arguments);
 
   std::string error;

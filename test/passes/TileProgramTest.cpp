@@ -1,4 +1,5 @@
-//===- TileProgramTest.cpp - executes tile programs against the definition of attention ---*- C++ -*-===//
+//===- TileProgramTest.cpp - executes tile programs against the definition of
+// attention ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -27,7 +28,9 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-int64_t floorDiv(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+int64_t floorDiv(int64_t a, int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
 int64_t floorMod(int64_t a, int64_t b) { return a - b * floorDiv(a, b); }
 
 /// A mask in the op's syntax, and what it means: (head, position, key) with %w.
@@ -39,46 +42,75 @@ struct MaskCase {
 const MaskCase kMasks[] = {
     {"all", [](int64_t, int64_t, int64_t, int64_t) { return true; }},
     {"causal", [](int64_t, int64_t p, int64_t j, int64_t) { return j <= p; }},
-    {"window<5, 3>", [](int64_t, int64_t p, int64_t j, int64_t) { return p - 5 <= j && j <= p + 3; }},
-    {"causal & window<%w, 0>", [](int64_t, int64_t p, int64_t j, int64_t w) { return p - w <= j && j <= p; }},
-    {"window<%w, inf>", [](int64_t, int64_t p, int64_t j, int64_t w) { return p - w <= j; }},
+    {"window<5, 3>", [](int64_t, int64_t p, int64_t j,
+                        int64_t) { return p - 5 <= j && j <= p + 3; }},
+    {"causal & window<%w, 0>", [](int64_t, int64_t p, int64_t j,
+                                  int64_t w) { return p - w <= j && j <= p; }},
+    {"window<%w, inf>",
+     [](int64_t, int64_t p, int64_t j, int64_t w) { return p - w <= j; }},
     {"causal & (keys<0, 4> | window<%w, 0>)",
-     [](int64_t, int64_t p, int64_t j, int64_t w) { return j <= p && (j < 4 || p - w <= j); }},
-    {"stride<3>", [](int64_t, int64_t p, int64_t j, int64_t) { return floorMod(p - j, 3) == 0; }},
-    {"causal & stride<19>", [](int64_t, int64_t p, int64_t j, int64_t) { return j <= p && floorMod(p - j, 19) == 0; }},
+     [](int64_t, int64_t p, int64_t j, int64_t w) {
+       return j <= p && (j < 4 || p - w <= j);
+     }},
+    {"stride<3>", [](int64_t, int64_t p, int64_t j,
+                     int64_t) { return floorMod(p - j, 3) == 0; }},
+    {"causal & stride<19>",
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return j <= p && floorMod(p - j, 19) == 0;
+     }},
     {"dilated<3, 2, 4>",
      [](int64_t, int64_t p, int64_t j, int64_t) {
        return floorMod(p - j, 4) == 0 && -8 <= p - j && p - j <= 12;
      }},
-    {"same_block<7>", [](int64_t, int64_t p, int64_t j, int64_t) { return floorDiv(p, 7) == floorDiv(j, 7); }},
+    {"same_block<7>", [](int64_t, int64_t p, int64_t j,
+                         int64_t) { return floorDiv(p, 7) == floorDiv(j, 7); }},
     {"fixed<9, 2>",
      [](int64_t, int64_t p, int64_t j, int64_t) {
-       return j <= p && (floorDiv(p, 9) == floorDiv(j, 9) || floorMod(j, 9) >= 7);
+       return j <= p &&
+              (floorDiv(p, 9) == floorDiv(j, 9) || floorMod(j, 9) >= 7);
      }},
     {"global<2> | window<1, 1>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return p < 2 || j < 2 || std::abs(p - j) <= 1; }},
-    {"!window<2, 2>", [](int64_t, int64_t p, int64_t j, int64_t) { return std::abs(p - j) > 2; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return p < 2 || j < 2 || std::abs(p - j) <= 1;
+     }},
+    {"!window<2, 2>", [](int64_t, int64_t p, int64_t j,
+                         int64_t) { return std::abs(p - j) > 2; }},
     {"!(stride<2> & causal)",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return !(floorMod(p - j, 2) == 0 && j <= p); }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return !(floorMod(p - j, 2) == 0 && j <= p);
+     }},
     {"heads<0, 2> & causal | heads<2, 4> & stride<2>",
-     [](int64_t h, int64_t p, int64_t j, int64_t) { return h < 2 ? j <= p : h < 4 && floorMod(p - j, 2) == 0; }},
+     [](int64_t h, int64_t p, int64_t j, int64_t) {
+       return h < 2 ? j <= p : h < 4 && floorMod(p - j, 2) == 0;
+     }},
     {"queries<3, 11> & keys<5, 9>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return 3 <= p && p < 11 && 5 <= j && j < 9; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return 3 <= p && p < 11 && 5 <= j && j < 9;
+     }},
     {"keys<0, 0>", [](int64_t, int64_t, int64_t, int64_t) { return false; }},
-    {"affine_set<(h, i, j)[n] : (2 * i - 3 * j + n >= 0, (i + 2 * j + h) mod 5 - 2 >= 0)>(%w)",
+    {"affine_set<(h, i, j)[n] : (2 * i - 3 * j + n >= 0, (i + 2 * j + h) mod 5 "
+     "- 2 >= 0)>(%w)",
      [](int64_t h, int64_t p, int64_t j, int64_t w) {
        return 2 * p - 3 * j + w >= 0 && floorMod(p + 2 * j + h, 5) >= 2;
      }},
     {"affine_set<(h, i, j) : ((i + j) floordiv 6 - i floordiv 3 == 0)>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return floorDiv(p + j, 6) == floorDiv(p, 3); }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return floorDiv(p + j, 6) == floorDiv(p, 3);
+     }},
     {"affine_set<(h, i, j) : (((i + j) floordiv 4 + j) mod 3 == 0)>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return floorMod(floorDiv(p + j, 4) + j, 3) == 0; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return floorMod(floorDiv(p + j, 4) + j, 3) == 0;
+     }},
     {"affine_set<(h, i, j) : (10000000000 * i - 10000000000 * j - 5 >= 0)>",
      [](int64_t, int64_t p, int64_t j, int64_t) { return p > j; }},
     {"affine_set<(h, i, j) : (i - j + 3000000000 >= 0)>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return true; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return p - j + 3000000000 >= 0;
+     }},
     {"affine_set<(h, i, j) : (i - j + 4294967296 == 0)>",
-     [](int64_t, int64_t p, int64_t j, int64_t) { return p - j + 4294967296 == 0; }},
+     [](int64_t, int64_t p, int64_t j, int64_t) {
+       return p - j + 4294967296 == 0;
+     }},
 };
 
 enum class Align { End, Start, Scalar, Tensor };
@@ -94,31 +126,43 @@ struct Problem {
   /// Whether some of k and v is NaN.
   bool withNan = false;
   bool lowerTiles = false;
+  /// Added to the offset of align(%x).
+  int64_t farAway = 0;
 };
 
 class TileProgram : public ::testing::Test {
 protected:
   TileProgram() {
     DialectRegistry registry;
-    registry.insert<mlir::attn::AttnDialect, func::FuncDialect, arith::ArithDialect, affine::AffineDialect,
-                    tensor::TensorDialect>();
+    registry
+        .insert<mlir::attn::AttnDialect, func::FuncDialect, arith::ArithDialect,
+                affine::AffineDialect, tensor::TensorDialect>();
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
     context.disableMultithreading();
   }
 
   std::string getSource(const Problem &problem, const MaskCase &mask) {
-    auto dim = [&](int64_t size) { return problem.isStatic ? std::to_string(size) : std::string("?"); };
-    std::string batches = dim(problem.batches), heads = dim(problem.heads), kvHeads = dim(problem.kvHeads);
+    auto dim = [&](int64_t size) {
+      return problem.isStatic ? std::to_string(size) : std::string("?");
+    };
+    std::string batches = dim(problem.batches), heads = dim(problem.heads),
+                kvHeads = dim(problem.kvHeads);
     std::string queries = dim(problem.queries), keys = dim(problem.keys);
-    std::string q = llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, heads, queries, problem.headSize, problem.type);
-    std::string k = llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, kvHeads, keys, problem.headSize, problem.type);
-    std::string v = llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, kvHeads, keys, problem.valueSize, problem.type);
-    std::string o =
-        llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, heads, queries, problem.valueSize, problem.type);
-    std::string lse = llvm::formatv("tensor<{0}x{1}x{2}xf32>", batches, heads, queries);
+    std::string q = llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, heads,
+                                  queries, problem.headSize, problem.type);
+    std::string k =
+        llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, kvHeads, keys,
+                      problem.headSize, problem.type);
+    std::string v =
+        llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, kvHeads, keys,
+                      problem.valueSize, problem.type);
+    std::string o = llvm::formatv("tensor<{0}x{1}x{2}x{3}x{4}>", batches, heads,
+                                  queries, problem.valueSize, problem.type);
+    std::string lse =
+        llvm::formatv("tensor<{0}x{1}x{2}xf32>", batches, heads, queries);
     std::string offset = llvm::formatv("tensor<{0}xi32>", batches);
-    std::string align = problem.align == Align::End     ? "end"
+    std::string align = problem.align == Align::End      ? "end"
                         : problem.align == Align::Start  ? "start"
                         : problem.align == Align::Scalar ? "%x"
                                                          : "%y : " + offset;
@@ -127,12 +171,14 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
   %o, %l = attn.attention %q, %k, %v mask({6}) scale({7:F6}) align({8}) : ({0}, {1}, {2}) -> ({4}, {5})
   return %o, %l : {4}, {5}
 })",
-                         q, k, v, offset, o, lse, mask.text, problem.scale, align);
+                         q, k, v, offset, o, lse, mask.text, problem.scale,
+                         align);
   }
 
-  OwningOpRef<ModuleOp> compile(const std::string &source, const Problem &problem) {
-    OwningOpRef<ModuleOp> module =
-        parseSourceString<ModuleOp>(mlir::attn::prepareSource(source), ParserConfig(&context));
+  OwningOpRef<ModuleOp> compile(const std::string &source,
+                                const Problem &problem) {
+    OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(
+        mlir::attn::prepareSource(source), ParserConfig(&context));
     if (!module)
       return {};
     PassManager manager(&context);
@@ -155,7 +201,8 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
     std::function<void(size_t)> fill = [&](size_t dim) {
       if (dim == sizes.size()) {
         double x = normal(engine);
-        view.at(index) = StringRef(type) == "f32" ? static_cast<float>(x) : std::round(x * 64) / 64;
+        view.at(index) = StringRef(type) == "f32" ? static_cast<float>(x)
+                                                  : std::round(x * 64) / 64;
         return;
       }
       for (index[dim] = 0; index[dim] < sizes[dim]; ++index[dim])
@@ -168,36 +215,55 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
   void check(const Problem &problem, const MaskCase &mask);
 
   MLIRContext context;
+  int inexactCases = 0;
   std::mt19937 engine{20240607};
 };
 
 void TileProgram::check(const Problem &problem, const MaskCase &mask) {
   std::string source = getSource(problem, mask);
-  SCOPED_TRACE(llvm::formatv("{0}\nB {1} Hq {2} Hkv {3} Nq {4} Nk {5} tiles {6}x{7} w {8}", source, problem.batches,
-                             problem.heads, problem.kvHeads, problem.queries, problem.keys, problem.qTile,
-                             problem.kvTile, problem.w)
-                   .str());
-  OwningOpRef<ModuleOp> module = compile(source, problem);
+  SCOPED_TRACE(
+      llvm::formatv(
+          "{0}\nB {1} Hq {2} Hkv {3} Nq {4} Nk {5} tiles {6}x{7} w {8}", source,
+          problem.batches, problem.heads, problem.kvHeads, problem.queries,
+          problem.keys, problem.qTile, problem.kvTile, problem.w)
+          .str());
+  // attn-tile-kv says where its bounds are wider than they need be.
+  bool isExact = true, isFullExact = true;
+  OwningOpRef<ModuleOp> module;
+  {
+    ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
+        return failure();
+      (StringRef(diagnostic.str()).contains("full key tiles") ? isFullExact
+                                                              : isExact) =
+          false;
+      return success();
+    });
+    module = compile(source, problem);
+  }
   ASSERT_TRUE(module);
 
-  const auto &[B, Hq, Hkv, Nq, Nk, D, Dv] =
-      std::make_tuple(problem.batches, problem.heads, problem.kvHeads, problem.queries, problem.keys,
-                      problem.headSize, problem.valueSize);
-  View q = random({B, Hq, Nq, D}, problem.type), k = random({B, Hkv, Nk, D}, problem.type),
+  const auto &[B, Hq, Hkv, Nq, Nk, D, Dv] = std::make_tuple(
+      problem.batches, problem.heads, problem.kvHeads, problem.queries,
+      problem.keys, problem.headSize, problem.valueSize);
+  View q = random({B, Hq, Nq, D}, problem.type),
+       k = random({B, Hkv, Nk, D}, problem.type),
        v = random({B, Hkv, Nk, Dv}, problem.type);
   if (problem.withNan && Nk > 0) {
     k.at({0, 0, Nk / 2, 1}) = std::nan("");
     v.at({0, 0, Nk / 3, 2}) = std::nan("");
   }
-  View o = View::make({B, Hq, Nq, Dv}, 77.0, 5), lse = View::make({B, Hq, Nq}, 77.0, 5);
-  int64_t shift = Nk - Nq + 3;
+  View o = View::make({B, Hq, Nq, Dv}, 77.0, 5),
+       lse = View::make({B, Hq, Nq}, 77.0, 5);
+  int64_t shift = Nk - Nq + 3 + problem.farAway;
   View offsets = View::make({B}, 0);
   for (int64_t b = 0; b < B; ++b)
-    offsets.at({b}) = shift - 5 * b;
+    offsets.at({b}) = Nk - Nq + 3 - 5 * b;
 
   // The kernel gets what it uses.
-  std::vector<Datum> arguments = {{q, {}, {}},          {k, {}, {}},   {v, {}, {}}, {{}, {}, {problem.w}},
-                                  {{}, {}, {shift}}, {offsets, {}, {}}, {o, {}, {}}, {lse, {}, {}}};
+  std::vector<Datum> arguments = {
+      {q, {}, {}},       {k, {}, {}},       {v, {}, {}}, {{}, {}, {problem.w}},
+      {{}, {}, {shift}}, {offsets, {}, {}}, {o, {}, {}}, {lse, {}, {}}};
   TileInterpreter interpreter(*module);
   ASSERT_TRUE(interpreter.run("f", arguments)) << interpreter.error;
 
@@ -206,13 +272,15 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
   for (int64_t b = 0; b < B; ++b)
     for (int64_t h = 0; h < Hq; ++h) {
       int64_t hk = h / (Hq / Hkv);
-      int64_t offset = problem.align == Align::End      ? Nk - Nq
-                       : problem.align == Align::Start  ? 0
-                       : problem.align == Align::Scalar ? shift
-                                                        : static_cast<int64_t>(offsets.at({b}));
+      int64_t offset = problem.align == Align::End     ? Nk - Nq
+                       : problem.align == Align::Start ? 0
+                       : problem.align == Align::Scalar
+                           ? shift
+                           : static_cast<int64_t>(offsets.at({b}));
       for (int64_t i0 = 0; i0 < Nq; i0 += problem.qTile)
         for (int64_t j0 = 0; j0 < Nk; j0 += problem.kvTile) {
-          int64_t live = 0, i1 = std::min(i0 + problem.qTile, Nq), j1 = std::min(j0 + problem.kvTile, Nk);
+          int64_t live = 0, i1 = std::min(i0 + problem.qTile, Nq),
+                  j1 = std::min(j0 + problem.kvTile, Nk);
           for (int64_t i = i0; i < i1; ++i)
             for (int64_t j = j0; j < j1; ++j)
               live += mask.isLive(h, i + offset, j, problem.w);
@@ -244,7 +312,8 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
         else if (!anyLive)
           EXPECT_EQ(gotLse, -kInf) << b << " " << h << " " << i;
         else
-          EXPECT_NEAR(gotLse, max + std::log(sum), 1e-4) << b << " " << h << " " << i;
+          EXPECT_NEAR(gotLse, max + std::log(sum), 1e-4)
+              << b << " " << h << " " << i;
         for (int64_t d = 0; d < Dv; ++d) {
           double expected = 0;
           for (int64_t j = 0; j < Nk; ++j)
@@ -252,28 +321,48 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
               expected += scores[j] / sum * v.at({b, hk, j, d});
           double got = o.at({b, h, i, d});
           if (anyNan || std::isnan(expected))
-            EXPECT_TRUE(std::isnan(got)) << b << " " << h << " " << i << " " << d;
+            EXPECT_TRUE(std::isnan(got))
+                << b << " " << h << " " << i << " " << d;
           else
-            EXPECT_NEAR(got, expected, tolerance) << b << " " << h << " " << i << " " << d;
+            EXPECT_NEAR(got, expected, tolerance)
+                << b << " " << h << " " << i << " " << d;
           if (::testing::Test::HasFailure())
             return;
         }
       }
     }
-  // Not one product for a tile without a live pair, and none with a mask for a full one. Where the bounds are not
-  // exact the diagnostics of attn-tile-kv say so; none of these masks needs that.
-  EXPECT_EQ(interpreter.maskedProducts + interpreter.plainProducts, liveTiles);
+  // Not one product for a tile without a live pair, and none with a mask for a
+  // full one.
+  int64_t products = interpreter.maskedProducts + interpreter.plainProducts;
+  EXPECT_GE(products, liveTiles);
   EXPECT_LE(interpreter.plainProducts, fullTiles);
+  if (isExact)
+    EXPECT_EQ(products, liveTiles);
+  if (isFullExact)
+    EXPECT_EQ(interpreter.plainProducts, fullTiles);
+  inexactCases += !isExact || !isFullExact;
 }
 
 TEST_F(TileProgram, EveryMaskOnOddShapes) {
-  const std::pair<int64_t, int64_t> lengths[] = {{37, 53}, {53, 37}, {16, 32}, {1, 41}, {33, 1}, {17, 0}};
+  const std::pair<int64_t, int64_t> lengths[] = {{37, 53}, {53, 37}, {16, 32},
+                                                 {1, 41},  {33, 1},  {17, 0}};
   int count = 0;
   for (const MaskCase &mask : kMasks)
     for (auto [queries, keys] : lengths) {
       ++count;
-      Problem problem{2, 4, 2, queries, keys, 16, 24, count % 2 ? 16 : 32, count % 3 ? 16 : 32, count % 2 == 0,
-                      static_cast<Align>(count % 4), 0.25, count % 7 * 3};
+      Problem problem{2,
+                      4,
+                      2,
+                      queries,
+                      keys,
+                      16,
+                      24,
+                      count % 2 ? 16 : 32,
+                      count % 3 ? 16 : 32,
+                      count % 2 == 0,
+                      static_cast<Align>(count % 4),
+                      0.25,
+                      count % 7 * 3};
       problem.withNan = count % 5 == 0;
       problem.lowerTiles = count % 3 == 0;
       check(problem, mask);
@@ -284,7 +373,8 @@ TEST_F(TileProgram, EveryMaskOnOddShapes) {
 
 TEST_F(TileProgram, LoweredLoopsVisitTheSameTiles) {
   for (const MaskCase &mask : kMasks) {
-    Problem problem{1, 4, 4, 70, 83, 16, 16, 16, 16, false, Align::End, 0.25, 20};
+    Problem problem{1,  4,  4,     70,         83,   16, 16,
+                    16, 16, false, Align::End, 0.25, 20};
     problem.lowerTiles = true;
     check(problem, mask);
     if (HasFailure())
@@ -292,9 +382,66 @@ TEST_F(TileProgram, LoweredLoopsVisitTheSameTiles) {
   }
 }
 
+TEST_F(TileProgram, RandomExpressions) {
+  std::vector<std::pair<std::string, decltype(MaskCase::isLive)>> pool;
+  for (const MaskCase &mask : kMasks)
+    pool.emplace_back(mask.text, mask.isLive);
+  auto pick = [&](int count) { return static_cast<int>(engine() % count); };
+  for (int round = 0; round < 120; ++round) {
+    auto [text, isLive] = pool[pick(pool.size())];
+    for (int depth = pick(3); depth >= 0; --depth) {
+      auto [otherText, otherIsLive] = pool[pick(pool.size())];
+      auto left = isLive, right = otherIsLive;
+      bool isAnd = pick(2), negate = pick(2);
+      text = "(" + text + ")" + (isAnd ? " & " : " | ") + (negate ? "!" : "") +
+             "(" + otherText + ")";
+      isLive = [=](int64_t h, int64_t p, int64_t j, int64_t w) {
+        bool other = right(h, p, j, w) != negate;
+        return isAnd ? left(h, p, j, w) && other : left(h, p, j, w) || other;
+      };
+    }
+    Problem problem{1,
+                    4,
+                    2,
+                    1 + pick(45),
+                    pick(70),
+                    16,
+                    16,
+                    16,
+                    16,
+                    pick(2) == 0,
+                    static_cast<Align>(pick(4)),
+                    0.25,
+                    pick(30)};
+    problem.withNan = pick(3) == 0;
+    problem.lowerTiles = pick(2) == 0;
+    check(problem, {text.c_str(), isLive});
+    if (HasFailure())
+      return;
+  }
+  // The bounds are a matter of speed; that they are exact for most expressions
+  // is worth knowing.
+  EXPECT_LT(inexactCases, 60);
+}
+
+TEST_F(TileProgram, PositionsPast32Bits) {
+  for (int64_t farAway :
+       {int64_t(1) << 29, int64_t(1) << 31, (int64_t(1) << 40) + 7,
+        -(int64_t(1) << 31), -(int64_t(1) << 40) - 3, (int64_t(1) << 32) - 1})
+    for (const MaskCase &mask : kMasks) {
+      Problem problem{1,    2, 1, 19, 35, 16, 16, 16, 16, false, Align::Scalar,
+                      0.25, 11};
+      problem.farAway = farAway;
+      check(problem, mask);
+      if (HasFailure())
+        return;
+    }
+}
+
 TEST_F(TileProgram, AnyFiniteScale) {
   for (double scale : {0.0, -0.5, -2.0, 1.0, 3.0}) {
-    Problem problem{1, 2, 1, 21, 35, 16, 16, 16, 16, false, Align::End, scale, 6};
+    Problem problem{1,  2,  1,     21,         35,    16, 16,
+                    16, 16, false, Align::End, scale, 6};
     check(problem, kMasks[3]);
     problem.isStatic = true;
     problem.withNan = true;
@@ -304,7 +451,8 @@ TEST_F(TileProgram, AnyFiniteScale) {
 
 TEST_F(TileProgram, SixteenBitElements) {
   for (const char *type : {"f16", "bf16"}) {
-    Problem problem{1, 2, 1, 40, 50, 16, 24, 32, 16, true, Align::End, 0.25, 9, type};
+    Problem problem{1,  2,  1,    40,         50,   16, 24,
+                    32, 16, true, Align::End, 0.25, 9,  type};
     check(problem, kMasks[1]);
     check(problem, kMasks[0]);
     check(problem, kMasks[5]);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/codegen/CostReport.h"
-#include "attn/codegen/nvptx/Pipelines.h"
+#include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/Concrete.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/tools/attn-run/Run.h"
@@ -292,10 +292,9 @@ private:
       return writeReport(report);
     }
 
-    nvptx::CompileOptions options;
+    nvptx::NvptxPipelineOptions options;
     options.target = target;
-    OwningOpRef<ModuleOp> module = (*source)->getModule().clone();
-    FailureOr<::attn::Bundle> bundle = nvptx::compileToBundle(*module, function->getName(), options);
+    FailureOr<::attn::Bundle> bundle = nvptx::compileToBundle((*source)->getModule(), function->getName(), options);
     if (failed(bundle))
       return failure();
     return runBundle(std::move(*bundle), *values, expected);

@@ -4,7 +4,7 @@
 
 #include "attn/tools/support/Registry.h"
 
-#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/Attn.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
@@ -15,7 +15,8 @@ using namespace mlir;
 void mlir::attn::registerCompilerDialects(DialectRegistry &registry) {
   // All of upstream's, so that an op that does not belong is told by its name and place.
   registerAllDialects(registry);
-  registry.insert<AttnDialect, nvptx::AttnNvptxDialect>();
+  registry.insert<AttnDialect>();
+  nvptx::registerNvptxDialects(registry);
 }
 
 void mlir::attn::registerEverything(DialectRegistry &registry) {

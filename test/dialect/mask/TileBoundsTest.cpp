@@ -5,8 +5,10 @@
 #include "TestMasks.h"
 
 #include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
+#include <ctime>
 #include <gtest/gtest.h>
 
 using namespace mlir;
@@ -33,24 +35,7 @@ static std::string print(const TileBounds &bounds) {
   return text;
 }
 
-TEST(TileBounds, Show) {
-  MLIRContext context;
-  for (const char *text : {"causal", "window<100, 0> & causal", "window<s0, s1>", "window<256,256> | global<16>", "causal & (keys<0,4>|window<1000,0>)",
-                           "causal|keys<0,s0>", "same_block<128>", "causal&same_block<100>", "causal & (window<128,0>|stride<128>)", "causal&(same_block<128>|summary<128,8>)",
-                           "dilated<256,256,4>", "dilated<256,256,3>", "summary<100,3>", "heads<0,4>&window<s0,0>|heads<4,8>&stride<128>", "!window<5,9>", "queries<3,9>&keys<2,s0>"}) {
-    auto start = std::chrono::steady_clock::now();
-    TileBounds bounds = getKeyTileBounds(parseMask(context, text), 128);
-    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    llvm::outs() << "== " << text << " " << ms << " ms\n" << print(bounds);
-  }
-}
-
 namespace {
-
-/// What brute force says about the tiles of one row of tiles.
-struct TileRow {
-  std::vector<bool> live, full;
-};
 
 struct Totals {
   int64_t masks = 0, rows = 0, exact = 0, fullExact = 0, filtered = 0;
@@ -90,6 +75,7 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
   context.getOrLoadDialect<AttnDialect>();
   Totals keys, queries;
   double worst = 0, total = 0;
+  size_t intervals = 0, constraints = 0;
   for (int round = 0; round < 3000; ++round) {
     RandomMaskOptions options;
     options.depth = pick(0, 3);
@@ -97,12 +83,13 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
     bool overKeys = round % 2 == 0;
     const int64_t tiles[] = {1, 2, 3, 4, 5, 8, 16, 7};
     int64_t tile = tiles[pick(0, 7)];
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();
     TileBounds bounds = overKeys ? getKeyTileBounds(mask, tile) : getQueryTileBounds(mask, tile);
-    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    double ms = 1e3 * (std::clock() - start) / CLOCKS_PER_SEC;
+    intervals = std::max(intervals, bounds.live.size());
+    constraints = std::max<size_t>(constraints, bounds.filter.size());
     worst = std::max(worst, ms);
     total += ms;
-    if (ms > 15) llvm::outs() << ms << " " << overKeys << " " << tile << " live " << bounds.live.size() << " full " << bounds.full.size() << " filter " << bounds.filter.size() << " " << mask.str() << "\n";
     Totals &totals = overKeys ? keys : queries;
     ++totals.masks;
     totals.exact += bounds.exact;
@@ -128,5 +115,130 @@ TEST(TileBounds, RandomMasksAgreeWithBruteForce) {
   for (auto [name, totals] : {std::pair("key", keys), std::pair("query", queries)})
     llvm::outs() << name << " tiles: " << totals.masks << " masks, " << totals.rows << " rows, exact " << totals.exact
                  << ", full exact " << totals.fullExact << ", with a filter " << totals.filtered << ", seed " << seed << "\n";
-  llvm::outs() << "derivation: mean " << total / (keys.masks + queries.masks) << " ms, slowest " << worst << " ms\n";
+  llvm::outs() << "derivation: mean " << total / (keys.masks + queries.masks) << " ms, slowest " << worst << " ms of CPU time; at most "
+               << intervals << " live intervals, " << constraints << " filter sets\n";
+}
+
+TEST(TileBounds, StandardMasks) {
+  struct Standard {
+    const char *mask;
+    unsigned live, full, filter;
+  };
+  const Standard masks[] = {
+      {"all", 1, 1, 0},
+      {"!all", 0, 0, 0},
+      {"causal", 1, 1, 0},
+      {"window<s0, s1>", 1, 1, 0},
+      {"window<500, 500>", 1, 1, 0},
+      {"causal & window<1000, 0>", 1, 1, 0},
+      {"causal & window<s0, 0>", 1, 1, 0},
+      {"longformer<256, 16>", 3, 2, 0},
+      {"longformer<s0, s1>", 3, 3, 0},
+      {"streaming<4, 1024>", 2, 2, 0},
+      {"streaming<s0, s1>", 2, 2, 0},
+      {"prefix<1000>", 2, 2, 0},
+      {"prefix<s0>", 2, 2, 0},
+      {"causal & keys<s0, inf>", 1, 1, 0},
+      {"queries<100, s0> & keys<0, s1>", 1, 1, 0},
+      {"heads<0, 4> & window<s0, 0> | heads<4, 8> & causal", 2, 2, 0},
+      {"heads<0, 4> & causal | heads<4, inf>", 2, 2, 0},
+      {"!window<5, 9>", 2, 2, 0},
+      {"chunked<512>", 1, 1, 0},
+      {"chunked<100>", 1, 0, 0},
+      {"same_block<512>", 1, 1, 0},
+      {"same_block<1000>", 1, 1, 0},
+      {"strided<128>", 2, 1, 0},
+      {"fixed<128, 8>", 2, 1, 0},
+      {"dilated<256, 256, 4>", 1, 0, 0},
+      {"dilated<256, 256, 8>", 1, 0, 0},
+      {"causal & stride<128>", 1, 0, 0},
+      {"causal & stride<100>", 1, 0, 0},
+      {"causal & stride<200>", 1, 0, 1},
+      {"dilated<256, 256, 3>", 1, 0, 0},
+      {"dilated<20, 20, 300>", 1, 0, 1},
+      {"summary<100, 3>", 1, 0, 0},
+      {"summary<512, 128>", 1, 0, 1},
+      {"heads<0, 4> & strided<128> | heads<4, 8> & fixed<128, 8>", 4, 2, 0},
+  };
+  MLIRContext context;
+  for (const Standard &standard : masks) {
+    MaskAttr mask = parseMask(context, standard.mask);
+    auto start = std::chrono::steady_clock::now();
+    TileBounds bounds = getKeyTileBounds(mask, 128);
+    double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    unsigned constraints = 0;
+    for (IntegerSet set : bounds.filter)
+      constraints += set.getNumConstraints();
+    llvm::outs() << llvm::formatv("{0,-58} live {1} full {2} filter {3} ({4} constraints) exact {5} full exact {6} {7:f2} ms\n",
+                                  standard.mask, bounds.live.size(), bounds.full.size(), bounds.filter.size(), constraints,
+                                  bounds.exact, bounds.fullExact, ms);
+    EXPECT_TRUE(bounds.exact) << standard.mask;
+    EXPECT_EQ(bounds.live.size(), standard.live) << standard.mask << "\n" << print(bounds);
+    EXPECT_EQ(bounds.full.size(), standard.full) << standard.mask << "\n" << print(bounds);
+    EXPECT_EQ(bounds.filter.size(), standard.filter) << standard.mask << "\n" << print(bounds);
+    TileBounds queries = getQueryTileBounds(mask, 128);
+    EXPECT_TRUE(queries.exact) << standard.mask << "\n" << print(queries);
+  }
+}
+
+TEST(TileBounds, Forms) {
+  MLIRContext context;
+  EXPECT_EQ(print(getKeyTileBounds(parseMask(context, "causal"), 64)),
+            "live (d0, d1, d2, d3) -> (0) .. (d0, d1, d2, d3) -> (d3 ceildiv 64, d2 ceildiv 64) if (d0, d1, d2, d3) : (0 == 0)\n"
+            "full (d0, d1, d2, d3) -> (0) .. (d0, d1, d2, d3) -> ((d3 - 63) ceildiv 64, (d1 - 62) ceildiv 64) if "
+            "(d0, d1, d2, d3) : (0 == 0)\n"
+            "exact 1 fullExact 1\n");
+  EXPECT_EQ(print(getKeyTileBounds(parseMask(context, "window<s0, 0>"), 64)),
+            "live (d0, d1, d2, d3)[s0] -> (0, (d1 - s0) floordiv 64) .. (d0, d1, d2, d3)[s0] -> (d3 ceildiv 64, d2 ceildiv 64) if "
+            "(d0, d1, d2, d3)[s0] : (s0 >= 0, -d1 + d3 + s0 - 1 >= 0)\n"
+            "full (d0, d1, d2, d3)[s0] -> (0, (d2 - s0 + 62) floordiv 64) .. (d0, d1, d2, d3)[s0] -> ((d3 - 63) ceildiv 64, "
+            "(d1 - 62) ceildiv 64) if (d0, d1, d2, d3)[s0] : (0 == 0)\n"
+            "exact 1 fullExact 1\n");
+}
+
+/// Compares the bounds of one mask with brute force over many rows of tiles.
+static bool agreesEverywhere(MaskAttr mask, const TileBounds &bounds, int64_t tile) {
+  SmallVector<int64_t> symbols{9, 5};
+  symbols.resize(mask.getNumSymbols());
+  for (int64_t n : {0, 5, 23, 24, 37})
+    for (int64_t p0 = -9; p0 < 45; p0 += 3)
+      for (int64_t rows : {1, 7})
+        if (!agrees(bounds, tile, {0, p0, p0 + rows, n}, symbols,
+                    [&](int64_t x, int64_t y) { return isLive(mask, symbols, 0, x, y); }))
+          return false;
+  return true;
+}
+
+TEST(TileBounds, EveryShiftedBoundIsCaught) {
+  MLIRContext context;
+  unsigned mutants = 0;
+  for (const char *text : {"causal", "window<s0, s1>", "window<11, 0>", "streaming<3, 9>", "prefix<10>", "longformer<5, 4>",
+                           "keys<4, 18> & causal", "same_block<7>", "!window<5, 9>"}) {
+    MaskAttr mask = parseMask(context, text);
+    const TileBounds bounds = getKeyTileBounds(mask, 4);
+    ASSERT_TRUE(bounds.exact) << text;
+    ASSERT_TRUE(agreesEverywhere(mask, bounds, 4)) << text << "\n" << print(bounds);
+    // All intervals of a list move together: they overlap, and one may hide what another loses.
+    auto mutate = [&](SmallVector<TileInterval, 2> TileBounds::*list, AffineMap TileInterval::*side, int64_t shift) {
+      TileBounds mutant = bounds;
+      for (TileInterval &interval : mutant.*list) {
+        AffineMap &map = interval.*side;
+        SmallVector<AffineExpr> results;
+        for (AffineExpr e : map.getResults())
+          results.push_back(e + shift);
+        map = AffineMap::get(map.getNumDims(), map.getNumSymbols(), results, &context);
+      }
+      EXPECT_FALSE(agreesEverywhere(mask, mutant, 4)) << text << " shift " << shift << "\n" << print(mutant);
+      ++mutants;
+    };
+    for (int64_t shift : {-1, 1}) {
+      mutate(&TileBounds::live, &TileInterval::lower, shift);
+      mutate(&TileBounds::live, &TileInterval::upper, shift);
+      if (bounds.fullExact) {
+        mutate(&TileBounds::full, &TileInterval::lower, shift);
+        mutate(&TileBounds::full, &TileInterval::upper, shift);
+      }
+    }
+  }
+  llvm::outs() << mutants << " mutants, all caught\n";
 }

@@ -300,7 +300,7 @@ func.func @f(%q: tensor<1x1x2x16xf16>, %k: tensor<1x1x2x16xf16>, %v: tensor<1x1x
   return %o : tensor<1x1x2x16xf16>
 })",
                   inputsOf(r)),
-            "3: expected attn.attention or arithmetic on known integers, found "
+            "3: expected attn.attention or arithmetic on known scalars, found "
             "'arith.addf'");
 }
 

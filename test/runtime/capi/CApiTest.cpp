@@ -303,7 +303,7 @@ TEST_F(CApi, RefusesBadTensors) {
 
 TEST_F(CApi, FindingsAreAStatus) {
   Manifest wide = scaleManifest();
-  wide.launches[1].grid = add(std::string("n"), 1);
+  wide.launches[1].grid = addExpr(std::string("n"), 1);
   Bundle bundle = *makeBundle(wide, code);
   ASSERT_TRUE(writeBundle(bundle, folder));
   openSim();

@@ -112,7 +112,7 @@ Manifest attentionManifest() {
   m.scalars = {{2, "w", T::Index}, {1, "c", T::I32}};
   LaunchDesc first;
   first.entry = "first";
-  first.grid = mul(ceilDivExpr(std::string("n"), 8), std::string("b"));
+  first.grid = mulExpr(ceilDivExpr(std::string("n"), 8), std::string("b"));
   first.threads = 128;
   first.shared = 512;
   first.params = {ParamDesc::pointer(3),   ParamDesc::pointer(1),
@@ -337,11 +337,11 @@ TEST_F(ExecutableTest, ChecksGrids) {
   expectError("grid of kernel 'second': expected 0 to 2147483647 blocks, found "
               "2147483648 from m");
   Manifest m = attentionManifest();
-  m.launches[1].grid = add(std::string("n"), -100);
+  m.launches[1].grid = addExpr(std::string("n"), -100);
   load(m);
   expectError("grid of kernel 'second': expected 0 to 2147483647 blocks, found "
               "-80 from add(n, -100)");
-  m.launches[1].grid = mul(std::string("n"), INT64_MAX);
+  m.launches[1].grid = mulExpr(std::string("n"), INT64_MAX);
   load(m);
   expectError("grid of kernel 'second': the value of mul(n, "
               "9223372036854775807) does not fit in 64 bits");

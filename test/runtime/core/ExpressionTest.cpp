@@ -23,11 +23,11 @@ TEST(Expression, Evaluates) {
   Bindings bindings = {{"d0", 257}, {"d1", 3}};
   EXPECT_EQ(valueOf(5), 5);
   EXPECT_EQ(valueOf(std::string("d0"), bindings), 257);
-  EXPECT_EQ(valueOf(mul(ceilDivExpr(std::string("d0"), 128), 16), bindings),
+  EXPECT_EQ(valueOf(mulExpr(ceilDivExpr(std::string("d0"), 128), 16), bindings),
             48);
-  EXPECT_EQ(
-      valueOf(add(minExpr(std::string("d0"), 7), std::string("d1")), bindings),
-      10);
+  EXPECT_EQ(valueOf(addExpr(minExpr(std::string("d0"), 7), std::string("d1")),
+                    bindings),
+            10);
   EXPECT_EQ(valueOf(maxExpr(std::string("d1"), -4), bindings), 3);
   EXPECT_EQ(valueOf({Expression::Kind::Add, {1, 2, 3, 4}}), 10);
   EXPECT_EQ(valueOf(ceilDivExpr(0, 9)), 0);
@@ -38,9 +38,9 @@ TEST(Expression, Evaluates) {
 }
 
 TEST(Expression, RefusesOverflowAndBadOperands) {
-  EXPECT_EQ(errorOf(evaluate(add(INT64_MAX, 1), {})),
+  EXPECT_EQ(errorOf(evaluate(addExpr(INT64_MAX, 1), {})),
             "the value of add(9223372036854775807, 1) does not fit in 64 bits");
-  EXPECT_EQ(errorOf(evaluate(mul(std::string("n"), std::string("n")),
+  EXPECT_EQ(errorOf(evaluate(mulExpr(std::string("n"), std::string("n")),
                              {{"n", int64_t(1) << 32}})),
             "the value of mul(n, n) does not fit in 64 bits");
   EXPECT_EQ(errorOf(evaluate(ceilDivExpr(1, std::string("n")), {{"n", 0}})),

@@ -361,8 +361,9 @@ TEST(Manifest, DamagedTextIsReadOrRefused) {
       text[random() % text.size()] = static_cast<char>(random());
     Result<Manifest> m = parseManifest(text);
     refused += !m;
-    if (m)
+    if (m) {
       EXPECT_TRUE(*parseManifest(*writeManifest(*m)) == *m) << text;
+    }
   }
   EXPECT_GT(refused, 500);
 }

@@ -98,7 +98,7 @@ TEST(SimDevice, ZeroRows) {
 TEST(SimDevice, FindsAccessesOutsideATensor) {
   // One block too many reads past the argument's last row.
   Manifest m = scaleManifest();
-  m.launches[0].grid = add(std::string("n"), 1);
+  m.launches[0].grid = addExpr(std::string("n"), 1);
   auto executable = loadScale("", m);
   std::vector<float> in = randomFloats(6 * 64, 4), out(6 * 64);
   Tensor x = hostTensor(in, {5, 64}), y = hostTensor(out, {5, 64});
@@ -175,9 +175,10 @@ TEST(SimDevice, AddressesKeepTheirAlignment) {
       x.byteOffset = 4 * first;
       Status status = executable->run({x}, {y}, {2});
       EXPECT_EQ(status.ok(), first % 2 == 0) << stride << " " << first;
-      if (!status)
+      if (!status) {
         EXPECT_NE(status.error().message.find("misaligned"), std::string::npos)
             << status.error().message;
+      }
     }
   EXPECT_TRUE(device->free(reinterpret_cast<uintptr_t>(memory), nullptr));
 }
@@ -231,6 +232,16 @@ TEST(SimDevice, RefusesBadCode) {
   m.launches[1].entry = "other";
   EXPECT_EQ(load(scalePtx, m),
             "kernel 'other': the code has no such entry, it has: scale");
+
+  std::string greedy = scalePtx;
+  greedy.insert(greedy.find(".reg"), ".shared .align 4 .b8 pool[4096];\n  ");
+  m = scaleManifest();
+  m.launches[1].shared = 227 * 1024 - 4095;
+  EXPECT_EQ(load(greedy, m),
+            "kernel 'scale': needs 4096 static and 228353 dynamic bytes of "
+            "shared memory, 'simulated sm_90a' has 232448");
+  m.launches[1].shared -= 1;
+  EXPECT_EQ(load(greedy, m), "no error");
 
   m = scaleManifest();
   m.launches[0].params.pop_back();

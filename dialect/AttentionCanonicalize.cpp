@@ -1,0 +1,88 @@
+//===- AttentionCanonicalize.cpp - the smallest equal mask of an op ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/Constraints.h"
+#include "attn/dialect/mask/MaskAnalysis.h"
+
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+
+/// Whether every atom may have its parameters written as they are: `global<-1>` has no syntax.
+static bool isWritable(MaskAttr mask) {
+  if (mask.getKind() == MaskKind::Global && mask.getBounds().front().isConstant() &&
+      mask.getBounds().front().getConstant() < 0)
+    return false;
+  return llvm::all_of(mask.getOperands(), isWritable);
+}
+
+/// Symbols in the order in which the printed mask shows them.
+static void collectSymbols(MaskAttr mask, SmallVectorImpl<unsigned> &order) {
+  for (const MaskBound &bound : mask.getBounds())
+    if (bound.isSymbol() && !llvm::is_contained(order, bound.getSymbol()))
+      order.push_back(bound.getSymbol());
+  for (MaskAttr operand : mask.getOperands())
+    collectSymbols(operand, order);
+}
+
+namespace {
+
+/// Puts constant symbols into the mask, simplifies it, and binds only what it uses, in order of appearance, each value
+/// once.
+struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(AttentionOp op, PatternRewriter &rewriter) const override {
+    MaskAttr mask = op.getMask();
+    SmallVector<Value> values(op.getSymbols());
+    SmallVector<MaskBound> bounds;
+    for (auto [number, value] : llvm::enumerate(values))
+      bounds.push_back(MaskBound::symbol(llvm::find(values, value) - values.begin()));
+    mask = mask.replaceSymbols(bounds);
+    for (auto [number, value] : llvm::enumerate(values)) {
+      constexpr int64_t maxParameter = int64_t(1) << 40;
+      APInt constant;
+      if (!matchPattern(value, m_ConstantInt(&constant)) || constant.getSignificantBits() > 64 ||
+          std::abs(constant.getSExtValue()) > maxParameter)
+        continue;
+      SmallVector<MaskBound> folded = identity(values.size());
+      folded[number] = MaskBound::constant(constant.getSExtValue());
+      MaskAttr replaced = mask.replaceSymbols(folded);
+      if (isWritable(replaced) && !findHeadsBeyond(op, replaced))
+        mask = replaced;
+    }
+    mask = simplify(mask);
+    SmallVector<unsigned> order;
+    collectSymbols(mask, order);
+    SmallVector<MaskBound> renumbered = identity(values.size());
+    SmallVector<Value> used;
+    for (auto [number, symbol] : llvm::enumerate(order)) {
+      renumbered[symbol] = MaskBound::symbol(number);
+      used.push_back(values[symbol]);
+    }
+    mask = mask.replaceSymbols(renumbered);
+    if (mask == op.getMask() && used == values)
+      return rewriter.notifyMatchFailure(op, "the mask is in its smallest known form");
+    rewriter.modifyOpInPlace(op, [&] {
+      op.setMaskAttr(mask);
+      op.getSymbolsMutable().assign(used);
+    });
+    return success();
+  }
+
+private:
+  static SmallVector<MaskBound> identity(unsigned count) {
+    SmallVector<MaskBound> bounds;
+    for (unsigned number = 0; number < count; ++number)
+      bounds.push_back(MaskBound::symbol(number));
+    return bounds;
+  }
+};
+
+} // namespace
+
+void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+  patterns.add<CanonicalizeMask>(context);
+}
