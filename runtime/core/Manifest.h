@@ -104,7 +104,7 @@ struct LaunchDesc {
 };
 
 struct CodeDesc {
-  std::string kind = "ptx";
+  std::string kind = "ptx"; ///< or "object", for CPUs
   std::string file;   ///< a plain file name in the bundle's folder
   std::string sha256; ///< of the file's bytes, 64 lower-case hex digits
 
@@ -118,7 +118,7 @@ struct Manifest {
   static constexpr int64_t formatVersion = 1;
 
   std::string compiler;
-  std::string target; ///< sm_80, sm_90a, ...
+  std::string target; ///< sm_80, sm_90a, ...; for CPUs as in host/Cpu.h
   std::string function;
   CodeDesc code;
   std::vector<BufferDesc> buffers;
