@@ -17,14 +17,16 @@ using namespace mlir;
 using namespace mlir::attn;
 
 namespace {
-struct AttnAssignHostSchedulePass : attn::impl::AttnAssignHostScheduleBase<AttnAssignHostSchedulePass> {
+struct AttnAssignHostSchedulePass
+    : attn::impl::AttnAssignHostScheduleBase<AttnAssignHostSchedulePass> {
   using AttnAssignHostScheduleBase::AttnAssignHostScheduleBase;
 
   void runOnOperation() override {
     const host::Level *level = host::findLevel(cpu);
     if (!level) {
-      getOperation().emitError() << "unknown instruction set '" << cpu.getValue() << "', expected one of "
-                                 << host::listLevels();
+      getOperation().emitError()
+          << "unknown instruction set '" << cpu.getValue()
+          << "', expected one of " << host::listLevels();
       return signalPassFailure();
     }
     getOperation().walk([&](AttentionOp op) {
@@ -32,14 +34,20 @@ struct AttnAssignHostSchedulePass : attn::impl::AttnAssignHostScheduleBase<AttnA
         ++numKept;
         return WalkResult::advance();
       }
-      auto getHeadSize = [](Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(3); };
-      host::TileSizes sizes = host::getTileSizes(*level, std::max(getHeadSize(op.getQ()), getHeadSize(op.getV())));
-      int64_t rows = qTile > 0 ? qTile : sizes.qTile, keys = kvTile > 0 ? kvTile : sizes.kvTile;
-      if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows, keys, 1, 1, false))) {
+      auto getHeadSize = [](Value value) {
+        return cast<RankedTensorType>(value.getType()).getDimSize(3);
+      };
+      host::TileSizes sizes = host::getTileSizes(
+          *level, std::max(getHeadSize(op.getQ()), getHeadSize(op.getV())));
+      int64_t rows = qTile > 0 ? qTile : sizes.qTile,
+              keys = kvTile > 0 ? kvTile : sizes.kvTile;
+      if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows,
+                                      keys, 1, 1, false))) {
         signalPassFailure();
         return WalkResult::interrupt();
       }
-      op.setScheduleAttr(ScheduleAttr::get(&getContext(), rows, keys, 1, 1, false));
+      op.setScheduleAttr(
+          ScheduleAttr::get(&getContext(), rows, keys, 1, 1, false));
       ++numAssigned;
       return WalkResult::advance();
     });

@@ -28,7 +28,8 @@ void host::registerHostTranslations(DialectRegistry &registry) {
   registerLLVMDialectTranslation(registry);
 }
 
-static void addToTileProgram(OpPassManager &manager, const host::CompileOptions &options) {
+static void addToTileProgram(OpPassManager &manager,
+                             const host::CompileOptions &options) {
   AttnAssignHostScheduleOptions schedule;
   schedule.cpu = options.cpu;
   schedule.qTile = options.qTile;
@@ -37,13 +38,15 @@ static void addToTileProgram(OpPassManager &manager, const host::CompileOptions 
   buildTileProgramPipeline(manager, TileProgramOptions());
 }
 
-static void addToHost(OpPassManager &manager, const host::CompileOptions &options) {
+static void addToHost(OpPassManager &manager,
+                      const host::CompileOptions &options) {
   AttnToHostOptions lower;
   lower.cpu = options.cpu;
   manager.addPass(createAttnToHost(lower));
 }
 
-void host::buildHostPipeline(OpPassManager &manager, const CompileOptions &options) {
+void host::buildHostPipeline(OpPassManager &manager,
+                             const CompileOptions &options) {
   addToTileProgram(manager, options);
   addToHost(manager, options);
 }
@@ -64,29 +67,41 @@ void host::buildHostToLlvmPipeline(OpPassManager &manager) {
 
 namespace {
 struct HostPipelineOptions : PassPipelineOptions<HostPipelineOptions> {
-  Option<std::string> cpu{*this, "cpu", llvm::cl::desc("Instruction set"), llvm::cl::init("x86-64")};
-  Option<int64_t> qTile{*this, "q-tile", llvm::cl::desc("Query rows of a tile; 0 leaves the choice to the table"),
-                        llvm::cl::init(0)};
-  Option<int64_t> kvTile{*this, "kv-tile", llvm::cl::desc("Keys of a tile; 0 leaves the choice to the table"),
-                         llvm::cl::init(0)};
+  Option<std::string> cpu{*this, "cpu", llvm::cl::desc("Instruction set"),
+                          llvm::cl::init("x86-64")};
+  Option<int64_t> qTile{
+      *this, "q-tile",
+      llvm::cl::desc("Query rows of a tile; 0 leaves the choice to the table"),
+      llvm::cl::init(0)};
+  Option<int64_t> kvTile{
+      *this, "kv-tile",
+      llvm::cl::desc("Keys of a tile; 0 leaves the choice to the table"),
+      llvm::cl::init(0)};
 };
 } // namespace
 
 void host::registerHostPasses() {
   registerAttnHostPasses();
   PassPipelineRegistration<HostPipelineOptions>(
-      "attn-host", "From attention to functions on register blocks of a CPU: the level after attn-to-host",
+      "attn-host",
+      "From attention to functions on register blocks of a CPU: the level "
+      "after attn-to-host",
       [](OpPassManager &manager, const HostPipelineOptions &options) {
-        buildHostPipeline(manager, {options.cpu, options.qTile, options.kvTile});
+        buildHostPipeline(manager,
+                          {options.cpu, options.qTile, options.kvTile});
       });
-  PassPipelineRegistration<>("attn-host-to-llvm", "From the level after attn-to-host to the llvm dialect",
-                             buildHostToLlvmPipeline);
+  PassPipelineRegistration<>(
+      "attn-host-to-llvm",
+      "From the level after attn-to-host to the llvm dialect",
+      buildHostToLlvmPipeline);
 }
 
-FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name, const CompileOptions &options) {
+FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
+                                                const CompileOptions &options) {
   auto source = module.lookupSymbol<func::FuncOp>(name);
   if (!source || source.isExternal())
-    return module.emitError() << "expected a function '" << name << "' with a body, found none";
+    return module.emitError()
+           << "expected a function '" << name << "' with a body, found none";
   MLIRContext *context = module.getContext();
   DialectRegistry registry;
   registerHostTranslations(registry);
@@ -101,7 +116,8 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   addToTileProgram(toTiles, options);
   if (failed(toTiles.run(*work)))
     return failure();
-  FailureOr<::attn::Manifest> manifest = describe(work->lookupSymbol<func::FuncOp>(name), shapes);
+  FailureOr<::attn::Manifest> manifest =
+      describe(work->lookupSymbol<func::FuncOp>(name), shapes);
   if (failed(manifest))
     return failure();
   manifest->target = options.cpu;
@@ -111,8 +127,9 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   if (failed(toLlvm.run(*work)))
     return failure();
   for (::attn::LaunchDesc &launch : manifest->launches)
-    launch.shared =
-        work->lookupSymbol(launch.entry)->getAttrOfType<IntegerAttr>("attn.scratch").getInt();
+    launch.shared = work->lookupSymbol(launch.entry)
+                        ->getAttrOfType<IntegerAttr>("attn.scratch")
+                        .getInt();
   PassManager lower(context);
   buildHostToLlvmPipeline(lower);
   if (failed(lower.run(*work)))
@@ -120,8 +137,11 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   FailureOr<std::string> code = emitObject(*work, options.cpu);
   if (failed(code))
     return failure();
-  ::attn::Result<::attn::Bundle> bundle = ::attn::makeBundle(std::move(*manifest), std::move(*code));
+  ::attn::Result<::attn::Bundle> bundle =
+      ::attn::makeBundle(std::move(*manifest), std::move(*code));
   if (!bundle)
-    return module.emitError() << "internal error: the bundle breaks a rule of its format: " << bundle.error().message;
+    return module.emitError()
+           << "internal error: the bundle breaks a rule of its format: "
+           << bundle.error().message;
   return std::move(*bundle);
 }

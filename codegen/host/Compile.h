@@ -31,15 +31,19 @@ struct CompileOptions {
 /// Registers what compileToBundle needs to translate to LLVM IR.
 void registerHostTranslations(DialectRegistry &registry);
 
-/// From functions with attention to functions of parameters, work item and scratch: the level after `attn-to-host`.
+/// From functions with attention to functions of parameters, work item and
+/// scratch: the level after `attn-to-host`.
 void buildHostPipeline(OpPassManager &manager, const CompileOptions &options);
 /// From there to the llvm dialect.
 void buildHostToLlvmPipeline(OpPassManager &manager);
-/// Makes the passes known by name, and both pipelines: attn-host, attn-host-to-llvm.
+/// Makes the passes known by name, and both pipelines: attn-host,
+/// attn-host-to-llvm.
 void registerHostPasses();
 
-/// Compiles the function `name` of `module`, which does not change. Errors are reported at their locations.
-FailureOr<::attn::Bundle> compileToBundle(ModuleOp module, StringRef name, const CompileOptions &options);
+/// Compiles the function `name` of `module`, which does not change. Errors are
+/// reported at their locations.
+FailureOr<::attn::Bundle> compileToBundle(ModuleOp module, StringRef name,
+                                          const CompileOptions &options);
 
 } // namespace mlir::attn::host
 

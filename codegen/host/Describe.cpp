@@ -24,11 +24,14 @@ using namespace mlir::attn::host;
 ShapeNames::ShapeNames(func::FuncOp function) {
   using Extent = std::pair<void *, unsigned>;
   llvm::EquivalenceClasses<Extent> classes;
-  auto getExtent = [](Value value, unsigned dim) { return Extent(value.getAsOpaquePointer(), dim); };
+  auto getExtent = [](Value value, unsigned dim) {
+    return Extent(value.getAsOpaquePointer(), dim);
+  };
   auto unite = [&](ArrayRef<Value> values, unsigned dim) {
     for (Value value : values)
       if (value)
-        classes.unionSets(getExtent(values.front(), dim), getExtent(value, dim));
+        classes.unionSets(getExtent(values.front(), dim),
+                          getExtent(value, dim));
   };
   function.walk([&](AttentionOp op) {
     unite({op.getQ(), op.getK(), op.getV(), op.getO(), op.getLse()}, 0);
@@ -46,7 +49,8 @@ ShapeNames::ShapeNames(func::FuncOp function) {
     for (unsigned dim = 0; type && dim < type.getRank(); ++dim) {
       classes.insert(getExtent(value, dim));
       if (!type.isDynamicDim(dim))
-        sizes[classes.getLeaderValue(getExtent(value, dim))] = type.getDimSize(dim);
+        sizes[classes.getLeaderValue(getExtent(value, dim))] =
+            type.getDimSize(dim);
     }
   };
   for (Value argument : function.getArguments())
@@ -75,7 +79,8 @@ ShapeNames::ShapeNames(func::FuncOp function) {
   };
   for (Value argument : function.getArguments())
     arguments.push_back(getShape(argument));
-  auto returnOp = cast<func::ReturnOp>(function.getBody().front().getTerminator());
+  auto returnOp =
+      cast<func::ReturnOp>(function.getBody().front().getTerminator());
   for (Value result : returnOp.getOperands())
     results.push_back(getShape(result));
 }
@@ -91,22 +96,26 @@ static ::attn::ElementType getElement(Type type) {
     return ::attn::ElementType::BF16;
   if (type.isF32())
     return ::attn::ElementType::F32;
-  return type.isInteger(32) ? ::attn::ElementType::I32 : ::attn::ElementType::I64;
+  return type.isInteger(32) ? ::attn::ElementType::I32
+                            : ::attn::ElementType::I64;
 }
 
 namespace {
 class Description {
 public:
-  Description(func::FuncOp function, const ShapeNames &shapes) : function(function), shapes(shapes) {}
+  Description(func::FuncOp function, const ShapeNames &shapes)
+      : function(function), shapes(shapes) {}
   FailureOr<::attn::Manifest> run();
 
 private:
-  void addBuffer(Value value, ::attn::BufferRole role, int64_t number, std::string name,
-                 ArrayRef<::attn::Dimension> shape);
+  void addBuffer(Value value, ::attn::BufferRole role, int64_t number,
+                 std::string name, ArrayRef<::attn::Dimension> shape);
   LogicalResult addTemporary(memref::AllocOp alloc);
   LogicalResult addLaunch(func::CallOp call);
-  /// What a size is in terms of the shape names: `value` belongs to `kernel`, whose arguments are the operands of `call`.
-  FailureOr<::attn::Expression> getSize(OpFoldResult value, func::CallOp call, func::FuncOp kernel);
+  /// What a size is in terms of the shape names: `value` belongs to `kernel`,
+  /// whose arguments are the operands of `call`.
+  FailureOr<::attn::Expression> getSize(OpFoldResult value, func::CallOp call,
+                                        func::FuncOp kernel);
 
   func::FuncOp function;
   const ShapeNames &shapes;
@@ -116,7 +125,8 @@ private:
 };
 } // namespace
 
-void Description::addBuffer(Value value, ::attn::BufferRole role, int64_t number, std::string name,
+void Description::addBuffer(Value value, ::attn::BufferRole role,
+                            int64_t number, std::string name,
                             ArrayRef<::attn::Dimension> shape) {
   ::attn::BufferDesc buffer;
   buffer.role = role;
@@ -130,7 +140,8 @@ void Description::addBuffer(Value value, ::attn::BufferRole role, int64_t number
 }
 
 static ::attn::Expression toExpression(const ::attn::Dimension &dimension) {
-  return dimension.isDynamic() ? ::attn::Expression(dimension.name) : ::attn::Expression(dimension.size);
+  return dimension.isDynamic() ? ::attn::Expression(dimension.name)
+                               : ::attn::Expression(dimension.size);
 }
 
 LogicalResult Description::addTemporary(memref::AllocOp alloc) {
@@ -144,32 +155,41 @@ LogicalResult Description::addTemporary(memref::AllocOp alloc) {
     auto known = dim ? numbers.find(dim.getSource()) : numbers.end();
     if (known == numbers.end() || !dim.getConstantIndex())
       return alloc.emitOpError("expected sizes that are those of arguments");
-    shape.push_back(manifest.buffers[known->second].shape[*dim.getConstantIndex()]);
+    shape.push_back(
+        manifest.buffers[known->second].shape[*dim.getConstantIndex()]);
   }
   std::string name = "t" + std::to_string(manifest.buffers.size());
-  addBuffer(alloc.getResult(), ::attn::BufferRole::Temporary, 0, std::move(name), shape);
+  addBuffer(alloc.getResult(), ::attn::BufferRole::Temporary, 0,
+            std::move(name), shape);
   return success();
 }
 
-FailureOr<::attn::Expression> Description::getSize(OpFoldResult value, func::CallOp call, func::FuncOp kernel) {
+FailureOr<::attn::Expression> Description::getSize(OpFoldResult value,
+                                                   func::CallOp call,
+                                                   func::FuncOp kernel) {
   if (std::optional<int64_t> number = getConstantIntValue(value))
     return ::attn::Expression(*number);
   auto dim = cast<Value>(value).getDefiningOp<memref::DimOp>();
-  auto argument = dim ? dyn_cast<BlockArgument>(dim.getSource()) : BlockArgument();
-  if (!argument || argument.getOwner() != &kernel.getBody().front() || !dim.getConstantIndex())
-    return kernel.emitOpError("expected a grid whose extents are those of arguments");
+  auto argument =
+      dim ? dyn_cast<BlockArgument>(dim.getSource()) : BlockArgument();
+  if (!argument || argument.getOwner() != &kernel.getBody().front() ||
+      !dim.getConstantIndex())
+    return kernel.emitOpError(
+        "expected a grid whose extents are those of arguments");
   int64_t buffer = numbers.lookup(call.getOperand(argument.getArgNumber()));
   return toExpression(manifest.buffers[buffer].shape[*dim.getConstantIndex()]);
 }
 
 LogicalResult Description::addLaunch(func::CallOp call) {
-  auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(call, call.getCalleeAttr());
+  auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
+      call, call.getCalleeAttr());
   ::attn::LaunchDesc launch;
   launch.entry = kernel.getName().str();
   launch.threads = 1;
   auto forall = *kernel.getOps<scf::ForallOp>().begin();
   std::vector<::attn::Expression> counts;
-  for (auto [upper, step] : llvm::zip_equal(forall.getMixedUpperBound(), forall.getMixedStep())) {
+  for (auto [upper, step] :
+       llvm::zip_equal(forall.getMixedUpperBound(), forall.getMixedStep())) {
     FailureOr<::attn::Expression> extent = getSize(upper, call, kernel);
     if (failed(extent))
       return failure();
@@ -220,14 +240,18 @@ FailureOr<::attn::Manifest> Description::run() {
     std::string name = "a" + std::to_string(i);
     bool isResult = i >= shapes.getNumArguments();
     if (isResult) {
-      addBuffer(argument, ::attn::BufferRole::Result, results, "r" + std::to_string(results), shapes.getResult(results));
+      addBuffer(argument, ::attn::BufferRole::Result, results,
+                "r" + std::to_string(results), shapes.getResult(results));
       ++results;
     } else if (isa<MemRefType>(argument.getType())) {
-      addBuffer(argument, ::attn::BufferRole::Argument, i, name, shapes.getArgument(i));
+      addBuffer(argument, ::attn::BufferRole::Argument, i, name,
+                shapes.getArgument(i));
     } else {
       Type type = argument.getType();
       numbers[argument] = i;
-      manifest.scalars.push_back({int64_t(i), name, type.isIndex() ? ::attn::ElementType::Index : getElement(type)});
+      manifest.scalars.push_back(
+          {int64_t(i), name,
+           type.isIndex() ? ::attn::ElementType::Index : getElement(type)});
     }
   }
   for (Operation &op : function.getBody().front()) {
@@ -242,6 +266,7 @@ FailureOr<::attn::Manifest> Description::run() {
   return std::move(manifest);
 }
 
-FailureOr<::attn::Manifest> mlir::attn::host::describe(func::FuncOp function, const ShapeNames &shapes) {
+FailureOr<::attn::Manifest>
+mlir::attn::host::describe(func::FuncOp function, const ShapeNames &shapes) {
   return Description(function, shapes).run();
 }

@@ -15,7 +15,8 @@ class FuncOp;
 
 namespace mlir::attn::host {
 
-/// Names for the extents of a function's tensors: extents that the attention ops require to be equal share one.
+/// Names for the extents of a function's tensors: extents that the attention
+/// ops require to be equal share one.
 class ShapeNames {
 public:
   /// `function` is on tensors.
@@ -23,15 +24,21 @@ public:
 
   unsigned getNumArguments() const { return arguments.size(); }
   /// The extents of argument `index`, of result `index`.
-  ArrayRef<::attn::Dimension> getArgument(unsigned index) const { return arguments.at(index); }
-  ArrayRef<::attn::Dimension> getResult(unsigned index) const { return results.at(index); }
+  ArrayRef<::attn::Dimension> getArgument(unsigned index) const {
+    return arguments.at(index);
+  }
+  ArrayRef<::attn::Dimension> getResult(unsigned index) const {
+    return results.at(index);
+  }
 
 private:
   std::vector<std::vector<::attn::Dimension>> arguments, results;
 };
 
-/// The manifest of a function at the level after `attn-outline`, but for the target, the code and the kernels' scratch.
-FailureOr<::attn::Manifest> describe(func::FuncOp function, const ShapeNames &shapes);
+/// The manifest of a function at the level after `attn-outline`, but for the
+/// target, the code and the kernels' scratch.
+FailureOr<::attn::Manifest> describe(func::FuncOp function,
+                                     const ShapeNames &shapes);
 
 } // namespace mlir::attn::host
 

@@ -9,7 +9,8 @@
 
 using namespace mlir::attn::host;
 
-// Accumulators, one broadcast and the vectors of one step fit in the registers: 32 of AVX-512, 16 of the others.
+// Accumulators, one broadcast and the vectors of one step fit in the registers:
+// 32 of AVX-512, 16 of the others.
 static constexpr Level kLevels[] = {
     {"x86-64", "x86-64", "", 4, 3, 4, false, false, false},
     {"x86-64-v3", "x86-64-v3", "", 8, 3, 4, true, true, false},
@@ -20,12 +21,16 @@ static constexpr Level kLevels[] = {
 llvm::ArrayRef<Level> mlir::attn::host::getLevels() { return kLevels; }
 
 const Level *mlir::attn::host::findLevel(llvm::StringRef name) {
-  const Level *found = llvm::find_if(getLevels(), [&](const Level &level) { return level.name == name; });
+  const Level *found = llvm::find_if(
+      getLevels(), [&](const Level &level) { return level.name == name; });
   return found == getLevels().end() ? nullptr : found;
 }
 
 std::string mlir::attn::host::listLevels() {
-  return llvm::join(llvm::map_range(getLevels(), [](const Level &level) { return level.name; }), ", ");
+  return llvm::join(
+      llvm::map_range(getLevels(),
+                      [](const Level &level) { return level.name; }),
+      ", ");
 }
 
 namespace {
@@ -35,7 +40,8 @@ struct TileRow {
 };
 } // namespace
 
-// In rising order of the head size for each width of a register; sized for 512 KiB of second-level cache and up.
+// In rising order of the head size for each width of a register; sized for 512
+// KiB of second-level cache and up.
 static constexpr TileRow kTiles[] = {
     {16, 64, {192, 64}}, {16, 128, {144, 64}}, {16, 256, {96, 64}},
     {8, 64, {96, 64}},   {8, 128, {96, 64}},   {8, 256, {96, 32}},

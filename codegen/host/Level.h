@@ -1,4 +1,5 @@
-//===- Level.h - instruction sets of the host as the code generator sees them ---*- C++ -*-===//
+//===- Level.h - instruction sets of the host as the code generator sees them
+//---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -20,7 +21,8 @@ struct Level {
   llvm::StringRef cpu, features;
   /// f32 elements of a register.
   int64_t lanes;
-  /// A register block of a product is `panelVectors` registers of query rows by `columns` keys or values.
+  /// A register block of a product is `panelVectors` registers of query rows by
+  /// `columns` keys or values.
   int64_t panelVectors, columns;
   bool hasFma;
   /// Conversions between f16 and f32.
@@ -37,8 +39,9 @@ const Level *findLevel(llvm::StringRef name);
 /// All names, for messages.
 std::string listLevels();
 
-/// Tile sizes for a level and a head size (the larger of D and Dv): a row of the table in
-/// Level.cpp. The query tile, its accumulator, a key tile and a value tile stay in the second-level cache.
+/// Tile sizes for a level and a head size (the larger of D and Dv): a row of
+/// the table in Level.cpp. The query tile, its accumulator, a key tile and a
+/// value tile stay in the second-level cache.
 struct TileSizes {
   int64_t qTile, kvTile;
 };

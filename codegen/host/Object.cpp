@@ -25,7 +25,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-static std::unique_ptr<llvm::TargetMachine> createMachine(const host::Level &level, std::string &error) {
+static std::unique_ptr<llvm::TargetMachine>
+createMachine(const host::Level &level, std::string &error) {
   static const bool initialised = [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -35,16 +36,18 @@ static std::unique_ptr<llvm::TargetMachine> createMachine(const host::Level &lev
   }();
   (void)initialised;
   llvm::Triple triple("x86_64-unknown-linux-gnu");
-  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return nullptr;
   llvm::TargetOptions options;
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, level.cpu, level.features, options, llvm::Reloc::PIC_,
-                                  llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, level.cpu, level.features, options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
 }
 
-/// The loops are blocked and unrolled as they should be: what is left is to tidy up.
+/// The loops are blocked and unrolled as they should be: what is left is to
+/// tidy up.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   llvm::PassBuilder builder(&machine);
   llvm::LoopAnalysisManager loops;
@@ -73,9 +76,11 @@ FailureOr<std::string> host::emitObject(ModuleOp module, StringRef cpu) {
   std::string error;
   auto machine = createMachine(*level, error);
   if (!machine)
-    return module.emitError() << "this LLVM has no code generator for x86-64: " << error;
+    return module.emitError()
+           << "this LLVM has no code generator for x86-64: " << error;
   llvm::LLVMContext context;
-  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context, "attn");
+  std::unique_ptr<llvm::Module> code =
+      translateModuleToLLVMIR(module, context, "attn");
   if (!code)
     return failure();
   code->setDataLayout(machine->createDataLayout());
@@ -85,7 +90,8 @@ FailureOr<std::string> host::emitObject(ModuleOp module, StringRef cpu) {
       continue;
     function.addFnAttr("target-cpu", level->cpu);
     function.addFnAttr("target-features", level->features);
-    function.addFnAttr("prefer-vector-width", std::to_string(level->lanes * 32));
+    function.addFnAttr("prefer-vector-width",
+                       std::to_string(level->lanes * 32));
     // No calls of library functions may appear: the loader knows none.
     function.addFnAttr("no-builtins");
     function.addFnAttr(llvm::Attribute::NoUnwind);
@@ -95,7 +101,8 @@ FailureOr<std::string> host::emitObject(ModuleOp module, StringRef cpu) {
   llvm::SmallString<0> bytes;
   llvm::raw_svector_ostream os(bytes);
   llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, os, nullptr, llvm::CodeGenFileType::ObjectFile))
+  if (machine->addPassesToEmitFile(passes, os, nullptr,
+                                   llvm::CodeGenFileType::ObjectFile))
     return module.emitError("this LLVM cannot write object files");
   passes.run(*code);
   return bytes.str().str();

@@ -15,8 +15,9 @@ class ModuleOp;
 
 namespace mlir::attn::host {
 
-/// The bytes of a relocatable x86-64 ELF file with the functions of `module`, for the instruction set `cpu`. It is
-/// position-independent and needs no symbol from outside. Errors are reported at the module.
+/// The bytes of a relocatable x86-64 ELF file with the functions of `module`,
+/// for the instruction set `cpu`. It is position-independent and needs no
+/// symbol from outside. Errors are reported at the module.
 FailureOr<std::string> emitObject(ModuleOp module, StringRef cpu);
 
 } // namespace mlir::attn::host

@@ -30,11 +30,12 @@ private:
   int64_t used = 0, peak = 0;
 };
 
-/// Where a tile lies in scratch. A panel's part is transposed: all its rows for one column (Form::Dot: one pair of
-/// columns) are next to each other.
+/// Where a tile lies in scratch. A panel's part is transposed: all its rows for
+/// one column (Form::Dot: one pair of columns) are next to each other.
 struct TileBuffer {
   int64_t offset = 0;
-  /// Bytes from a panel to the next; 0 where all panels use the same place in turn.
+  /// Bytes from a panel to the next; 0 where all panels use the same place in
+  /// turn.
   int64_t panelStride = 0;
   Form form = Form::Float;
 };
@@ -44,7 +45,8 @@ struct RowSource {
   Value base;
   /// Index: bytes from a row to the next.
   Value stride;
-  /// Index: the last row that exists, where there may be fewer than the tile has.
+  /// Index: the last row that exists, where there may be fewer than the tile
+  /// has.
   Value lastRow;
 };
 
@@ -56,7 +58,8 @@ struct View {
   int64_t getElementBytes() const;
 };
 
-/// What a kernel's panels share. Tiles of pairs that several products or blocks use are found by value.
+/// What a kernel's panels share. Tiles of pairs that several products or blocks
+/// use are found by value.
 struct PanelContext {
   RegisterBuilder &builder;
   Scratch &scratch;
@@ -66,16 +69,18 @@ struct PanelContext {
   DenseMap<Value, View> &views;
   /// Row and pair tiles that are kept across panels and blocks.
   DenseMap<Value, TileBuffer> &states;
-  /// The left operands that come from memory, and the right operands, by tile and whether pairs of bf16 are multiplied.
+  /// The left operands that come from memory, and the right operands, by tile
+  /// and whether pairs of bf16 are multiplied.
   std::map<std::pair<void *, bool>, TileBuffer> &packed;
   std::map<std::pair<void *, bool>, RowSource> &rows;
 };
 
-/// Emits the stages of a plan for the panel `panel` (an index) whose first row is `firstRow`; the rows of the tile that
-/// exist are below `numRows`.
+/// Emits the stages of a plan for the panel `panel` (an index) whose first row
+/// is `firstRow`; the rows of the tile that exist are below `numRows`.
 class PanelEmitter {
 public:
-  PanelEmitter(PanelContext &context, const PanelPlan &plan, Value panel, Value firstRow, Value numRows);
+  PanelEmitter(PanelContext &context, const PanelPlan &plan, Value panel,
+               Value firstRow, Value numRows);
 
   LogicalResult emitStages();
   /// After the stages: stores a row tile to its place; writes one to memory.
@@ -88,8 +93,8 @@ private:
   LogicalResult emitRoot(const Root &root);
   void copyOut(vector::TransferWriteOp write, int64_t offset, int64_t columns);
 
-  /// Register `v` of a row tile; the scalar of column `i` of the block; register `v` of column `i` of the block. Null
-  /// after an error.
+  /// Register `v` of a row tile; the scalar of column `i` of the block;
+  /// register `v` of column `i` of the block. Null after an error.
   Value getRow(Value tile, int64_t v);
   Value getColumn(Value tile, int64_t i);
   Value getPair(Value tile, int64_t i, int64_t v);
@@ -98,8 +103,10 @@ private:
   Value fail(Value value, StringRef what);
 
   /// The address of row 0 of the panel in column `column` (an index) plus `i`.
-  Value getTileAddress(const TileBuffer &buffer, Value column, int64_t i, int64_t v, int64_t bytesPerColumn);
-  Value getMaskAddress(const TileBuffer &buffer, Value column, int64_t i, int64_t v);
+  Value getTileAddress(const TileBuffer &buffer, Value column, int64_t i,
+                       int64_t v, int64_t bytesPerColumn);
+  Value getMaskAddress(const TileBuffer &buffer, Value column, int64_t i,
+                       int64_t v);
   Value loadMask(const TileBuffer &buffer, Value column, int64_t i, int64_t v);
   Value getPanelBase(const TileBuffer &buffer);
   TileBuffer &getLocal(Value tile, Form form);

@@ -13,12 +13,14 @@ using namespace mlir::attn::host;
 
 bool mlir::attn::host::isPairTile(Value value) {
   auto type = dyn_cast<VectorType>(value.getType());
-  return type && type.getRank() == 2 && type.getDimSize(0) != 1 && type.getDimSize(1) != 1;
+  return type && type.getRank() == 2 && type.getDimSize(0) != 1 &&
+         type.getDimSize(1) != 1;
 }
 
 bool mlir::attn::host::isRowTile(Value value) {
   auto type = dyn_cast<VectorType>(value.getType());
-  return type && (type.getRank() == 1 || (type.getRank() == 2 && type.getDimSize(1) == 1));
+  return type && (type.getRank() == 1 ||
+                  (type.getRank() == 2 && type.getDimSize(1) == 1));
 }
 
 static vector::ContractionOp getContract(Value value) {
@@ -27,30 +29,44 @@ static vector::ContractionOp getContract(Value value) {
   return value.getDefiningOp<vector::ContractionOp>();
 }
 
-FailureOr<Product> mlir::attn::host::matchProduct(Value value, const Level &level) {
+FailureOr<Product> mlir::attn::host::matchProduct(Value value,
+                                                  const Level &level) {
   vector::ContractionOp contract = getContract(value);
   if (!contract)
     return failure();
   Product product{contract, {}};
   SmallVector<AffineMap> maps = contract.getIndexingMapsArray();
   auto types = contract.getIteratorTypesArray();
-  auto reduction = llvm::find(types, vector::IteratorType::reduction) - types.begin();
-  auto position = [&](AffineMap map, unsigned result) { return map.getDimPosition(result); };
-  bool isMatrixProduct = types.size() == 3 && llvm::count(types, vector::IteratorType::parallel) == 2 &&
-                         llvm::all_of(maps, [](AffineMap map) { return map.isProjectedPermutation(); }) &&
-                         maps[0].getNumResults() == 2 && maps[1].getNumResults() == 2 && maps[2].getNumResults() == 2 &&
-                         position(maps[0], 1) == reduction && position(maps[0], 0) == position(maps[2], 0);
+  auto reduction =
+      llvm::find(types, vector::IteratorType::reduction) - types.begin();
+  auto position = [&](AffineMap map, unsigned result) {
+    return map.getDimPosition(result);
+  };
+  bool isMatrixProduct =
+      types.size() == 3 &&
+      llvm::count(types, vector::IteratorType::parallel) == 2 &&
+      llvm::all_of(
+          maps, [](AffineMap map) { return map.isProjectedPermutation(); }) &&
+      maps[0].getNumResults() == 2 && maps[1].getNumResults() == 2 &&
+      maps[2].getNumResults() == 2 && position(maps[0], 1) == reduction &&
+      position(maps[0], 0) == position(maps[2], 0);
   if (!isMatrixProduct)
-    return contract.emitOpError("expected a product of two matrices whose left one has the rows of the result");
+    return contract.emitOpError("expected a product of two matrices whose left "
+                                "one has the rows of the result");
   product.isRhsByColumn = position(maps[1], 1) == reduction;
   if (auto mask = value.getDefiningOp<vector::MaskOp>()) {
     auto broadcast = mask.getMask().getDefiningOp<vector::BroadcastOp>();
-    if (!broadcast || broadcast.getSourceType() != contract.getLhsType().clone(IntegerType::get(value.getContext(), 1)))
-      return mask.emitOpError("expected a mask that is broadcast from the pairs of the left operand");
+    if (!broadcast || broadcast.getSourceType() !=
+                          contract.getLhsType().clone(
+                              IntegerType::get(value.getContext(), 1)))
+      return mask.emitOpError("expected a mask that is broadcast from the "
+                              "pairs of the left operand");
     product.mask = broadcast.getSource();
   }
-  bool isBf16 = contract.getLhsType().getElementType().isBF16() && contract.getRhsType().getElementType().isBF16();
-  product.useDot = level.hasBf16Dot && isBf16 && !product.mask && product.getDepth() % 2 == 0;
+  bool isBf16 = contract.getLhsType().getElementType().isBF16() &&
+                contract.getRhsType().getElementType().isBF16();
+  product.useDot = level.hasBf16Dot && isBf16 && !product.mask &&
+                   product.getDepth() % 2 == 0;
   return product;
 }
 
@@ -59,7 +75,9 @@ int64_t Stage::getNumColumns() const {
 }
 
 bool Stage::hasProduct() const {
-  return llvm::any_of(tiles, [&](Value tile) { return !loaded.contains(tile) && getContract(tile); });
+  return llvm::any_of(tiles, [&](Value tile) {
+    return !loaded.contains(tile) && getContract(tile);
+  });
 }
 
 bool PanelPlan::isHeavy(Value value) {
@@ -70,11 +88,14 @@ bool PanelPlan::isHeavy(Value value) {
     return entry->second;
   Operation *op = value.getDefiningOp();
   bool result = op && (getContract(value) || isa<math::Exp2Op>(op) ||
-                       llvm::any_of(op->getOperands(), [&](Value operand) { return isHeavy(operand); }));
+                       llvm::any_of(op->getOperands(), [&](Value operand) {
+                         return isHeavy(operand);
+                       }));
   return heavy[value] = result;
 }
 
-void PanelPlan::collect(Value value, size_t stage, llvm::SetVector<Value> &tiles,
+void PanelPlan::collect(Value value, size_t stage,
+                        llvm::SetVector<Value> &tiles,
                         llvm::SmallPtrSet<Value, 4> *loaded) {
   if (!isPairTile(value) || tiles.contains(value))
     return;
@@ -86,10 +107,12 @@ void PanelPlan::collect(Value value, size_t stage, llvm::SetVector<Value> &tiles
       if (loaded) {
         loaded->insert(value);
         bool isStored = llvm::any_of(from.roots, [&](const Root &root) {
-          return root.kind == Root::Store && root.value == value && root.form == Form::Float && root.place == value;
+          return root.kind == Root::Store && root.value == value &&
+                 root.form == Form::Float && root.place == value;
         });
         if (!isStored)
-          from.roots.push_back({Root::Store, value, nullptr, Form::Float, value});
+          from.roots.push_back(
+              {Root::Store, value, nullptr, Form::Float, value});
       }
       tiles.insert(value);
       return;
@@ -131,14 +154,16 @@ bool PanelPlan::dependsOnReductions(Value value, size_t firstStage) {
 void PanelPlan::addRoot(Root root) {
   size_t chosen = stages.size();
   bool isProduct = bool(getContract(root.value));
-  for (size_t stage = 0; stage < stages.size() && chosen == stages.size(); ++stage) {
+  for (size_t stage = 0; stage < stages.size() && chosen == stages.size();
+       ++stage) {
     llvm::SetVector<Value> tiles;
     collect(root.value, stage, tiles, nullptr);
     bool isComputedThere = stages[stage].tiles.contains(root.value);
-    bool shares = isComputedThere ||
-                  (!isProduct && llvm::any_of(tiles, [&](Value tile) {
-                     return isHeavy(tile) && stages[stage].tiles.contains(tile) && !stages[stage].loaded.contains(tile);
-                   }));
+    bool shares =
+        isComputedThere || (!isProduct && llvm::any_of(tiles, [&](Value tile) {
+          return isHeavy(tile) && stages[stage].tiles.contains(tile) &&
+                 !stages[stage].loaded.contains(tile);
+        }));
     if (shares && !dependsOnReductions(root.value, stage))
       chosen = stage;
   }
@@ -161,7 +186,8 @@ LogicalResult PanelPlan::addProduct(Value result) {
   products.push_back(*product);
   Value lhs = product->getLhs();
   if (!lhs.getDefiningOp<vector::TransferReadOp>())
-    addRoot({Root::Store, lhs, nullptr, product->useDot ? Form::Dot : Form::Float, lhs});
+    addRoot({Root::Store, lhs, nullptr,
+             product->useDot ? Form::Dot : Form::Float, lhs});
   if (product->mask)
     addRoot({Root::Store, product->mask, nullptr, Form::Mask, product->mask});
   return success();

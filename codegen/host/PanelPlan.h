@@ -1,4 +1,5 @@
-//===- PanelPlan.h - in which loops over columns a block of tile operations runs ---*- C++ -*-===//
+//===- PanelPlan.h - in which loops over columns a block of tile operations runs
+//---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -19,7 +20,8 @@ struct Product {
   vector::ContractionOp contract;
   /// The pairs that count; null if all do. Of the shape of `lhs`.
   Value mask;
-  /// The rows of `rhs` run along the result's columns: rhs is (column, k). Otherwise it is (k, column).
+  /// The rows of `rhs` run along the result's columns: rhs is (column, k).
+  /// Otherwise it is (k, column).
   bool isRhsByColumn = false;
   /// Multiplies pairs of bf16. Otherwise both operands are f32 in memory.
   bool useDot = false;
@@ -32,10 +34,12 @@ struct Product {
 /// The product that `value` is the result of.
 FailureOr<Product> matchProduct(Value value, const Level &level);
 
-/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns, or booleans.
+/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns, or
+/// booleans.
 enum class Form { Float, Dot, Mask };
 
-/// Whether a tile has a value for each pair of a query row and a column; not only for each row, or each column.
+/// Whether a tile has a value for each pair of a query row and a column; not
+/// only for each row, or each column.
 bool isPairTile(Value value);
 bool isRowTile(Value value);
 
@@ -46,7 +50,8 @@ struct Root {
   Value value;
   /// vector.multi_reduction or vector.transfer_write.
   Operation *op = nullptr;
-  /// Of Store: what as, and for which value's place (an iteration value of a loop, or `value` itself).
+  /// Of Store: what as, and for which value's place (an iteration value of a
+  /// loop, or `value` itself).
   Form form = Form::Float;
   Value place = {};
 };
@@ -63,13 +68,15 @@ struct Stage {
   bool hasProduct() const;
 };
 
-/// Distributes roots over stages: in order, each in the first stage that computes what it needs anyway and whose
-/// reductions it does not depend on. Tiles with a product or an exponential that a later stage needs are stored.
+/// Distributes roots over stages: in order, each in the first stage that
+/// computes what it needs anyway and whose reductions it does not depend on.
+/// Tiles with a product or an exponential that a later stage needs are stored.
 class PanelPlan {
 public:
   explicit PanelPlan(const Level &level) : level(level) {}
 
-  /// Adds the products, reductions and writes of the block from `begin` to `end`.
+  /// Adds the products, reductions and writes of the block from `begin` to
+  /// `end`.
   LogicalResult addOps(Block::iterator begin, Block::iterator end);
   /// Adds a store of `value` to the place of `place`.
   void addState(Value value, Value place);
@@ -80,7 +87,8 @@ public:
 private:
   void addRoot(Root root);
   LogicalResult addProduct(Value result);
-  void collect(Value value, size_t stage, llvm::SetVector<Value> &tiles, llvm::SmallPtrSet<Value, 4> *loaded);
+  void collect(Value value, size_t stage, llvm::SetVector<Value> &tiles,
+               llvm::SmallPtrSet<Value, 4> *loaded);
   bool isHeavy(Value value);
   bool dependsOnReductions(Value value, size_t firstStage);
 

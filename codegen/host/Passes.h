@@ -26,16 +26,19 @@ namespace mlir::attn {
 
 namespace host {
 
-/// A parameter of a lowered kernel, 8 bytes each: what code generation and the manifest agree on.
+/// A parameter of a lowered kernel, 8 bytes each: what code generation and the
+/// manifest agree on.
 struct KernelParam {
   enum Kind { Pointer, Size, Stride, Scalar };
   Kind kind;
-  /// The argument of the kernel as it was outlined, and the dimension of a size or stride.
+  /// The argument of the kernel as it was outlined, and the dimension of a size
+  /// or stride.
   unsigned argument;
   unsigned dim = 0;
 };
 
-/// The parameters of an outlined kernel: for each memref its address, its dynamic sizes, and all its strides.
+/// The parameters of an outlined kernel: for each memref its address, its
+/// dynamic sizes, and all its strides.
 SmallVector<KernelParam> getKernelParams(func::FuncOp kernel);
 
 } // namespace host

@@ -19,14 +19,28 @@ using namespace mlir::attn::host;
 // Scalars, memory, loops
 //===----------------------------------------------------------------------===//
 
-VectorType RegisterBuilder::vectorOf(Type element) { return VectorType::get({level.lanes}, element); }
+VectorType RegisterBuilder::vectorOf(Type element) {
+  return VectorType::get({level.lanes}, element);
+}
 
-Value RegisterBuilder::index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
-Value RegisterBuilder::add(Value lhs, Value rhs) { return createOrFold<arith::AddIOp>(lhs, rhs); }
-Value RegisterBuilder::add(Value lhs, int64_t rhs) { return rhs == 0 ? lhs : add(lhs, index(rhs)); }
-Value RegisterBuilder::multiply(Value lhs, Value rhs) { return createOrFold<arith::MulIOp>(lhs, rhs); }
-Value RegisterBuilder::multiply(Value lhs, int64_t rhs) { return rhs == 1 ? lhs : multiply(lhs, index(rhs)); }
-Value RegisterBuilder::minimum(Value lhs, Value rhs) { return createOrFold<arith::MinSIOp>(lhs, rhs); }
+Value RegisterBuilder::index(int64_t value) {
+  return arith::ConstantIndexOp::create(*this, value);
+}
+Value RegisterBuilder::add(Value lhs, Value rhs) {
+  return createOrFold<arith::AddIOp>(lhs, rhs);
+}
+Value RegisterBuilder::add(Value lhs, int64_t rhs) {
+  return rhs == 0 ? lhs : add(lhs, index(rhs));
+}
+Value RegisterBuilder::multiply(Value lhs, Value rhs) {
+  return createOrFold<arith::MulIOp>(lhs, rhs);
+}
+Value RegisterBuilder::multiply(Value lhs, int64_t rhs) {
+  return rhs == 1 ? lhs : multiply(lhs, index(rhs));
+}
+Value RegisterBuilder::minimum(Value lhs, Value rhs) {
+  return createOrFold<arith::MinSIOp>(lhs, rhs);
+}
 
 Value RegisterBuilder::constant(Type type, double value) {
   Type element = getElementTypeOrSelf(type);
@@ -49,13 +63,15 @@ Value RegisterBuilder::splat(Value scalar) {
 
 Value RegisterBuilder::pointer(Value base, Value bytes) {
   Value offset = arith::IndexCastOp::create(*this, getI64Type(), bytes);
-  return LLVM::GEPOp::create(*this, base.getType(), getI8Type(), base, ArrayRef<LLVM::GEPArg>{offset});
+  return LLVM::GEPOp::create(*this, base.getType(), getI8Type(), base,
+                             ArrayRef<LLVM::GEPArg>{offset});
 }
 
 Value RegisterBuilder::pointer(Value base, int64_t bytes) {
   if (bytes == 0)
     return base;
-  return LLVM::GEPOp::create(*this, base.getType(), getI8Type(), base, ArrayRef<LLVM::GEPArg>{int32_t(bytes)});
+  return LLVM::GEPOp::create(*this, base.getType(), getI8Type(), base,
+                             ArrayRef<LLVM::GEPArg>{int32_t(bytes)});
 }
 
 Value RegisterBuilder::load(Type type, Value address, int64_t alignment) {
@@ -66,7 +82,8 @@ void RegisterBuilder::store(Value value, Value address, int64_t alignment) {
   LLVM::StoreOp::create(*this, value, address, unsigned(alignment));
 }
 
-scf::ForOp RegisterBuilder::beginLoop(Value lower, Value upper, int64_t step, ValueRange inits) {
+scf::ForOp RegisterBuilder::beginLoop(Value lower, Value upper, int64_t step,
+                                      ValueRange inits) {
   auto loop = scf::ForOp::create(*this, lower, upper, index(step), inits);
   Block *body = loop.getBody();
   if (!body->empty())
@@ -75,7 +92,8 @@ scf::ForOp RegisterBuilder::beginLoop(Value lower, Value upper, int64_t step, Va
   return loop;
 }
 
-scf::ForOp RegisterBuilder::beginLoop(int64_t upper, int64_t step, ValueRange inits) {
+scf::ForOp RegisterBuilder::beginLoop(int64_t upper, int64_t step,
+                                      ValueRange inits) {
   Value zero = index(0);
   return beginLoop(zero, index(upper), step, inits);
 }
@@ -99,7 +117,8 @@ Value RegisterBuilder::select(Value condition, Value yes, Value no) {
   return arith::SelectOp::create(*this, condition, yes, no);
 }
 
-Value RegisterBuilder::compare(arith::CmpFPredicate predicate, Value lhs, Value rhs) {
+Value RegisterBuilder::compare(arith::CmpFPredicate predicate, Value lhs,
+                               Value rhs) {
   return arith::CmpFOp::create(*this, predicate, lhs, rhs);
 }
 
@@ -115,9 +134,12 @@ Value RegisterBuilder::fma(Value a, Value b, Value c) {
 
 Value RegisterBuilder::dotPairs(Value acc, Value a, Value b) {
   auto pairs = VectorType::get({2 * level.lanes}, getBF16Type());
-  Value lhs = vector::BitCastOp::create(*this, pairs, a), rhs = vector::BitCastOp::create(*this, pairs, b);
-  return LLVM::CallIntrinsicOp::create(*this, acc.getType(), getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
-                                       ValueRange{acc, lhs, rhs})
+  Value lhs = vector::BitCastOp::create(*this, pairs, a),
+        rhs = vector::BitCastOp::create(*this, pairs, b);
+  return LLVM::CallIntrinsicOp::create(
+             *this, acc.getType(),
+             getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+             ValueRange{acc, lhs, rhs})
       .getResults();
 }
 
@@ -129,7 +151,8 @@ Value RegisterBuilder::polynomial(Value x, ArrayRef<double> coefficients) {
 }
 
 Value RegisterBuilder::exp2(Value x) {
-  // Minimax for the relative error of 2^f on [-1/2, 1/2]: 1.9e-9 before rounding.
+  // Minimax for the relative error of 2^f on [-1/2, 1/2]: 1.9e-9 before
+  // rounding.
   static constexpr double kCoefficients[] = {1.0,
                                              0.693147205737267,
                                              0.240226468906343,
@@ -137,7 +160,8 @@ Value RegisterBuilder::exp2(Value x) {
                                              0.00961848895710891,
                                              0.00133999312191502,
                                              0.000153458120037593};
-  // Beyond these the result is 0 or infinite. Comparisons that NaN fails keep it.
+  // Beyond these the result is 0 or infinite. Comparisons that NaN fails keep
+  // it.
   bool hasScalef = level.lanes == 16 && isa<VectorType>(x.getType());
   Value low = constant(x.getType(), -151), high = constant(x.getType(), 129);
   x = select(compare(arith::CmpFPredicate::OLT, x, low), low, x);
@@ -146,17 +170,20 @@ Value RegisterBuilder::exp2(Value x) {
     Value n = math::RoundEvenOp::create(*this, x);
     Value p = polynomial(arith::SubFOp::create(*this, x, n), kCoefficients);
     Value every = integer(getI16Type(), -1), current = integer(getI32Type(), 4);
-    return LLVM::CallIntrinsicOp::create(*this, x.getType(), getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
-                                         ValueRange{p, n, p, every, current})
+    return LLVM::CallIntrinsicOp::create(
+               *this, x.getType(),
+               getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
+               ValueRange{p, n, p, every, current})
         .getResults();
   }
-  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits. The scale is applied in two steps, so that neither
-  // leaves the range of normal numbers.
+  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits. The scale is
+  // applied in two steps, so that neither leaves the range of normal numbers.
   Value magic = constant(x.getType(), 12582912.0);
   Value shifted = arith::AddFOp::create(*this, x, magic);
   Value n = arith::SubFOp::create(*this, shifted, magic);
   Value p = polynomial(arith::SubFOp::create(*this, x, n), kCoefficients);
-  Value bits = arith::SubIOp::create(*this, bitcast(shifted, getI32Type()), bitcast(magic, getI32Type()));
+  Value bits = arith::SubIOp::create(*this, bitcast(shifted, getI32Type()),
+                                     bitcast(magic, getI32Type()));
   Type type = bits.getType();
   Value half = arith::ShRSIOp::create(*this, bits, integer(type, 1));
   Value rest = arith::SubIOp::create(*this, bits, half);
@@ -169,29 +196,41 @@ Value RegisterBuilder::exp2(Value x) {
 }
 
 Value RegisterBuilder::log2(Value x) {
-  // 2 / ln 2 times the series of artanh(s), s = (m - 1) / (m + 1), for m in [sqrt(1/2), sqrt(2)).
-  static constexpr double kCoefficients[] = {2.88539008177793, 0.961796693925976, 0.577078016355585, 0.412198583111132,
-                                             0.320598897975325};
+  // 2 / ln 2 times the series of artanh(s), s = (m - 1) / (m + 1), for m in
+  // [sqrt(1/2), sqrt(2)).
+  static constexpr double kCoefficients[] = {
+      2.88539008177793, 0.961796693925976, 0.577078016355585, 0.412198583111132,
+      0.320598897975325};
   Type floats = x.getType(), ints = likeType(x, getI32Type());
   // Denormals are brought into the normal range first.
-  Value isSmall = compare(arith::CmpFPredicate::OLT, x, constant(floats, 0x1p-126));
-  Value scaled = select(isSmall, arith::MulFOp::create(*this, x, constant(floats, 0x1p32)), x);
+  Value isSmall =
+      compare(arith::CmpFPredicate::OLT, x, constant(floats, 0x1p-126));
+  Value scaled = select(
+      isSmall, arith::MulFOp::create(*this, x, constant(floats, 0x1p32)), x);
   Value correction = select(isSmall, constant(floats, 32), constant(floats, 0));
   Value bits = bitcast(scaled, getI32Type());
   Value offset = arith::SubIOp::create(*this, bits, integer(ints, 0x3f3504f3));
   Value exponent = arith::ShRSIOp::create(*this, offset, integer(ints, 23));
   Value mantissa =
-      bitcast(arith::SubIOp::create(*this, bits, arith::ShLIOp::create(*this, exponent, integer(ints, 23))), getF32Type());
+      bitcast(arith::SubIOp::create(
+                  *this, bits,
+                  arith::ShLIOp::create(*this, exponent, integer(ints, 23))),
+              getF32Type());
   Value one = constant(floats, 1);
-  Value s = arith::DivFOp::create(*this, arith::SubFOp::create(*this, mantissa, one),
-                                  arith::AddFOp::create(*this, mantissa, one));
-  Value log = arith::MulFOp::create(*this, s, polynomial(arith::MulFOp::create(*this, s, s), kCoefficients));
-  Value whole = arith::SubFOp::create(*this, arith::SIToFPOp::create(*this, floats, exponent), correction);
+  Value s =
+      arith::DivFOp::create(*this, arith::SubFOp::create(*this, mantissa, one),
+                            arith::AddFOp::create(*this, mantissa, one));
+  Value log = arith::MulFOp::create(
+      *this, s, polynomial(arith::MulFOp::create(*this, s, s), kCoefficients));
+  Value whole = arith::SubFOp::create(
+      *this, arith::SIToFPOp::create(*this, floats, exponent), correction);
   Value result = arith::AddFOp::create(*this, log, whole);
   constexpr double inf = std::numeric_limits<double>::infinity();
   Value zero = constant(floats, 0);
-  result = select(compare(arith::CmpFPredicate::OEQ, x, constant(floats, inf)), x, result);
-  result = select(compare(arith::CmpFPredicate::OEQ, x, zero), constant(floats, -inf), result);
+  result = select(compare(arith::CmpFPredicate::OEQ, x, constant(floats, inf)),
+                  x, result);
+  result = select(compare(arith::CmpFPredicate::OEQ, x, zero),
+                  constant(floats, -inf), result);
   return select(compare(arith::CmpFPredicate::OGE, x, zero), result,
                 constant(floats, std::numeric_limits<double>::quiet_NaN()));
 }
@@ -206,21 +245,34 @@ Value RegisterBuilder::bitsOf16(Value x) {
 }
 
 Value RegisterBuilder::extendF16(Value bits) {
-  // The exponent is rebased by an addition; infinity and NaN once more; denormals by a float subtraction.
+  // The exponent is rebased by an addition; infinity and NaN once more;
+  // denormals by a float subtraction.
   Type type = bits.getType();
-  Value magnitude = arith::ShLIOp::create(*this, arith::AndIOp::create(*this, bits, integer(type, 0x7fff)), integer(type, 13));
-  Value exponent = arith::AndIOp::create(*this, magnitude, integer(type, 0x7c00 << 13));
-  Value rebased = arith::AddIOp::create(*this, magnitude, integer(type, 112 << 23));
-  Value special = arith::AddIOp::create(*this, rebased, integer(type, 112 << 23));
-  Value lifted = bitcast(arith::AddIOp::create(*this, rebased, integer(type, 1 << 23)), getF32Type());
+  Value magnitude = arith::ShLIOp::create(
+      *this, arith::AndIOp::create(*this, bits, integer(type, 0x7fff)),
+      integer(type, 13));
+  Value exponent =
+      arith::AndIOp::create(*this, magnitude, integer(type, 0x7c00 << 13));
+  Value rebased =
+      arith::AddIOp::create(*this, magnitude, integer(type, 112 << 23));
+  Value special =
+      arith::AddIOp::create(*this, rebased, integer(type, 112 << 23));
+  Value lifted =
+      bitcast(arith::AddIOp::create(*this, rebased, integer(type, 1 << 23)),
+              getF32Type());
   Value denormal = bitcast(
-      arith::SubFOp::create(*this, lifted, constant(lifted.getType(), 0x1p-14)).getResult(), getI32Type());
+      arith::SubFOp::create(*this, lifted, constant(lifted.getType(), 0x1p-14))
+          .getResult(),
+      getI32Type());
   auto equals = [&](Value value, int64_t number) {
-    return arith::CmpIOp::create(*this, arith::CmpIPredicate::eq, value, integer(type, number));
+    return arith::CmpIOp::create(*this, arith::CmpIPredicate::eq, value,
+                                 integer(type, number));
   };
   Value result = select(equals(exponent, 0x7c00 << 13), special, rebased);
   result = select(equals(exponent, 0), denormal, result);
-  Value sign = arith::ShLIOp::create(*this, arith::AndIOp::create(*this, bits, integer(type, 0x8000)), integer(type, 16));
+  Value sign = arith::ShLIOp::create(
+      *this, arith::AndIOp::create(*this, bits, integer(type, 0x8000)),
+      integer(type, 16));
   return bitcast(arith::OrIOp::create(*this, result, sign), getF32Type());
 }
 
@@ -230,7 +282,9 @@ Value RegisterBuilder::extend(Value x) {
     return x;
   if (getElementTypeOrSelf(x).isBF16()) {
     Value bits = bitsOf16(x);
-    return bitcast(arith::ShLIOp::create(*this, bits, integer(bits.getType(), 16)), getF32Type());
+    return bitcast(
+        arith::ShLIOp::create(*this, bits, integer(bits.getType(), 16)),
+        getF32Type());
   }
   if (level.hasF16)
     return arith::ExtFOp::create(*this, floats, x);
@@ -241,23 +295,36 @@ Value RegisterBuilder::truncateToF16(Value x) {
   Value bits = bitcast(x, getI32Type());
   Type type = bits.getType();
   auto unsignedLess = [&](Value value, int64_t limit) {
-    return arith::CmpIOp::create(*this, arith::CmpIPredicate::ult, value, integer(type, limit));
+    return arith::CmpIOp::create(*this, arith::CmpIPredicate::ult, value,
+                                 integer(type, limit));
   };
-  Value magnitude = arith::AndIOp::create(*this, bits, integer(type, 0x7fffffff));
-  Value sign = arith::ShRUIOp::create(*this, arith::SubIOp::create(*this, bits, magnitude), integer(type, 16));
+  Value magnitude =
+      arith::AndIOp::create(*this, bits, integer(type, 0x7fffffff));
+  Value sign = arith::ShRUIOp::create(
+      *this, arith::SubIOp::create(*this, bits, magnitude), integer(type, 16));
   // Normal: rebase, and round to even by adding just below one half.
-  Value odd = arith::AndIOp::create(*this, arith::ShRUIOp::create(*this, magnitude, integer(type, 13)), integer(type, 1));
-  Value rounded = arith::AddIOp::create(*this, arith::AddIOp::create(*this, magnitude, integer(type, (-112 << 23) + 0xfff)), odd);
+  Value odd = arith::AndIOp::create(
+      *this, arith::ShRUIOp::create(*this, magnitude, integer(type, 13)),
+      integer(type, 1));
+  Value rounded = arith::AddIOp::create(
+      *this,
+      arith::AddIOp::create(*this, magnitude,
+                            integer(type, (-112 << 23) + 0xfff)),
+      odd);
   Value normal = arith::ShRUIOp::create(*this, rounded, integer(type, 13));
   // Denormal: adding 1/2 lets the float unit round at the right bit.
   Value half = constant(x.getType(), 0.5);
-  Value shifted = arith::AddFOp::create(*this, bitcast(magnitude, getF32Type()), half);
-  Value denormal = arith::SubIOp::create(*this, bitcast(shifted, getI32Type()), bitcast(half, getI32Type()));
+  Value shifted =
+      arith::AddFOp::create(*this, bitcast(magnitude, getF32Type()), half);
+  Value denormal = arith::SubIOp::create(*this, bitcast(shifted, getI32Type()),
+                                         bitcast(half, getI32Type()));
   Value result = select(unsignedLess(magnitude, 0x38800000), denormal, normal);
-  Value special = select(unsignedLess(magnitude, 0x7f800001), integer(type, 0x7c00), integer(type, 0x7e00));
+  Value special = select(unsignedLess(magnitude, 0x7f800001),
+                         integer(type, 0x7c00), integer(type, 0x7e00));
   result = select(unsignedLess(magnitude, 0x47800000), result, special);
   result = arith::OrIOp::create(*this, result, sign);
-  Value narrow = arith::TruncIOp::create(*this, likeType(x, getI16Type()), result);
+  Value narrow =
+      arith::TruncIOp::create(*this, likeType(x, getI16Type()), result);
   return bitcast(narrow, getF16Type());
 }
 
@@ -271,12 +338,17 @@ Value RegisterBuilder::truncate(Value x, Type element) {
   Value bits = bitcast(x, getI32Type());
   Type type = bits.getType();
   Value sixteen = integer(type, 16);
-  Value odd = arith::AndIOp::create(*this, arith::ShRUIOp::create(*this, bits, sixteen), integer(type, 1));
-  Value rounded = arith::AddIOp::create(*this, arith::AddIOp::create(*this, bits, integer(type, 0x7fff)), odd);
+  Value odd = arith::AndIOp::create(
+      *this, arith::ShRUIOp::create(*this, bits, sixteen), integer(type, 1));
+  Value rounded = arith::AddIOp::create(
+      *this, arith::AddIOp::create(*this, bits, integer(type, 0x7fff)), odd);
   Value quiet = arith::OrIOp::create(*this, bits, integer(type, 0x400000));
   Value isNaN = compare(arith::CmpFPredicate::UNO, x, x);
-  Value result = arith::ShRUIOp::create(*this, select(isNaN, quiet, rounded), sixteen);
-  return bitcast(arith::TruncIOp::create(*this, likeType(x, getI16Type()), result), element);
+  Value result =
+      arith::ShRUIOp::create(*this, select(isNaN, quiet, rounded), sixteen);
+  return bitcast(
+      arith::TruncIOp::create(*this, likeType(x, getI16Type()), result),
+      element);
 }
 
 Value RegisterBuilder::elementwise(Operation *op, ValueRange operands) {
@@ -292,9 +364,13 @@ Value RegisterBuilder::elementwise(Operation *op, ValueRange operands) {
   if (isa<arith::ExtFOp>(op))
     return extend(operands[0]);
   if (isa<arith::MaxNumFOp>(op)) {
-    // One instruction; the right operand wins where the left one is NaN, and where it is itself, the left one.
-    Value larger = select(compare(arith::CmpFPredicate::OGT, operands[0], operands[1]), operands[0], operands[1]);
-    return select(compare(arith::CmpFPredicate::UNO, operands[1], operands[1]), operands[0], larger);
+    // One instruction; the right operand wins where the left one is NaN, and
+    // where it is itself, the left one.
+    Value larger =
+        select(compare(arith::CmpFPredicate::OGT, operands[0], operands[1]),
+               operands[0], operands[1]);
+    return select(compare(arith::CmpFPredicate::UNO, operands[1], operands[1]),
+                  operands[0], larger);
   }
   // Conditions may be scalar where the values are not.
   Value shaped = operands.front();

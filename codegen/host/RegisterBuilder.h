@@ -1,4 +1,5 @@
-//===- RegisterBuilder.h - operations on single registers of the host ---*- C++ -*-===//
+//===- RegisterBuilder.h - operations on single registers of the host ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -13,11 +14,13 @@ namespace mlir::attn::host {
 
 struct Level;
 
-/// Builds scalar code, loops, memory accesses and operations on vectors of `Level::lanes` elements. Sizes, offsets and
-/// positions are of type index, addresses are !llvm.ptr.
+/// Builds scalar code, loops, memory accesses and operations on vectors of
+/// `Level::lanes` elements. Sizes, offsets and positions are of type index,
+/// addresses are !llvm.ptr.
 class RegisterBuilder : public ImplicitLocOpBuilder {
 public:
-  RegisterBuilder(Location loc, MLIRContext *context, const Level &level) : ImplicitLocOpBuilder(loc, context), level(level) {}
+  RegisterBuilder(Location loc, MLIRContext *context, const Level &level)
+      : ImplicitLocOpBuilder(loc, context), level(level) {}
 
   const Level &getLevel() const { return level; }
   VectorType vectorOf(Type element);
@@ -42,21 +45,27 @@ public:
   Value load(Type type, Value address, int64_t alignment);
   void store(Value value, Value address, int64_t alignment);
 
-  /// An scf.for with the insertion point in its body, until endLoop. Bounds are of type index.
-  scf::ForOp beginLoop(Value lower, Value upper, int64_t step, ValueRange inits = {});
+  /// An scf.for with the insertion point in its body, until endLoop. Bounds are
+  /// of type index.
+  scf::ForOp beginLoop(Value lower, Value upper, int64_t step,
+                       ValueRange inits = {});
   scf::ForOp beginLoop(int64_t upper, int64_t step, ValueRange inits = {});
   void endLoop(scf::ForOp loop, ValueRange yielded = {});
 
-  /// The elementwise operation `op` on registers (or, for what varies along the keys only, scalars).
+  /// The elementwise operation `op` on registers (or, for what varies along the
+  /// keys only, scalars).
 
   Value elementwise(Operation *op, ValueRange operands);
 
   Value fma(Value a, Value b, Value c);
-  /// acc + sum of the products of neighbours, on registers of pairs of bf16 given as vectors of i32.
+  /// acc + sum of the products of neighbours, on registers of pairs of bf16
+  /// given as vectors of i32.
   Value dotPairs(Value acc, Value a, Value b);
-  /// 2 to the power of x: at most 2 units in the last place away, with denormals, infinities and NaN.
+  /// 2 to the power of x: at most 2 units in the last place away, with
+  /// denormals, infinities and NaN.
   Value exp2(Value x);
-  /// The logarithm to base 2: absolute error below 2^-22 times its size, and the special values of log2.
+  /// The logarithm to base 2: absolute error below 2^-22 times its size, and
+  /// the special values of log2.
   Value log2(Value x);
   /// From f16 or bf16 to f32, exactly; back, to the nearest with ties to even.
   Value extend(Value x);

@@ -1,4 +1,5 @@
-//===- Cpu.cpp - Instruction sets of CPUs -----------------------------------===//
+//===- Cpu.cpp - Instruction sets of CPUs
+//-----------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -27,8 +28,7 @@ struct Feature {
 std::vector<Feature> featuresOf(std::string_view target) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-#define ATTN_FEATURE(name)                                                     \
-  Feature { name, __builtin_cpu_supports(name) != 0 }
+#define ATTN_FEATURE(name) Feature{name, __builtin_cpu_supports(name) != 0}
   std::vector<Feature> features;
   if (target == "x86-64")
     return features;
@@ -37,10 +37,9 @@ std::vector<Feature> featuresOf(std::string_view target) {
               ATTN_FEATURE("movbe")};
   if (target == "x86-64-v3")
     return features;
-  for (Feature feature :
-       {ATTN_FEATURE("avx512f"), ATTN_FEATURE("avx512bw"),
-        ATTN_FEATURE("avx512cd"), ATTN_FEATURE("avx512dq"),
-        ATTN_FEATURE("avx512vl")})
+  for (Feature feature : {ATTN_FEATURE("avx512f"), ATTN_FEATURE("avx512bw"),
+                          ATTN_FEATURE("avx512cd"), ATTN_FEATURE("avx512dq"),
+                          ATTN_FEATURE("avx512vl")})
     features.push_back(feature);
   if (target == "x86-64-v4-bf16")
     features.push_back(ATTN_FEATURE("avx512bf16"));
@@ -98,9 +97,10 @@ Status host::checkCpu(std::string_view target) {
     std::string known;
     for (const std::string &name : cpuTargets())
       known += (known.empty() ? "" : ", ") + name;
-    return Error{ErrorCode::Unsupported,
-                 "code for " + std::string(target) + " cannot run on the CPU '" +
-                     cpuName() + "'; targets for CPUs: " + known};
+    return Error{ErrorCode::Unsupported, "code for " + std::string(target) +
+                                             " cannot run on the CPU '" +
+                                             cpuName() +
+                                             "'; targets for CPUs: " + known};
   }
   std::string lacks = missing(target);
   if (lacks.empty())
@@ -121,7 +121,8 @@ Result<std::string> host::bestCpuTarget() {
   for (size_t i = targets.size(); i-- > 0;)
     if (missing(targets[i]).empty())
       return targets[i];
-  return Error{ErrorCode::Unsupported,
-               "this machine has no x86-64 CPU: the host device has no code for "
-               "it"};
+  return Error{
+      ErrorCode::Unsupported,
+      "this machine has no x86-64 CPU: the host device has no code for "
+      "it"};
 }

@@ -1,4 +1,5 @@
-//===- HostDevice.cpp - The CPU as a device ---------------------------------===//
+//===- HostDevice.cpp - The CPU as a device
+//---------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -137,7 +138,8 @@ public:
 
   Status copyIn(const RowCopy &copy, Stream) override {
     for (uint64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(reinterpret_cast<char *>(copy.device) + row * copy.devicePitch,
+      std::memcpy(reinterpret_cast<char *>(copy.device) +
+                      row * copy.devicePitch,
                   static_cast<const char *>(copy.host) + row * copy.hostPitch,
                   copy.width);
     return Status::success();
@@ -146,7 +148,8 @@ public:
   Status copyOut(const RowCopy &copy, Stream) override {
     for (uint64_t row = 0; row < copy.rows; ++row)
       std::memcpy(static_cast<char *>(copy.host) + row * copy.hostPitch,
-                  reinterpret_cast<char *>(copy.device) + row * copy.devicePitch,
+                  reinterpret_cast<char *>(copy.device) +
+                      row * copy.devicePitch,
                   copy.width);
     return Status::success();
   }
@@ -198,7 +201,8 @@ private:
 
 } // namespace
 
-Result<std::shared_ptr<Device>> host::openHostDevice(const DeviceOptions &options) {
+Result<std::shared_ptr<Device>>
+host::openHostDevice(const DeviceOptions &options) {
   int64_t threads = availableThreads();
   for (const auto &[key, text] : options) {
     if (key != "threads")

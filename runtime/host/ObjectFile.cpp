@@ -1,4 +1,5 @@
-//===- ObjectFile.cpp - Object code in memory -------------------------------===//
+//===- ObjectFile.cpp - Object code in memory
+//-------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -48,7 +49,8 @@ private:
   Result<std::string> textAt(const Elf64_Shdr &strings, uint64_t offset) const;
   Result<Elf64_Sym> symbol(uint64_t index) const;
   bool isPlaced(uint64_t section) const {
-    return section < sections.size() && (sections[section].sh_flags & SHF_ALLOC);
+    return section < sections.size() &&
+           (sections[section].sh_flags & SHF_ALLOC);
   }
   Status apply(char *memory, uint64_t section, const Elf64_Rela &relocation);
 
@@ -73,7 +75,8 @@ Status Loader::readHeaders() {
                std::to_string(header->e_type) + " for machine " +
                std::to_string(header->e_machine));
   if (header->e_shentsize != sizeof(Elf64_Shdr) ||
-      !isInside(header->e_shoff, uint64_t(header->e_shnum) * sizeof(Elf64_Shdr)))
+      !isInside(header->e_shoff,
+                uint64_t(header->e_shnum) * sizeof(Elf64_Shdr)))
     return bad("the section table leaves the file");
   for (uint64_t i = 0; i < header->e_shnum; ++i) {
     Elf64_Shdr section =
@@ -101,7 +104,8 @@ Result<size_t> Loader::layOut() {
       if (!isPlaced(i) || isCode != wantCode)
         continue;
       size_t align = section.sh_addralign ? section.sh_addralign : 1;
-      if (section.sh_size > limit || align > pageSize() || (align & (align - 1)))
+      if (section.sh_size > limit || align > pageSize() ||
+          (align & (align - 1)))
         return bad("section " + std::to_string(i) + " is too large");
       end = roundUp(end, align);
       offsets[i] = end;
@@ -162,7 +166,8 @@ Status Loader::apply(char *memory, uint64_t section, const Elf64_Rela &r) {
       sections[section].sh_size - r.r_offset < width)
     return bad("a relocation leaves its section");
   char *where = memory + offsets[section] + r.r_offset;
-  uint64_t base = reinterpret_cast<uintptr_t>(memory) + offsets[target.st_shndx];
+  uint64_t base =
+      reinterpret_cast<uintptr_t>(memory) + offsets[target.st_shndx];
   uint64_t value = base + target.st_value + static_cast<uint64_t>(r.r_addend);
   uint64_t relative = value - reinterpret_cast<uintptr_t>(where);
   switch (type) {
@@ -193,9 +198,9 @@ Status Loader::relocate(char *memory) {
       continue;
     uint64_t count = section.sh_size / sizeof(Elf64_Rela);
     for (uint64_t i = 0; i < count; ++i)
-      if (Status status = apply(memory, section.sh_info,
-                                *read<Elf64_Rela>(section.sh_offset +
-                                                  i * sizeof(Elf64_Rela)));
+      if (Status status = apply(
+              memory, section.sh_info,
+              *read<Elf64_Rela>(section.sh_offset + i * sizeof(Elf64_Rela)));
           !status)
         return status;
   }
@@ -245,14 +250,14 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::load(const std::string &bytes) {
   void *memory = mmap(nullptr, *size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return Error{ErrorCode::OutOfMemory, "cannot map " + std::to_string(*size) +
-                                             " bytes for code"};
+    return Error{ErrorCode::OutOfMemory,
+                 "cannot map " + std::to_string(*size) + " bytes for code"};
   std::unique_ptr<ObjectFile> result(new ObjectFile);
   result->memory = memory;
   result->size = *size;
   char *base = static_cast<char *>(memory);
-  for (Status status : {loader.place(base), loader.relocate(base),
-                        loader.protect(base, *size)})
+  for (Status status :
+       {loader.place(base), loader.relocate(base), loader.protect(base, *size)})
     if (!status)
       return status.error();
   Result<std::map<std::string, void *>> functions = loader.functions(base);

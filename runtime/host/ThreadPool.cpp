@@ -1,4 +1,5 @@
-//===- ThreadPool.cpp - Work items over threads -----------------------------===//
+//===- ThreadPool.cpp - Work items over threads
+//-----------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

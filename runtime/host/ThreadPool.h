@@ -1,4 +1,5 @@
-//===- ThreadPool.h - Work items over threads ---------------------*- C++ -*-===//
+//===- ThreadPool.h - Work items over threads ---------------------*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -16,8 +17,8 @@
 
 namespace attn::host {
 
-/// Threads that take work items one by one, in order, the caller among them. One
-/// run at a time has the threads: a run that comes meanwhile, from another
+/// Threads that take work items one by one, in order, the caller among them.
+/// One run at a time has the threads: a run that comes meanwhile, from another
 /// thread of the caller's, works alone on its own thread, so that a caller's
 /// thread pool is never oversubscribed.
 class ThreadPool {

@@ -1,4 +1,5 @@
-//===- HostDifferentialTest.cpp - random attention on the CPU, judged ---*- C++ -*-===//
+//===- HostDifferentialTest.cpp - random attention on the CPU, judged ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -12,7 +13,8 @@ using namespace attn::test;
 
 namespace {
 
-/// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by ATTN_DIFFERENTIAL_SEED.
+/// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by
+/// ATTN_DIFFERENTIAL_SEED.
 int64_t environment(const char *name, int64_t otherwise) {
   const char *text = std::getenv(name);
   return text ? std::atoll(text) : otherwise;
@@ -28,7 +30,8 @@ std::vector<std::string> usableTargets() {
 
 TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
   std::vector<std::string> targets = usableTargets();
-  ASSERT_FALSE(targets.empty()) << "no instruction set of the host target runs here";
+  ASSERT_FALSE(targets.empty())
+      << "no instruction set of the host target runs here";
   int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 500);
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   HostRunner runner;
@@ -40,7 +43,8 @@ TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
     problem.threads = {1, 2};
     std::string message = runner.run(problem, random);
     failures += !message.empty();
-    EXPECT_EQ(message, "") << "seed " << first + i << ", " << problem.describe();
+    EXPECT_EQ(message, "") << "seed " << first + i << ", "
+                           << problem.describe();
   }
 }
 

@@ -1,4 +1,5 @@
-//===- HostProblem.h - one attention problem, compiled for the CPU and judged ---*- C++ -*-===//
+//===- HostProblem.h - one attention problem, compiled for the CPU and judged
+//---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -24,7 +25,8 @@ public:
     return values.begin()[below(int64_t(values.size()))];
   }
   double normal();
-  /// A mask expression of at most `depth` nested operators; positions up to 150, %w for a symbol.
+  /// A mask expression of at most `depth` nested operators; positions up to
+  /// 150, %w for a symbol.
   std::string mask(int depth);
 
 private:
@@ -33,7 +35,8 @@ private:
 
 struct HostProblem {
   std::string element = "f32", mask, alignment, scale, cpu;
-  int64_t batches = 1, kvHeads = 1, groups = 1, queries = 1, keys = 1, headSize = 16, valueSize = 16, symbol = 0;
+  int64_t batches = 1, kvHeads = 1, groups = 1, queries = 1, keys = 1,
+          headSize = 16, valueSize = 16, symbol = 0;
   int64_t qTile = 0, kvTile = 0;
   bool lse = false;
   /// Which extents are dynamic: batches, heads, queries, keys.
@@ -53,7 +56,8 @@ class HostRunner {
 public:
   HostRunner();
   ~HostRunner();
-  /// What went wrong, or nothing. The results for all numbers of threads must agree in every bit.
+  /// What went wrong, or nothing. The results for all numbers of threads must
+  /// agree in every bit.
   std::string run(const HostProblem &problem, Random &random);
   mlir::MLIRContext &getContext() { return *context; }
 
