@@ -101,8 +101,8 @@ def AttnToNvvm : Pass<"attn-to-nvvm", "::mlir::ModuleOp"> {
     mma.m16n8k16; `vector.contract` becomes ldmatrix and mma.sync, with the weights of the second product passed on in
     registers; row reductions become shuffles in groups of four lanes, row sums only once, after the loops.
 
-    `math.exp2` becomes ex2.approx.ftz, `math.log2` lg2.approx.ftz, and a division by one value per row a multiplication
-    by its rcp.approx.ftz.
+    `math.exp2` becomes ex2.approx.ftz, `math.log2` lg2.approx.ftz, a reciprocal rcp.approx.ftz
+    and any other division div.full.ftz.
 
     In a masked product, dead pairs contribute nothing even where v holds NaN or infinity: the block tests the V tile for
     such elements, and in the rare case adds them to the rows that see them and clears them before the product.

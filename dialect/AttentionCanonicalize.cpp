@@ -1,4 +1,5 @@
-//===- AttentionCanonicalize.cpp - the smallest equal mask of an op ---*- C++ -*-===//
+//===- AttentionCanonicalize.cpp - the smallest equal mask of an op ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -10,9 +11,11 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// Whether every atom may have its parameters written as they are: `global<-1>` has no syntax.
+/// Whether every atom may have its parameters written as they are: `global<-1>`
+/// has no syntax.
 static bool isWritable(MaskAttr mask) {
-  if (mask.getKind() == MaskKind::Global && mask.getBounds().front().isConstant() &&
+  if (mask.getKind() == MaskKind::Global &&
+      mask.getBounds().front().isConstant() &&
       mask.getBounds().front().getConstant() < 0)
     return false;
   return llvm::all_of(mask.getOperands(), isWritable);
@@ -29,22 +32,25 @@ static void collectSymbols(MaskAttr mask, SmallVectorImpl<unsigned> &order) {
 
 namespace {
 
-/// Puts constant symbols into the mask, simplifies it, and binds only what it uses, in order of appearance, each value
-/// once.
+/// Puts constant symbols into the mask, simplifies it, and binds only what it
+/// uses, in order of appearance, each value once.
 struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  LogicalResult matchAndRewrite(AttentionOp op, PatternRewriter &rewriter) const override {
+  LogicalResult matchAndRewrite(AttentionOp op,
+                                PatternRewriter &rewriter) const override {
     MaskAttr mask = op.getMask();
     SmallVector<Value> values(op.getSymbols());
     SmallVector<MaskBound> bounds;
     for (auto [number, value] : llvm::enumerate(values))
-      bounds.push_back(MaskBound::symbol(llvm::find(values, value) - values.begin()));
+      bounds.push_back(
+          MaskBound::symbol(llvm::find(values, value) - values.begin()));
     mask = mask.replaceSymbols(bounds);
     for (auto [number, value] : llvm::enumerate(values)) {
       constexpr int64_t maxParameter = int64_t(1) << 40;
       APInt constant;
-      if (!matchPattern(value, m_ConstantInt(&constant)) || constant.getSignificantBits() > 64 ||
+      if (!matchPattern(value, m_ConstantInt(&constant)) ||
+          constant.getSignificantBits() > 64 ||
           std::abs(constant.getSExtValue()) > maxParameter)
         continue;
       SmallVector<MaskBound> folded = identity(values.size());
@@ -64,7 +70,8 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
     }
     mask = mask.replaceSymbols(renumbered);
     if (mask == op.getMask() && used == values)
-      return rewriter.notifyMatchFailure(op, "the mask is in its smallest known form");
+      return rewriter.notifyMatchFailure(
+          op, "the mask is in its smallest known form");
     rewriter.modifyOpInPlace(op, [&] {
       op.setMaskAttr(mask);
       op.getSymbolsMutable().assign(used);
@@ -83,6 +90,7 @@ private:
 
 } // namespace
 
-void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *context) {
+void AttentionOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
+                                              MLIRContext *context) {
   patterns.add<CanonicalizeMask>(context);
 }

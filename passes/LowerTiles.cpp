@@ -41,7 +41,7 @@ static ValueRange lowerToFor(RewriterBase &rewriter, ForTilesOp loop) {
 
 static ValueRange lowerToWhile(RewriterBase &rewriter, ForTilesOp loop) {
   Location loc = loop.getLoc();
-  Value start = arith::ConstantIndexOp::create(rewriter, loc, INT64_MIN);
+  Value start = arith::ConstantIndexOp::create(rewriter, loc, INT64_MIN + 1);
   SmallVector<Value> inits = {buildNextTile(rewriter, loc, loop, start)};
   llvm::append_range(inits, loop.getInits());
   auto whileOp = scf::WhileOp::create(

@@ -59,50 +59,59 @@ static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
       cast<ConditionOp>(block.getTerminator()).getLive());
 }
 
+/// Where to look after the candidate `tile`: at `tile` itself if the loop visits
+/// it, else further on.
+static Value buildProbe(ImplicitLocOpBuilder &builder, ForTilesOp loop,
+                        Value tile) {
+  Value next = tile;
+  if (!loop.getFilter().empty()) {
+    Value following = arith::AddIOp::create(
+        builder, tile, arith::ConstantIndexOp::create(builder, 1));
+    next = arith::SelectOp::create(builder, inlineFilter(builder, loop, tile),
+                                   tile, following);
+  }
+  // An excepted tile may be followed by more of them.
+  if (!loop.getExceptLower().empty())
+    next = arith::MaxSIOp::create(builder, next,
+                                  skipExcepted(builder, loop, tile));
+  return next;
+}
+
 Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc,
                                 ForTilesOp loop, Value from) {
   ImplicitLocOpBuilder builder(loc, opBuilder);
   builder.setInsertionPoint(opBuilder.getInsertionBlock(),
                             opBuilder.getInsertionPoint());
-  Value candidate = buildNextLive(builder, loop, from);
   bool hasFilter = !loop.getFilter().empty();
-  if (loop.getExceptLower().empty() && !hasFilter)
-    return candidate;
-  if (loop.getExceptLower().size() == 1 && !hasFilter)
+  size_t numExcepted = loop.getExceptLower().size();
+  if (!hasFilter && numExcepted <= 1) {
+    Value candidate = buildNextLive(builder, loop, from);
+    if (numExcepted == 0)
+      return candidate;
     return buildNextLive(builder, loop, skipExcepted(builder, loop, candidate));
+  }
 
-  // Advance while the candidate is a tile that the loop does not visit.
+  // A candidate and where to look after it, which are equal once the loop
+  // visits the candidate. No candidate precedes the first look.
+  Value before = arith::ConstantIndexOp::create(builder, INT64_MIN);
   auto search = scf::WhileOp::create(
-      builder, TypeRange{builder.getIndexType()}, ValueRange{candidate},
+      builder, TypeRange{builder.getIndexType(), builder.getIndexType()},
+      ValueRange{before, from},
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder inner(loc, nested);
-        Value tile = args[0];
-        Value next = tile;
-        if (hasFilter) {
-          Value following = arith::AddIOp::create(
-              inner, tile, arith::ConstantIndexOp::create(inner, 1));
-          next = arith::SelectOp::create(inner, inlineFilter(inner, loop, tile),
-                                         tile, following);
-        }
-        // A tile that is excepted may be followed by more of them: skip from
-        // where the filter leaves off.
-        if (!loop.getExceptLower().empty())
-          next = arith::MaxSIOp::create(inner, next,
-                                        skipExcepted(inner, loop, tile));
         Value none = arith::ConstantIndexOp::create(inner, kNoTile);
-        Value some =
-            arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, tile, none);
-        Value moves =
-            arith::CmpIOp::create(inner, arith::CmpIPredicate::ne, next, tile);
+        Value some = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne,
+                                           args[0], none);
+        Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne,
+                                            args[0], args[1]);
         Value goOn = arith::AndIOp::create(inner, some, moves);
-        // While the search goes on this is where to look next, in the end it is
-        // the tile itself.
-        Value result = arith::SelectOp::create(inner, goOn, next, tile);
-        scf::ConditionOp::create(inner, goOn, result);
+        scf::ConditionOp::create(inner, goOn, args);
       },
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder inner(loc, nested);
-        scf::YieldOp::create(inner, buildNextLive(inner, loop, args[0]));
+        Value tile = buildNextLive(inner, loop, args[1]);
+        Value next = buildProbe(inner, loop, tile);
+        scf::YieldOp::create(inner, ValueRange{tile, next});
       });
   return search.getResult(0);
 }

@@ -18,7 +18,8 @@ inline constexpr int64_t kNoTile = INT64_MAX;
 /// Builds the number of the first tile >= `from` that the loop visits, an
 /// index; kNoTile if there is none. Straight-line code where the loop excepts
 /// at most one interval and has no filter, else an scf.while over the
-/// candidates. The operands of the loop and whatever its filter uses must be
+/// candidates, which passes its arguments on unchanged. `from` is above
+/// INT64_MIN. The operands of the loop and whatever its filter uses must be
 /// visible at the insertion point; the loop does not change.
 Value buildNextTile(OpBuilder &builder, Location loc, ForTilesOp loop,
                     Value from);

@@ -6,6 +6,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -15,10 +16,6 @@ using namespace mlir::attn::nvptx;
 Type nvptx::getScalarType(Type type) {
   Type element = getElementTypeOrSelf(type);
   return element.isIndex() ? IntegerType::get(type.getContext(), 64) : element;
-}
-
-Value nvptx::buildReciprocal(KernelBuilder &b, Value value) {
-  return NVVM::RcpApproxFtzF32Op::create(b, b.f32Type, value);
 }
 
 /// An integer conversion to `type`, extending by `Extend`.

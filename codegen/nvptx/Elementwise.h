@@ -17,9 +17,6 @@ bool isElementwise(Operation *op);
 /// known.
 Value buildElement(KernelBuilder &b, Operation *op, ValueRange operands);
 
-/// 1 / value, approximately.
-Value buildReciprocal(KernelBuilder &b, Value value);
-
 /// `type`, or i64 for index.
 Type getScalarType(Type type);
 

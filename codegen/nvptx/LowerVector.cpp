@@ -143,17 +143,8 @@ KernelLowering::buildElementwise(Operation *op, ArrayRef<TileValue> given) {
     return result;
   }
 
-  // A division by one value for each row needs one reciprocal for each row.
-  bool byReciprocal = isa<arith::DivFOp>(op) && *layout == Layout::Tile &&
-                      operands[1].layout != Layout::Tile;
-  if (byReciprocal)
-    for (Value &element : operands[1].elements)
-      element = buildReciprocal(b, element);
-
   auto element = [&](ValueRange values) {
-    Value built = byReciprocal
-                      ? Value(LLVM::FMulOp::create(b, values[0], values[1]))
-                      : buildElement(b, op, values);
+    Value built = buildElement(b, op, values);
     if (built)
       result.elements.push_back(built);
     return success(static_cast<bool>(built));

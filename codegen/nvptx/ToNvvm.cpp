@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/codegen/Passes.h"
+#include "attn/codegen/nvptx/Elementwise.h"
 #include "attn/codegen/nvptx/KernelLowering.h"
 #include "attn/dialect/Attn.h"
 

@@ -1,12 +1,16 @@
-//===- GridFormula.cpp - counting the points of a formula on a grid ---*- C++ -*-===//
+//===- GridFormula.cpp - counting the points of a formula on a grid ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// In one row most literals change at one or two x; between such breaks only conditions on residues stay open, and these
-// are counted in closed form or over one period. Along rows that are a period apart every break moves linearly. Two
-// rows in which the breaks come in the same order therefore have linear counts between them: order is a matter of signs
-// of linear functions, and a sign that is equal at both ends is equal in between. Bisection finds such stretches.
-// Where the period is long, neighbouring rows take its place, and every quotient joins what must be equal at both ends.
+// In one row most literals change at one or two x; between such breaks only
+// conditions on residues stay open, and these are counted in closed form or
+// over one period. Along rows that are a period apart every break moves
+// linearly. Two rows in which the breaks come in the same order therefore have
+// linear counts between them: order is a matter of signs of linear functions,
+// and a sign that is equal at both ends is equal in between. Bisection finds
+// such stretches. Where the period is long, neighbouring rows take its place,
+// and every quotient joins what must be equal at both ends.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,14 +29,17 @@ static Wide floorDivide(Wide a, Wide b) {
   return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
 }
 static Wide ceilDivide(Wide a, Wide b) { return -floorDivide(-a, b); }
-static int64_t floorDivide(int64_t a, int64_t b) { return llvm::divideFloorSigned(a, b); }
+static int64_t floorDivide(int64_t a, int64_t b) {
+  return llvm::divideFloorSigned(a, b);
+}
 /// Far outside any grid, with room for arithmetic.
 static int64_t clamp(Wide value) {
   constexpr int64_t limit = int64_t(1) << 61;
   return value > limit ? limit : value < -limit ? -limit : int64_t(value);
 }
 
-/// The least common multiple, 0 if a factor is 0 or it is past the point where periods help.
+/// The least common multiple, 0 if a factor is 0 or it is past the point where
+/// periods help.
 static int64_t commonPeriod(int64_t a, int64_t b) {
   constexpr int64_t limit = int64_t(1) << 32;
   if (a == 0 || b == 0)
@@ -50,7 +57,8 @@ struct GridFormula::RowState {
   int64_t y = 0, x0 = 0, x1 = 0;
   /// Whether the rows of a stretch are neighbours, not a period apart.
   bool neighbours = false;
-  /// Of each division: its numerator without x and without divisions that use x.
+  /// Of each division: its numerator without x and without divisions that use
+  /// x.
   SmallVector<int64_t, 4> base;
   /// Of each literal: its sum without x and without divisions that use x.
   SmallVector<int64_t, 8> rest;
@@ -58,7 +66,8 @@ struct GridFormula::RowState {
   SmallVector<std::pair<int64_t, int64_t>, 8> residues;
   SmallVector<Status, 8> initial;
   SmallVector<Break, 8> breaks;
-  /// Equal in both ends of a stretch: the counts are linear, if the phases are equal in neighbouring rows.
+  /// Equal in both ends of a stretch: the counts are linear, if the phases are
+  /// equal in neighbouring rows.
   SmallVector<int64_t, 16> signature, phase;
 };
 
@@ -83,7 +92,8 @@ GridFormula::Sum GridFormula::convert(const LinearExpr &expr) {
 }
 
 unsigned GridFormula::convertDivision(unsigned spaceColumn) {
-  assert(space.isDivision(spaceColumn) && "only the row and the column may be variables");
+  assert(space.isDivision(spaceColumn) &&
+         "only the row and the column may be variables");
   for (auto [known, index] : divisionOfColumn)
     if (known == spaceColumn)
       return index;
@@ -91,15 +101,19 @@ unsigned GridFormula::convertDivision(unsigned spaceColumn) {
   division.numerator = convert(space.getNumerator(spaceColumn));
   division.divisor = space.getDivisor(spaceColumn);
   const Sum &sum = division.numerator;
-  division.nestsX = llvm::any_of(sum.terms, [&](const Term &term) { return divisions[term.division].usesX; });
+  division.nestsX = llvm::any_of(sum.terms, [&](const Term &term) {
+    return divisions[term.division].usesX;
+  });
   division.usesX = sum.byX != 0 || division.nestsX;
   auto quotientPeriod = [&](int64_t by, int64_t Division::*period) -> int64_t {
     int64_t base = 1;
     for (const Term &term : sum.terms)
       base = commonPeriod(base, divisions[term.division].*period);
-    // A sub-quotient rises by an integer over its period, so the divisor as a factor always suffices.
+    // A sub-quotient rises by an integer over its period, so the divisor as a
+    // factor always suffices.
     bool plain = sum.terms.empty();
-    int64_t factor = plain ? division.divisor / std::gcd(division.divisor, by) : division.divisor;
+    int64_t factor = plain ? division.divisor / std::gcd(division.divisor, by)
+                           : division.divisor;
     return base == 0 || factor > (int64_t(1) << 32) / base ? 0 : base * factor;
   };
   division.periodX = quotientPeriod(sum.byX, &Division::periodX);
@@ -109,7 +123,8 @@ unsigned GridFormula::convertDivision(unsigned spaceColumn) {
   return divisions.size() - 1;
 }
 
-GridFormula::Node GridFormula::addLiteral(const LinearExpr &expr, bool isEquality) {
+GridFormula::Node GridFormula::addLiteral(const LinearExpr &expr,
+                                          bool isEquality) {
   Literal literal;
   literal.sum = convert(expr);
   literal.isEquality = isEquality;
@@ -118,18 +133,22 @@ GridFormula::Node GridFormula::addLiteral(const LinearExpr &expr, bool isEqualit
   for (const Term &term : sum.terms)
     if (divisions[term.division].usesX)
       inX.push_back(term);
-  auto isSimple = [&] { return inX.size() == 1 && !divisions[inX.front().division].nestsX; };
+  auto isSimple = [&] {
+    return inX.size() == 1 && !divisions[inX.front().division].nestsX;
+  };
   if (inX.empty()) {
     literal.shape = sum.byX == 0 ? Literal::RowOnly : Literal::Affine;
   } else if (isSimple() && sum.byX == 0) {
     literal.shape = Literal::Staircase;
   } else {
     for (const Term &term : inX)
-      literal.periodX = commonPeriod(literal.periodX, divisions[term.division].periodX);
+      literal.periodX =
+          commonPeriod(literal.periodX, divisions[term.division].periodX);
     if (literal.periodX != 0) {
       RowState origin;
       prepareRow(origin, 0, 0, 0);
-      literal.rise = evaluate(sum, origin, literal.periodX) - evaluate(sum, origin, 0);
+      literal.rise =
+          evaluate(sum, origin, literal.periodX) - evaluate(sum, origin, 0);
     }
     SmallVector<int64_t, 4> deviation(divisions.size());
     for (auto [i, division] : llvm::enumerate(divisions)) {
@@ -143,28 +162,35 @@ GridFormula::Node GridFormula::addLiteral(const LinearExpr &expr, bool isEqualit
       total += Wide(std::abs(term.factor)) * deviation[term.division];
     literal.deviation = clamp(total);
     const Division &first = divisions[inX.front().division];
-    if (isSimple() &&
-        Wide(sum.byX) * first.divisor + Wide(inX.front().factor) * first.numerator.byX == 0)
+    if (isSimple() && Wide(sum.byX) * first.divisor +
+                              Wide(inX.front().factor) * first.numerator.byX ==
+                          0)
       literal.shape = Literal::Residue;
     else
-      literal.shape = literal.periodX == 0 || literal.rise == 0 ? Literal::Periodic : Literal::Trend;
+      literal.shape = literal.periodX == 0 || literal.rise == 0
+                          ? Literal::Periodic
+                          : Literal::Trend;
   }
   literals.push_back(std::move(literal));
-  nodes.push_back({isEquality ? MaskPredicate::Kind::Equality : MaskPredicate::Kind::Inequality,
+  nodes.push_back({isEquality ? MaskPredicate::Kind::Equality
+                              : MaskPredicate::Kind::Inequality,
                    unsigned(literals.size() - 1),
                    {}});
   return nodes.size() - 1;
 }
 
-GridFormula::Node GridFormula::addNode(MaskPredicate::Kind kind, ArrayRef<Node> operands) {
+GridFormula::Node GridFormula::addNode(MaskPredicate::Kind kind,
+                                       ArrayRef<Node> operands) {
   nodes.push_back({kind, 0, SmallVector<Node, 4>(operands)});
   return nodes.size() - 1;
 }
 
-GridFormula::Node GridFormula::addPredicate(const MaskPredicate &predicate, ArrayRef<LinearExpr> dims) {
+GridFormula::Node GridFormula::addPredicate(const MaskPredicate &predicate,
+                                            ArrayRef<LinearExpr> dims) {
   using Kind = MaskPredicate::Kind;
   if (predicate.kind == Kind::Inequality || predicate.kind == Kind::Equality)
-    return addLiteral(space.fromAffine(predicate.expr, dims, {}), predicate.kind == Kind::Equality);
+    return addLiteral(space.fromAffine(predicate.expr, dims, {}),
+                      predicate.kind == Kind::Equality);
   SmallVector<Node, 4> operands;
   for (const MaskPredicate &operand : predicate.operands)
     operands.push_back(addPredicate(operand, dims));
@@ -191,7 +217,8 @@ void GridFormula::setRoot(Node node) {
   for (const Literal &literal : literals) {
     if (literal.shape == Literal::Affine)
       rowPeriod = commonPeriod(rowPeriod, std::abs(literal.sum.byX));
-    if (literal.shape == Literal::Residue || literal.shape == Literal::Periodic || literal.shape == Literal::Trend)
+    if (literal.shape == Literal::Residue ||
+        literal.shape == Literal::Periodic || literal.shape == Literal::Trend)
       columnPeriod = commonPeriod(columnPeriod, literal.periodX);
   }
   rowPeriod = commonPeriod(rowPeriod, columnPeriod);
@@ -201,7 +228,8 @@ void GridFormula::setRoot(Node node) {
 // One row
 //===----------------------------------------------------------------------===//
 
-int64_t GridFormula::evaluateDivision(unsigned index, const RowState &state, int64_t x) const {
+int64_t GridFormula::evaluateDivision(unsigned index, const RowState &state,
+                                      int64_t x) const {
   const Division &division = divisions[index];
   int64_t value = state.base[index] + division.numerator.byX * x;
   if (division.nestsX)
@@ -211,14 +239,16 @@ int64_t GridFormula::evaluateDivision(unsigned index, const RowState &state, int
   return floorDivide(value, division.divisor);
 }
 
-int64_t GridFormula::evaluate(const Sum &sum, const RowState &state, int64_t x) const {
+int64_t GridFormula::evaluate(const Sum &sum, const RowState &state,
+                              int64_t x) const {
   int64_t value = sum.constant + sum.byY * state.y + sum.byX * x;
   for (const Term &term : sum.terms)
     value += term.factor * evaluateDivision(term.division, state, x);
   return value;
 }
 
-bool GridFormula::evaluateLiteral(unsigned index, const RowState &state, int64_t x) const {
+bool GridFormula::evaluateLiteral(unsigned index, const RowState &state,
+                                  int64_t x) const {
   const Literal &literal = literals[index];
   int64_t value = state.rest[index] + literal.sum.byX * x;
   for (const Term &term : literal.sum.terms)
@@ -254,11 +284,15 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
     put(clamp(last + 1), Status::False);
   };
   auto xTerm = [&]() -> const Term & {
-    return *llvm::find_if(sum.terms, [&](const Term &term) { return divisions[term.division].usesX; });
+    return *llvm::find_if(sum.terms, [&](const Term &term) {
+      return divisions[term.division].usesX;
+    });
   };
   switch (literal.shape) {
   case Literal::RowOnly:
-    state.initial[index] = (literal.isEquality ? rest == 0 : rest >= 0) ? Status::True : Status::False;
+    state.initial[index] = (literal.isEquality ? rest == 0 : rest >= 0)
+                               ? Status::True
+                               : Status::False;
     // Two ends can both miss an equality that a row between them meets.
     state.signature.push_back(rest > 0);
     return;
@@ -280,14 +314,16 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
   case Literal::Staircase: {
     Term term = xTerm();
     const Division &division = divisions[term.division];
-    Wide base = state.base[term.division], b = division.numerator.byX, m = division.divisor, c = term.factor;
+    Wide base = state.base[term.division], b = division.numerator.byX,
+         m = division.divisor, c = term.factor;
     state.phase.push_back(int64_t(rest - floorDivide(Wide(rest), c) * c));
     if (literal.isEquality && rest % term.factor != 0) {
       state.initial[index] = Status::False;
       return;
     }
     // The quotient is at least, or at most, this.
-    Wide quotient = c > 0 ? ceilDivide(-Wide(rest), c) : floorDivide(Wide(rest), -c);
+    Wide quotient =
+        c > 0 ? ceilDivide(-Wide(rest), c) : floorDivide(Wide(rest), -c);
     Wide low = m * quotient - base, high = low + m - 1; // of b * x
     state.phase.push_back(int64_t(low - floorDivide(low, b) * b));
     state.phase.push_back(int64_t(high - floorDivide(high, b) * b));
@@ -303,7 +339,8 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
   }
   case Literal::Residue: {
     Term term = xTerm();
-    Wide m = divisions[term.division].divisor, c = term.factor, base = state.base[term.division];
+    Wide m = divisions[term.division].divisor, c = term.factor,
+         base = state.base[term.division];
     Wide scaled = m * rest + c * base; // m * value = scaled - c * residue
     Wide low = 0, high = m - 1;
     if (literal.isEquality) {
@@ -319,8 +356,11 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
     low = std::max<Wide>(low, 0);
     high = std::min<Wide>(high, m - 1);
     bool none = low > high, all = low == 0 && high == m - 1;
-    state.initial[index] = none ? Status::False : all ? Status::True : Status::Open;
-    state.residues[index] = none ? std::pair<int64_t, int64_t>(1, 0) : std::pair<int64_t, int64_t>(low, high);
+    state.initial[index] = none  ? Status::False
+                           : all ? Status::True
+                                 : Status::Open;
+    state.residues[index] = none ? std::pair<int64_t, int64_t>(1, 0)
+                                 : std::pair<int64_t, int64_t>(low, high);
     state.signature.push_back(state.residues[index].first);
     state.signature.push_back(state.residues[index].second);
     if (!state.neighbours)
@@ -332,18 +372,22 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
     state.signature.push_back(evaluate(sum, state, 0));
     return;
   case Literal::Trend: {
-    Wide value = evaluate(sum, state, 0), slack = Wide(2) * literal.deviation, period = literal.periodX;
-    Wide surely = (value - slack) * period, maybe = (value + slack) * period, rise = literal.rise;
+    Wide value = evaluate(sum, state, 0), slack = Wide(2) * literal.deviation,
+         period = literal.periodX;
+    Wide surely = (value - slack) * period, maybe = (value + slack) * period,
+         rise = literal.rise;
     // rise * x + surely >= 0 decides for true, rise * x + maybe < 0 for false.
     Wide openFrom, openTo;
     Status before, after;
     if (rise > 0) {
       openFrom = ceilDivide(-maybe, rise);
-      openTo = literal.isEquality ? floorDivide(-surely, rise) + 1 : ceilDivide(-surely, rise);
+      openTo = literal.isEquality ? floorDivide(-surely, rise) + 1
+                                  : ceilDivide(-surely, rise);
       before = Status::False;
       after = literal.isEquality ? Status::False : Status::True;
     } else {
-      openFrom = literal.isEquality ? ceilDivide(surely, -rise) : floorDivide(surely, -rise) + 1;
+      openFrom = literal.isEquality ? ceilDivide(surely, -rise)
+                                    : floorDivide(surely, -rise) + 1;
       openTo = floorDivide(maybe, -rise) + 1;
       before = literal.isEquality ? Status::False : Status::True;
       after = Status::False;
@@ -360,7 +404,8 @@ void GridFormula::addBreaks(RowState &state, unsigned index) const {
   }
 }
 
-void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1) const {
+void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0,
+                             int64_t x1) const {
   state.y = y;
   state.x0 = x0;
   state.x1 = x1;
@@ -371,7 +416,8 @@ void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1)
     int64_t value = sum.constant + sum.byY * y;
     for (const Term &term : sum.terms)
       if (!divisions[term.division].usesX)
-        value += term.factor * floorDivide(state.base[term.division], divisions[term.division].divisor);
+        value += term.factor * floorDivide(state.base[term.division],
+                                           divisions[term.division].divisor);
     return value;
   };
   for (auto [i, division] : llvm::enumerate(divisions)) {
@@ -389,18 +435,23 @@ void GridFormula::prepareRow(RowState &state, int64_t y, int64_t x0, int64_t x1)
   }
   // Few breaks, nearly sorted.
   for (size_t i = 1; i < state.breaks.size(); ++i)
-    for (size_t k = i; k > 0 && state.breaks[k].at < state.breaks[k - 1].at; --k)
+    for (size_t k = i; k > 0 && state.breaks[k].at < state.breaks[k - 1].at;
+         --k)
       std::swap(state.breaks[k], state.breaks[k - 1]);
   for (Status status : state.initial)
     state.signature.push_back(int64_t(status));
   for (const RowState::Break &b : state.breaks) {
     state.signature.push_back(b.literal * 4 + int64_t(b.status));
     if (!state.neighbours)
-      state.phase.push_back(columnPeriod == 0 ? b.at : b.at - floorDivide(b.at, columnPeriod) * columnPeriod);
+      state.phase.push_back(columnPeriod == 0
+                                ? b.at
+                                : b.at - floorDivide(b.at, columnPeriod) *
+                                             columnPeriod);
   }
 }
 
-GridFormula::Status GridFormula::statusOf(Node node, ArrayRef<Status> statuses) const {
+GridFormula::Status GridFormula::statusOf(Node node,
+                                          ArrayRef<Status> statuses) const {
   const FormulaNode &n = nodes[node];
   switch (n.kind) {
   case MaskPredicate::Kind::True:
@@ -412,13 +463,16 @@ GridFormula::Status GridFormula::statusOf(Node node, ArrayRef<Status> statuses) 
     return statuses[n.literal];
   case MaskPredicate::Kind::Not: {
     Status inner = statusOf(n.operands.front(), statuses);
-    return inner == Status::Open ? Status::Open : inner == Status::True ? Status::False : Status::True;
+    return inner == Status::Open   ? Status::Open
+           : inner == Status::True ? Status::False
+                                   : Status::True;
   }
   case MaskPredicate::Kind::And:
   case MaskPredicate::Kind::Or:
     break;
   }
-  Status absorbing = n.kind == MaskPredicate::Kind::And ? Status::False : Status::True;
+  Status absorbing =
+      n.kind == MaskPredicate::Kind::And ? Status::False : Status::True;
   Status result = absorbing == Status::False ? Status::True : Status::False;
   for (Node operand : n.operands) {
     Status status = statusOf(operand, statuses);
@@ -440,19 +494,23 @@ bool GridFormula::holdsAt(Node node, const RowState &state, int64_t x) const {
   case MaskPredicate::Kind::Inequality:
   case MaskPredicate::Kind::Equality: {
     Status status = state.initial[n.literal];
-    return status == Status::Open ? evaluateLiteral(n.literal, state, x) : status == Status::True;
+    return status == Status::Open ? evaluateLiteral(n.literal, state, x)
+                                  : status == Status::True;
   }
   case MaskPredicate::Kind::Not:
     return !holdsAt(n.operands.front(), state, x);
   case MaskPredicate::Kind::And:
-    return llvm::all_of(n.operands, [&](Node operand) { return holdsAt(operand, state, x); });
+    return llvm::all_of(
+        n.operands, [&](Node operand) { return holdsAt(operand, state, x); });
   case MaskPredicate::Kind::Or:
-    return llvm::any_of(n.operands, [&](Node operand) { return holdsAt(operand, state, x); });
+    return llvm::any_of(
+        n.operands, [&](Node operand) { return holdsAt(operand, state, x); });
   }
   llvm_unreachable("every kind is handled");
 }
 
-void GridFormula::collectOpen(Node node, const RowState &state, SmallVectorImpl<unsigned> &open) const {
+void GridFormula::collectOpen(Node node, const RowState &state,
+                              SmallVectorImpl<unsigned> &open) const {
   const FormulaNode &n = nodes[node];
   if (statusOf(node, state.initial) != Status::Open)
     return;
@@ -466,10 +524,12 @@ void GridFormula::collectOpen(Node node, const RowState &state, SmallVectorImpl<
 }
 
 /// The number of x in [first, last) whose residue lies in the literal's range.
-int64_t GridFormula::countResidue(RowState &state, unsigned index, int64_t first, int64_t last) const {
+int64_t GridFormula::countResidue(RowState &state, unsigned index,
+                                  int64_t first, int64_t last) const {
   const Literal &literal = literals[index];
-  const Term &term =
-      *llvm::find_if(literal.sum.terms, [&](const Term &t) { return divisions[t.division].usesX; });
+  const Term &term = *llvm::find_if(literal.sum.terms, [&](const Term &t) {
+    return divisions[t.division].usesX;
+  });
   const Division &division = divisions[term.division];
   int64_t m = division.divisor, base = state.base[term.division];
   auto [low, high] = state.residues[index];
@@ -497,11 +557,14 @@ bool GridFormula::isUnitResidue(unsigned index) const {
   const Literal &literal = literals[index];
   if (literal.shape != Literal::Residue)
     return false;
-  const Term &term = *llvm::find_if(literal.sum.terms, [&](const Term &t) { return divisions[t.division].usesX; });
+  const Term &term = *llvm::find_if(literal.sum.terms, [&](const Term &t) {
+    return divisions[t.division].usesX;
+  });
   return std::abs(divisions[term.division].numerator.byX) == 1;
 }
 
-int64_t GridFormula::countOpen(RowState &state, int64_t first, int64_t last) const {
+int64_t GridFormula::countOpen(RowState &state, int64_t first,
+                               int64_t last) const {
   SmallVector<unsigned, 4> open;
   collectOpen(root, state, open);
   int64_t length = last - first;
@@ -519,7 +582,9 @@ int64_t GridFormula::countOpen(RowState &state, int64_t first, int64_t last) con
     state.signature.push_back(state.y);
   int64_t period = 1;
   for (unsigned index : open)
-    period = literals[index].shape == Literal::Trend ? 0 : commonPeriod(period, literals[index].periodX);
+    period = literals[index].shape == Literal::Trend
+                 ? 0
+                 : commonPeriod(period, literals[index].periodX);
   auto enumerate = [&](int64_t begin, int64_t end) {
     int64_t count = 0;
     for (int64_t x = begin; x < end; ++x)
@@ -529,7 +594,8 @@ int64_t GridFormula::countOpen(RowState &state, int64_t first, int64_t last) con
   if (period == 0 || length < 2 * period)
     return enumerate(first, last);
   int64_t whole = length / period;
-  return whole * enumerate(first, first + period) + enumerate(first + whole * period, last);
+  return whole * enumerate(first, first + period) +
+         enumerate(first + whole * period, last);
 }
 
 int64_t GridFormula::countSegments(RowState &state) const {
@@ -568,7 +634,8 @@ int64_t GridFormula::countInRow(int64_t y, int64_t x0, int64_t x1) const {
 // Many rows
 //===----------------------------------------------------------------------===//
 
-/// Whether the breaks of neighbouring rows move linearly while no quotient changes.
+/// Whether the breaks of neighbouring rows move linearly while no quotient
+/// changes.
 bool GridFormula::allowsNeighbours() const {
   for (unsigned index = 0; index < literals.size(); ++index) {
     const Literal &literal = literals[index];
@@ -582,7 +649,8 @@ bool GridFormula::allowsNeighbours() const {
     case Literal::Staircase:
       for (const Term &term : literal.sum.terms)
         if (divisions[term.division].usesX &&
-            (std::abs(term.factor) != 1 || std::abs(divisions[term.division].numerator.byX) != 1))
+            (std::abs(term.factor) != 1 ||
+             std::abs(divisions[term.division].numerator.byX) != 1))
           return false;
       break;
     case Literal::Residue:
@@ -597,18 +665,23 @@ bool GridFormula::allowsNeighbours() const {
   return true;
 }
 
-void GridFormula::forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
-                             function_ref<void(int64_t, int64_t, int64_t)> visit) const {
+void GridFormula::forEachRun(
+    int64_t y0, int64_t y1, int64_t x0, int64_t x1,
+    function_ref<void(int64_t, int64_t, int64_t)> visit) const {
   x1 = std::max(x0, x1);
   if (y0 >= y1)
     return;
   RowState low, high;
   int64_t rows = y1 - y0;
-  // The number of stretches, roughly: a few for each residue, or a few for each value of each quotient.
-  Wide byPeriod = rowPeriod == 0 ? rows : std::min<Wide>(rows, Wide(4) * rowPeriod);
+  // The number of stretches, roughly: a few for each residue, or a few for each
+  // value of each quotient.
+  Wide byPeriod =
+      rowPeriod == 0 ? rows : std::min<Wide>(rows, Wide(4) * rowPeriod);
   Wide byNeighbours = allowsNeighbours() ? 4 : rows;
   for (const Division &division : divisions)
-    byNeighbours += Wide(3) * rows * std::max<int64_t>(1, std::abs(division.numerator.byY)) / division.divisor;
+    byNeighbours += Wide(3) * rows *
+                    std::max<int64_t>(1, std::abs(division.numerator.byY)) /
+                    division.divisor;
   low.neighbours = high.neighbours = byNeighbours < byPeriod;
   int64_t step = low.neighbours ? 1 : rowPeriod;
   if (std::min(byPeriod, byNeighbours) >= rows || step == 0) {
@@ -635,14 +708,17 @@ void GridFormula::forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
         last = low.neighbours ? count : countSegments(high);
         return true;
       };
-      int64_t end = begin, bad = total; // the last row known to belong, the first known not to
+      int64_t end = begin,
+              bad =
+                  total; // the last row known to belong, the first known not to
       if (begin + 1 < total && !isLinearTo(begin + 1))
         bad = begin + 1;
       else if (begin + 1 < total)
         end = begin + 1;
       for (int64_t reach = 2; end + 1 < bad; reach *= 2) {
         // Galloping, then halving.
-        int64_t k = bad == total ? std::min(begin + reach, total - 1) : end + (bad - end) / 2;
+        int64_t k = bad == total ? std::min(begin + reach, total - 1)
+                                 : end + (bad - end) / 2;
         if (isLinearTo(k))
           end = k;
         else
@@ -654,7 +730,8 @@ void GridFormula::forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
   }
 }
 
-int64_t GridFormula::count(int64_t y0, int64_t y1, int64_t x0, int64_t x1) const {
+int64_t GridFormula::count(int64_t y0, int64_t y1, int64_t x0,
+                           int64_t x1) const {
   int64_t total = 0;
   forEachRun(y0, y1, x0, x1, [&](int64_t first, int64_t last, int64_t rows) {
     total += int64_t((Wide(first) + last) * rows / 2);

@@ -1,4 +1,5 @@
-//===- GridFormula.h - counting the points of a formula on a grid ---*- C++ -*-===//
+//===- GridFormula.h - counting the points of a formula on a grid ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -9,18 +10,22 @@
 
 namespace mlir::attn {
 
-/// A Boolean formula over linear constraints with floor divisions on two integers, the row y and the column x. It counts
-/// the x of a row without visiting them, and the rows of a grid without visiting all of those.
+/// A Boolean formula over linear constraints with floor divisions on two
+/// integers, the row y and the column x. It counts the x of a row without
+/// visiting them, and the rows of a grid without visiting all of those.
 class GridFormula {
 public:
-  /// Expressions come from `space`, in which `row` and `column` are the only variables that they use.
-  GridFormula(LinearSpace &space, unsigned row, unsigned column) : space(space), row(row), column(column) {}
+  /// Expressions come from `space`, in which `row` and `column` are the only
+  /// variables that they use.
+  GridFormula(LinearSpace &space, unsigned row, unsigned column)
+      : space(space), row(row), column(column) {}
 
   using Node = unsigned;
   Node addLiteral(const LinearExpr &expr, bool isEquality);
   Node addNode(MaskPredicate::Kind kind, llvm::ArrayRef<Node> operands);
   /// A predicate without symbols, its three dimensions replaced by `dims`.
-  Node addPredicate(const MaskPredicate &predicate, llvm::ArrayRef<LinearExpr> dims);
+  Node addPredicate(const MaskPredicate &predicate,
+                    llvm::ArrayRef<LinearExpr> dims);
   /// A union of conjunctions.
   Node addUnion(llvm::ArrayRef<Conjunction> parts);
   /// Must be called once, after all nodes are there.
@@ -30,10 +35,13 @@ public:
   /// The number of x in [x0, x1) for which the formula holds.
   int64_t countInRow(int64_t y, int64_t x0, int64_t x1) const;
 
-  /// Covers the rows [y0, y1) by runs along which the count in [x0, x1) changes by a constant; `visit` gets the counts
-  /// of the first and the last row and the number of rows.
-  void forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
-                  llvm::function_ref<void(int64_t first, int64_t last, int64_t rows)> visit) const;
+  /// Covers the rows [y0, y1) by runs along which the count in [x0, x1) changes
+  /// by a constant; `visit` gets the counts of the first and the last row and
+  /// the number of rows.
+  void
+  forEachRun(int64_t y0, int64_t y1, int64_t x0, int64_t x1,
+             llvm::function_ref<void(int64_t first, int64_t last, int64_t rows)>
+                 visit) const;
   /// The number of points with y in [y0, y1) and x in [x0, x1).
   int64_t count(int64_t y0, int64_t y1, int64_t x0, int64_t x1) const;
 
@@ -59,12 +67,12 @@ private:
     Sum sum;
     bool isEquality;
     enum Shape {
-      RowOnly,  // no x
-      Affine,   // x outside divisions only
-      Staircase,// x in one division only
-      Residue,  // a condition on (x * b + e) mod m
-      Periodic, // some other function with a period in x
-      Trend,    // a function that rises or falls with x, up to a bounded deviation
+      RowOnly,   // no x
+      Affine,    // x outside divisions only
+      Staircase, // x in one division only
+      Residue,   // a condition on (x * b + e) mod m
+      Periodic,  // some other function with a period in x
+      Trend, // a function that rises or falls with x, up to a bounded deviation
     } shape;
     int64_t periodX = 1;
     int64_t rise = 0; // over one period
@@ -82,7 +90,8 @@ private:
   Sum convert(const LinearExpr &expr);
   unsigned convertDivision(unsigned column);
   int64_t evaluate(const Sum &sum, const RowState &state, int64_t x) const;
-  int64_t evaluateDivision(unsigned index, const RowState &state, int64_t x) const;
+  int64_t evaluateDivision(unsigned index, const RowState &state,
+                           int64_t x) const;
   bool evaluateLiteral(unsigned index, const RowState &state, int64_t x) const;
   bool isUnitResidue(unsigned literal) const;
   bool allowsNeighbours() const;
@@ -90,10 +99,12 @@ private:
   void addBreaks(RowState &state, unsigned literal) const;
   int64_t countSegments(RowState &state) const;
   int64_t countOpen(RowState &state, int64_t first, int64_t last) const;
-  int64_t countResidue(RowState &state, unsigned literal, int64_t first, int64_t last) const;
+  int64_t countResidue(RowState &state, unsigned literal, int64_t first,
+                       int64_t last) const;
   Status statusOf(Node node, llvm::ArrayRef<Status> literals) const;
   bool holdsAt(Node node, const RowState &state, int64_t x) const;
-  void collectOpen(Node node, const RowState &state, llvm::SmallVectorImpl<unsigned> &open) const;
+  void collectOpen(Node node, const RowState &state,
+                   llvm::SmallVectorImpl<unsigned> &open) const;
 
   LinearSpace &space;
   unsigned row, column;
@@ -104,7 +115,8 @@ private:
   Node root = 0;
   /// Rows this far apart look alike; 0 if no such distance is known.
   int64_t rowPeriod = 1;
-  /// Conditions on residues repeat along x with this period; 0 if there is none.
+  /// Conditions on residues repeat along x with this period; 0 if there is
+  /// none.
   int64_t columnPeriod = 1;
 };
 

@@ -1,4 +1,5 @@
-//===- LinearSpace.cpp - integer linear expressions with floor divisions ---*- C++ -*-===//
+//===- LinearSpace.cpp - integer linear expressions with floor divisions ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -24,12 +25,15 @@ LinearExpr LinearSpace::variable(unsigned column) const {
   return result;
 }
 
-LinearExpr LinearSpace::combine(int64_t a, const LinearExpr &x, int64_t b, const LinearExpr &y) {
+LinearExpr LinearSpace::combine(int64_t a, const LinearExpr &x, int64_t b,
+                                const LinearExpr &y) {
   auto mix = [&](int64_t u, int64_t v) {
     int64_t left, right, sum;
     // Half of the range stays free, for negation and for adding one.
-    if (__builtin_mul_overflow(a, u, &left) || __builtin_mul_overflow(b, v, &right) ||
-        __builtin_add_overflow(left, right, &sum) || sum > INT64_MAX / 2 || sum < INT64_MIN / 2) {
+    if (__builtin_mul_overflow(a, u, &left) ||
+        __builtin_mul_overflow(b, v, &right) ||
+        __builtin_add_overflow(left, right, &sum) || sum > INT64_MAX / 2 ||
+        sum < INT64_MIN / 2) {
       overflowed = true;
       return (a < 0) != (u < 0) ? INT64_MIN / 2 : INT64_MAX / 2;
     }
@@ -75,13 +79,16 @@ LinearExpr LinearSpace::floorDivide(const LinearExpr &x, int64_t divisor) {
   trim(inside);
   if (allOutside)
     return outside;
-  // floor(e / d) = -floor((d - 1 - e) / d): one form for both signs, the one whose first coefficient is positive.
-  bool negated = *llvm::find_if(inside.coefs, [](int64_t c) { return c != 0; }) < 0;
+  // floor(e / d) = -floor((d - 1 - e) / d): one form for both signs, the one
+  // whose first coefficient is positive.
+  bool negated =
+      *llvm::find_if(inside.coefs, [](int64_t c) { return c != 0; }) < 0;
   if (negated)
     inside = combine(-1, inside, 1, LinearExpr(reduced - 1));
   unsigned column = columns.size();
   for (auto [i, known] : llvm::enumerate(columns))
-    if (known.divisor == reduced && known.numerator.constant == inside.constant &&
+    if (known.divisor == reduced &&
+        known.numerator.constant == inside.constant &&
         known.numerator.coefs == inside.coefs)
       column = i;
   if (column == columns.size())
@@ -89,7 +96,8 @@ LinearExpr LinearSpace::floorDivide(const LinearExpr &x, int64_t divisor) {
   return combine(1, outside, negated ? -1 : 1, variable(column));
 }
 
-LinearExpr LinearSpace::fromAffine(AffineExpr expr, ArrayRef<LinearExpr> dims, ArrayRef<LinearExpr> symbols) {
+LinearExpr LinearSpace::fromAffine(AffineExpr expr, ArrayRef<LinearExpr> dims,
+                                   ArrayRef<LinearExpr> symbols) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return LinearExpr(constant.getValue());
   if (auto dim = dyn_cast<AffineDimExpr>(expr))
@@ -103,7 +111,8 @@ LinearExpr LinearSpace::fromAffine(AffineExpr expr, ArrayRef<LinearExpr> dims, A
     return add(left, right);
   // A pure affine expression multiplies and divides by constants only.
   if (expr.getKind() == AffineExprKind::Mul)
-    return right.isConstant() ? scale(left, right.constant) : scale(right, left.constant);
+    return right.isConstant() ? scale(left, right.constant)
+                              : scale(right, left.constant);
   int64_t divisor = right.constant;
   assert(right.isConstant() && divisor > 0);
   if (expr.getKind() == AffineExprKind::FloorDiv)
@@ -113,13 +122,16 @@ LinearExpr LinearSpace::fromAffine(AffineExpr expr, ArrayRef<LinearExpr> dims, A
   return combine(1, left, -divisor, floorDivide(left, divisor));
 }
 
-AffineExpr LinearSpace::toAffine(const LinearExpr &x, ArrayRef<AffineExpr> variables, MLIRContext *context) const {
+AffineExpr LinearSpace::toAffine(const LinearExpr &x,
+                                 ArrayRef<AffineExpr> variables,
+                                 MLIRContext *context) const {
   AffineExpr sum = getAffineConstantExpr(0, context);
   for (auto [column, c] : llvm::enumerate(x.coefs)) {
     if (c == 0)
       continue;
     AffineExpr value = isDivision(column)
-                           ? toAffine(getNumerator(column), variables, context).floorDiv(getDivisor(column))
+                           ? toAffine(getNumerator(column), variables, context)
+                                 .floorDiv(getDivisor(column))
                            : variables[column];
     sum = sum + value * c;
   }
@@ -154,7 +166,8 @@ static bool isBelow(const LinearExpr &a, const LinearExpr &b) {
 /// Whether x + y is a negative constant.
 static bool contradict(const LinearExpr &x, const LinearExpr &y) {
   return x.coefs.size() == y.coefs.size() && x.constant + y.constant < 0 &&
-         llvm::all_of_zip(x.coefs, y.coefs, [](int64_t a, int64_t b) { return a == -b; });
+         llvm::all_of_zip(
+             x.coefs, y.coefs, [](int64_t a, int64_t b) { return a == -b; });
 }
 
 bool LinearSpace::isInfeasible(const Conjunction &set) {
@@ -162,7 +175,8 @@ bool LinearSpace::isInfeasible(const Conjunction &set) {
     for (const LinearExpr &y : llvm::drop_begin(set.inequalities, i + 1))
       if (contradict(x, y))
         return true;
-  spend((set.inequalities.size() + set.equalities.size()) * (1 + columns.size() / 8));
+  spend((set.inequalities.size() + set.equalities.size()) *
+        (1 + columns.size() / 8));
   // Columns in use, with those inside divisions.
   SmallVector<int, 16> position(columns.size(), -1);
   SmallVector<unsigned, 16> used;
@@ -190,7 +204,8 @@ bool LinearSpace::isInfeasible(const Conjunction &set) {
     return false;
   if (isBudgetSpent())
     return false;
-  spend((set.inequalities.size() + set.equalities.size() + 2) * (used.size() + 2));
+  spend((set.inequalities.size() + set.equalities.size() + 2) *
+        (used.size() + 2));
   presburger::Simplex simplex(used.size());
   SmallVector<DynamicAPInt, 16> row;
   auto fill = [&](const LinearExpr &x, int64_t sign) {
@@ -231,7 +246,8 @@ bool LinearSpace::isInfeasible(const Conjunction &set) {
 bool LinearSpace::implies(const Conjunction &set, const LinearExpr &x) {
   if (x.isConstant() && x.constant >= 0)
     return true;
-  if (llvm::any_of(set.inequalities, [&](const LinearExpr &y) { return isBelow(y, x); }))
+  if (llvm::any_of(set.inequalities,
+                   [&](const LinearExpr &y) { return isBelow(y, x); }))
     return true;
   if (isBudgetSpent())
     return false;
@@ -242,12 +258,15 @@ bool LinearSpace::implies(const Conjunction &set, const LinearExpr &x) {
 }
 
 bool LinearSpace::implies(const Conjunction &set, const Conjunction &other) {
-  return llvm::all_of(other.inequalities, [&](const LinearExpr &x) { return implies(set, x); }) &&
-         llvm::all_of(other.equalities,
-                      [&](const LinearExpr &x) { return implies(set, x) && implies(set, scale(x, -1)); });
+  return llvm::all_of(other.inequalities,
+                      [&](const LinearExpr &x) { return implies(set, x); }) &&
+         llvm::all_of(other.equalities, [&](const LinearExpr &x) {
+           return implies(set, x) && implies(set, scale(x, -1));
+         });
 }
 
-bool mlir::attn::addInequality(LinearSpace &space, Conjunction &set, LinearExpr x) {
+bool mlir::attn::addInequality(LinearSpace &space, Conjunction &set,
+                               LinearExpr x) {
   if (x.isConstant())
     return x.constant >= 0;
   space.tighten(x);
@@ -261,8 +280,9 @@ bool mlir::attn::addInequality(LinearSpace &space, Conjunction &set, LinearExpr 
   return true;
 }
 
-void mlir::attn::removeRedundant(LinearSpace &space, Conjunction &set, const Conjunction &context,
-                                 function_ref<bool(const LinearExpr &)> mayRemove) {
+void mlir::attn::removeRedundant(
+    LinearSpace &space, Conjunction &set, const Conjunction &context,
+    function_ref<bool(const LinearExpr &)> mayRemove) {
   for (size_t i = 0; i < set.inequalities.size() && !space.isBudgetSpent();) {
     if (!mayRemove(set.inequalities[i])) {
       ++i;
@@ -286,22 +306,26 @@ class DisjunctBuilder {
 public:
   using Disjuncts = SmallVector<Conjunction, 4>;
 
-  DisjunctBuilder(LinearSpace &space, ArrayRef<LinearExpr> dims, ArrayRef<LinearExpr> symbols,
-                  const Conjunction &context, unsigned limit)
-      : space(space), dims(dims), symbols(symbols), context(context), limit(limit) {}
+  DisjunctBuilder(LinearSpace &space, ArrayRef<LinearExpr> dims,
+                  ArrayRef<LinearExpr> symbols, const Conjunction &context,
+                  unsigned limit)
+      : space(space), dims(dims), symbols(symbols), context(context),
+        limit(limit) {}
 
   std::optional<Disjuncts> build(const MaskPredicate &predicate, bool negate) {
     using Kind = MaskPredicate::Kind;
     switch (predicate.kind) {
     case Kind::True:
     case Kind::False:
-      return (predicate.kind == Kind::True) != negate ? Disjuncts(1) : Disjuncts();
+      return (predicate.kind == Kind::True) != negate ? Disjuncts(1)
+                                                      : Disjuncts();
     case Kind::Not:
       return build(predicate.operands.front(), !negate);
     case Kind::And:
     case Kind::Or:
-      return (predicate.kind == Kind::And) != negate ? intersect(predicate.operands, negate)
-                                                     : unite(predicate.operands, negate);
+      return (predicate.kind == Kind::And) != negate
+                 ? intersect(predicate.operands, negate)
+                 : unite(predicate.operands, negate);
     case Kind::Inequality:
     case Kind::Equality:
       break;
@@ -310,7 +334,8 @@ public:
     Disjuncts result;
     auto addHalf = [&](int64_t sign, int64_t shift) {
       Conjunction half;
-      if (addInequality(space, half, space.combine(sign, x, 1, LinearExpr(shift))))
+      if (addInequality(space, half,
+                        space.combine(sign, x, 1, LinearExpr(shift))))
         result.push_back(std::move(half));
     };
     if (predicate.kind == Kind::Inequality) {
@@ -327,7 +352,8 @@ public:
   }
 
 private:
-  std::optional<Disjuncts> intersect(ArrayRef<MaskPredicate> operands, bool negate) {
+  std::optional<Disjuncts> intersect(ArrayRef<MaskPredicate> operands,
+                                     bool negate) {
     Disjuncts result(1);
     for (const MaskPredicate &operand : operands) {
       std::optional<Disjuncts> factor = build(operand, negate);
@@ -338,8 +364,10 @@ private:
         for (const Conjunction &b : *factor) {
           Conjunction both = a;
           llvm::append_range(both.equalities, b.equalities);
-          bool possible = llvm::all_of(b.inequalities,
-                                       [&](const LinearExpr &x) { return addInequality(space, both, x); });
+          bool possible =
+              llvm::all_of(b.inequalities, [&](const LinearExpr &x) {
+                return addInequality(space, both, x);
+              });
           if (possible)
             product.push_back(std::move(both));
         }
@@ -351,7 +379,8 @@ private:
     return result;
   }
 
-  std::optional<Disjuncts> unite(ArrayRef<MaskPredicate> operands, bool negate) {
+  std::optional<Disjuncts> unite(ArrayRef<MaskPredicate> operands,
+                                 bool negate) {
     Disjuncts result;
     for (const MaskPredicate &operand : operands) {
       std::optional<Disjuncts> part = build(operand, negate);
@@ -370,7 +399,9 @@ private:
       llvm::append_range(within.inequalities, context.inequalities);
       if (space.isInfeasible(within))
         continue;
-      if (llvm::any_of(kept, [&](const Conjunction &other) { return space.implies(within, other); }))
+      if (llvm::any_of(kept, [&](const Conjunction &other) {
+            return space.implies(within, other);
+          }))
         continue;
       llvm::erase_if(kept, [&](Conjunction &other) {
         Conjunction otherWithin = other;
@@ -393,9 +424,12 @@ private:
 } // namespace
 
 std::optional<SmallVector<Conjunction, 4>>
-mlir::attn::getDisjuncts(const MaskPredicate &predicate, bool negate, LinearSpace &space, ArrayRef<LinearExpr> dims,
-                         ArrayRef<LinearExpr> symbols, const Conjunction &context, unsigned limit) {
-  auto disjuncts = DisjunctBuilder(space, dims, symbols, context, limit).build(predicate, negate);
+mlir::attn::getDisjuncts(const MaskPredicate &predicate, bool negate,
+                         LinearSpace &space, ArrayRef<LinearExpr> dims,
+                         ArrayRef<LinearExpr> symbols,
+                         const Conjunction &context, unsigned limit) {
+  auto disjuncts = DisjunctBuilder(space, dims, symbols, context, limit)
+                       .build(predicate, negate);
   if (!disjuncts || space.hasOverflowed())
     return std::nullopt;
   return disjuncts;

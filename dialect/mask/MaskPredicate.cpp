@@ -1,4 +1,5 @@
-//===- MaskPredicate.cpp - a mask as a formula over affine constraints ---*- C++ -*-===//
+//===- MaskPredicate.cpp - a mask as a formula over affine constraints ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -9,11 +10,14 @@ using namespace mlir::attn;
 
 using Kind = MaskPredicate::Kind;
 
-static MaskPredicate getConstant(bool value) { return {value ? Kind::True : Kind::False, {}, {}}; }
+static MaskPredicate getConstant(bool value) {
+  return {value ? Kind::True : Kind::False, {}, {}};
+}
 
 static MaskPredicate getLeaf(Kind kind, AffineExpr expr) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
-    return getConstant(kind == Kind::Equality ? constant.getValue() == 0 : constant.getValue() >= 0);
+    return getConstant(kind == Kind::Equality ? constant.getValue() == 0
+                                              : constant.getValue() >= 0);
   return {kind, expr, {}};
 }
 
@@ -31,7 +35,8 @@ static MaskPredicate getNary(Kind kind, ArrayRef<MaskPredicate> operands) {
   }
   if (result.operands.empty())
     return getConstant(neutral == Kind::True);
-  return result.operands.size() == 1 ? MaskPredicate(result.operands.front()) : result;
+  return result.operands.size() == 1 ? MaskPredicate(result.operands.front())
+                                     : result;
 }
 
 static MaskPredicate getNegation(const MaskPredicate &operand) {
@@ -53,8 +58,8 @@ namespace {
 class PredicateBuilder {
 public:
   explicit PredicateBuilder(MLIRContext *context)
-      : context(context), h(getAffineDimExpr(0, context)), p(getAffineDimExpr(1, context)),
-        j(getAffineDimExpr(2, context)) {}
+      : context(context), h(getAffineDimExpr(0, context)),
+        p(getAffineDimExpr(1, context)), j(getAffineDimExpr(2, context)) {}
 
   MaskPredicate build(MaskAttr mask) {
     ArrayRef<MaskBound> b = mask.getBounds();
@@ -64,10 +69,13 @@ public:
     case MaskKind::Causal:
       return atLeastZero(p - j);
     case MaskKind::Window:
-      return getNary(Kind::And, {withinReach(j - p, b[0], 1), withinReach(p - j, b[1], 1)});
+      return getNary(Kind::And, {withinReach(j - p, b[0], 1),
+                                 withinReach(p - j, b[1], 1)});
     case MaskKind::Dilated: {
       int64_t step = b[2].getConstant();
-      return getNary(Kind::And, {multipleOf(step), withinReach(j - p, b[0], step), withinReach(p - j, b[1], step)});
+      return getNary(Kind::And,
+                     {multipleOf(step), withinReach(j - p, b[0], step),
+                      withinReach(p - j, b[1], step)});
     }
     case MaskKind::Stride:
       return multipleOf(b[0].getConstant());
@@ -96,7 +104,8 @@ public:
       SmallVector<MaskPredicate, 4> operands;
       for (MaskAttr operand : mask.getOperands())
         operands.push_back(build(operand));
-      return getNary(mask.getKind() == MaskKind::And ? Kind::And : Kind::Or, operands);
+      return getNary(mask.getKind() == MaskKind::And ? Kind::And : Kind::Or,
+                     operands);
     }
     case MaskKind::Not:
       return getNegation(build(mask.getOperands().front()));
@@ -105,29 +114,41 @@ public:
   }
 
 private:
-  AffineExpr constant(int64_t value) { return getAffineConstantExpr(value, context); }
-  AffineExpr expr(const MaskBound &bound) {
-    return bound.isConstant() ? constant(bound.getConstant()) : getAffineSymbolExpr(bound.getSymbol(), context);
+  AffineExpr constant(int64_t value) {
+    return getAffineConstantExpr(value, context);
   }
-  MaskPredicate atLeastZero(AffineExpr e) { return getLeaf(Kind::Inequality, e); }
-  MaskPredicate multipleOf(int64_t step) { return getLeaf(Kind::Equality, (p - j) % step); }
-  MaskPredicate below(AffineExpr x, const MaskBound &end) { return atLeastZero(expr(end) - 1 - x); }
+  AffineExpr expr(const MaskBound &bound) {
+    return bound.isConstant() ? constant(bound.getConstant())
+                              : getAffineSymbolExpr(bound.getSymbol(), context);
+  }
+  MaskPredicate atLeastZero(AffineExpr e) {
+    return getLeaf(Kind::Inequality, e);
+  }
+  MaskPredicate multipleOf(int64_t step) {
+    return getLeaf(Kind::Equality, (p - j) % step);
+  }
+  MaskPredicate below(AffineExpr x, const MaskBound &end) {
+    return atLeastZero(expr(end) - 1 - x);
+  }
 
   MaskPredicate range(AffineExpr x, ArrayRef<MaskBound> b) {
     if (b[1].isInfinity())
       return atLeastZero(x - expr(b[0]));
-    if (b[0].isConstant() && b[1].isConstant() && b[0].getConstant() >= b[1].getConstant())
+    if (b[0].isConstant() && b[1].isConstant() &&
+        b[0].getConstant() >= b[1].getConstant())
       return getConstant(false);
     return getNary(Kind::And, {atLeastZero(x - expr(b[0])), below(x, b[1])});
   }
 
   /// `difference` reaches down to -count * step.
-  MaskPredicate withinReach(AffineExpr difference, const MaskBound &count, int64_t step) {
+  MaskPredicate withinReach(AffineExpr difference, const MaskBound &count,
+                            int64_t step) {
     if (count.isInfinity())
       return getConstant(true);
     if (count.isSymbol())
       return atLeastZero(difference + expr(count) * step);
-    // No difference of positions comes near 2^50; past it the product could leave 64 bits.
+    // No difference of positions comes near 2^50; past it the product could
+    // leave 64 bits.
     constexpr int64_t far = int64_t(1) << 50;
     if (std::abs(count.getConstant()) > far / step)
       return getConstant(count.getConstant() > 0);
@@ -136,11 +157,13 @@ private:
 
   MaskPredicate literal(IntegerSet set, ArrayRef<MaskBound> b) {
     SmallVector<AffineExpr> dims{h, p, j};
-    auto symbols = llvm::map_to_vector(b, [&](const MaskBound &bound) { return expr(bound); });
+    auto symbols = llvm::map_to_vector(
+        b, [&](const MaskBound &bound) { return expr(bound); });
     SmallVector<MaskPredicate> leaves;
     for (auto [index, constraint] : llvm::enumerate(set.getConstraints()))
-      leaves.push_back(getLeaf(set.isEq(index) ? Kind::Equality : Kind::Inequality,
-                               constraint.replaceDimsAndSymbols(dims, symbols)));
+      leaves.push_back(
+          getLeaf(set.isEq(index) ? Kind::Equality : Kind::Inequality,
+                  constraint.replaceDimsAndSymbols(dims, symbols)));
     return getNary(Kind::And, leaves);
   }
 
@@ -150,4 +173,6 @@ private:
 
 } // namespace
 
-MaskPredicate mlir::attn::getMaskPredicate(MaskAttr mask) { return PredicateBuilder(mask.getContext()).build(mask); }
+MaskPredicate mlir::attn::getMaskPredicate(MaskAttr mask) {
+  return PredicateBuilder(mask.getContext()).build(mask);
+}

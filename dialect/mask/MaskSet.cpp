@@ -10,11 +10,14 @@ using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::presburger;
 
-/// Negation goes down to the constraints: MLIR's complement may take a constraint that is tighter than the bounds of a
-/// division for one of these bounds, and is then wrong.
-static PresburgerSet build(const MaskPredicate &predicate, bool negate, unsigned numSymbols) {
+/// Negation goes down to the constraints: MLIR's complement may take a
+/// constraint that is tighter than the bounds of a division for one of these
+/// bounds, and is then wrong.
+static PresburgerSet build(const MaskPredicate &predicate, bool negate,
+                           unsigned numSymbols) {
   using Kind = MaskPredicate::Kind;
-  PresburgerSpace space = PresburgerSpace::getSetSpace(/*numDims=*/3, numSymbols);
+  PresburgerSpace space =
+      PresburgerSpace::getSetSpace(/*numDims=*/3, numSymbols);
   auto leaf = [&](AffineExpr expr, bool isEquality) {
     IntegerSet set = IntegerSet::get(3, numSymbols, expr, isEquality);
     return PresburgerSet(IntegerPolyhedron(FlatLinearValueConstraints(set)));
@@ -22,14 +25,17 @@ static PresburgerSet build(const MaskPredicate &predicate, bool negate, unsigned
   switch (predicate.kind) {
   case Kind::True:
   case Kind::False:
-    return (predicate.kind == Kind::True) != negate ? PresburgerSet::getUniverse(space)
-                                                    : PresburgerSet::getEmpty(space);
+    return (predicate.kind == Kind::True) != negate
+               ? PresburgerSet::getUniverse(space)
+               : PresburgerSet::getEmpty(space);
   case Kind::Inequality:
-    return leaf(negate ? -predicate.expr - 1 : predicate.expr, /*isEquality=*/false);
+    return leaf(negate ? -predicate.expr - 1 : predicate.expr,
+                /*isEquality=*/false);
   case Kind::Equality:
     if (!negate)
       return leaf(predicate.expr, /*isEquality=*/true);
-    return leaf(predicate.expr - 1, false).unionSet(leaf(-predicate.expr - 1, false));
+    return leaf(predicate.expr - 1, false)
+        .unionSet(leaf(-predicate.expr - 1, false));
   case Kind::Not:
     return build(predicate.operands.front(), !negate, numSymbols);
   case Kind::And:
@@ -39,7 +45,8 @@ static PresburgerSet build(const MaskPredicate &predicate, bool negate, unsigned
   PresburgerSet result = build(predicate.operands.front(), negate, numSymbols);
   for (const MaskPredicate &operand : llvm::drop_begin(predicate.operands)) {
     PresburgerSet set = build(operand, negate, numSymbols);
-    result = (predicate.kind == Kind::And) != negate ? result.intersect(set) : result.unionSet(set);
+    result = (predicate.kind == Kind::And) != negate ? result.intersect(set)
+                                                     : result.unionSet(set);
   }
   return result;
 }
@@ -48,7 +55,9 @@ PresburgerSet mlir::attn::getMaskSet(MaskAttr mask, unsigned numSymbols) {
   return build(getMaskPredicate(mask), /*negate=*/false, numSymbols);
 }
 
-IntegerPolyhedron mlir::attn::getPolyhedron(const LinearSpace &space, const Conjunction &set, unsigned numVariables) {
+IntegerPolyhedron mlir::attn::getPolyhedron(const LinearSpace &space,
+                                            const Conjunction &set,
+                                            unsigned numVariables) {
   IntegerPolyhedron polyhedron(PresburgerSpace::getSetSpace(numVariables));
   SmallVector<int> position(space.getNumColumns(), -1);
   for (unsigned i = 0; i < numVariables; ++i)
@@ -61,14 +70,16 @@ IntegerPolyhedron mlir::attn::getPolyhedron(const LinearSpace &space, const Conj
     row.back() = x.constant;
     return row;
   };
-  std::function<void(const LinearExpr &)> addDivisions = [&](const LinearExpr &x) {
-    for (auto [column, c] : llvm::enumerate(x.coefs)) {
-      if (c == 0 || position[column] >= 0)
-        continue;
-      addDivisions(space.getNumerator(column));
-      position[column] = polyhedron.addLocalFloorDiv(getRow(space.getNumerator(column)), space.getDivisor(column));
-    }
-  };
+  std::function<void(const LinearExpr &)> addDivisions =
+      [&](const LinearExpr &x) {
+        for (auto [column, c] : llvm::enumerate(x.coefs)) {
+          if (c == 0 || position[column] >= 0)
+            continue;
+          addDivisions(space.getNumerator(column));
+          position[column] = polyhedron.addLocalFloorDiv(
+              getRow(space.getNumerator(column)), space.getDivisor(column));
+        }
+      };
   for (const LinearExpr &x : set.equalities)
     addDivisions(x);
   for (const LinearExpr &x : set.inequalities)

@@ -10,13 +10,16 @@
 
 namespace mlir::attn {
 
-/// The set over (h, p, j) with `numSymbols` symbols (at least the mask's own), built by MLIR's set operations. Its
-/// answers are exact and take unbounded time: it judges the procedures that loops and reports use.
+/// The set over (h, p, j) with `numSymbols` symbols (at least the mask's own),
+/// built by MLIR's set operations. Its answers are exact and take unbounded
+/// time: it judges the procedures that loops and reports use.
 presburger::PresburgerSet getMaskSet(MaskAttr mask, unsigned numSymbols);
 
-/// The conjunction as a set of points of `numVariables` variables, which are the first columns of the space; divisions
-/// become local variables.
-presburger::IntegerPolyhedron getPolyhedron(const LinearSpace &space, const Conjunction &set, unsigned numVariables);
+/// The conjunction as a set of points of `numVariables` variables, which are
+/// the first columns of the space; divisions become local variables.
+presburger::IntegerPolyhedron getPolyhedron(const LinearSpace &space,
+                                            const Conjunction &set,
+                                            unsigned numVariables);
 
 } // namespace mlir::attn
 

@@ -1,11 +1,14 @@
-//===- Projection.cpp - eliminating integer variables from a conjunction ---*- C++ -*-===//
+//===- Projection.cpp - eliminating integer variables from a conjunction ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// For x with bounds L <= a * x and b * x <= U (a, b > 0) an integer exists exactly if ceil(L / a) <= floor(U / b) for
-// every pair of bounds. A pair is linear if a or b is 1: b * L <= a * U (Fourier-Motzkin). Otherwise it is
-// L <= a * floor(U / b), or the mirror image, which stays linear in what is eliminated later if that part of U is a
-// multiple of b. What remains is split by the residue of the variable that stands in the way.
+// For x with bounds L <= a * x and b * x <= U (a, b > 0) an integer exists
+// exactly if ceil(L / a) <= floor(U / b) for every pair of bounds. A pair is
+// linear if a or b is 1: b * L <= a * U (Fourier-Motzkin). Otherwise it is L <=
+// a * floor(U / b), or the mirror image, which stays linear in what is
+// eliminated later if that part of U is a multiple of b. What remains is split
+// by the residue of the variable that stands in the way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,9 +19,11 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-bool mlir::attn::isLinearIn(const LinearSpace &space, const LinearExpr &x, unsigned column) {
+bool mlir::attn::isLinearIn(const LinearSpace &space, const LinearExpr &x,
+                            unsigned column) {
   for (auto [i, c] : llvm::enumerate(x.coefs))
-    if (c != 0 && space.isDivision(i) && space.dependsOn(space.getNumerator(i), column))
+    if (c != 0 && space.isDivision(i) &&
+        space.dependsOn(space.getNumerator(i), column))
       return false;
   return true;
 }
@@ -27,7 +32,8 @@ namespace {
 
 class Eliminator {
 public:
-  Eliminator(LinearSpace &space, const Conjunction &context, std::optional<unsigned> linear, unsigned maxParts)
+  Eliminator(LinearSpace &space, const Conjunction &context,
+             std::optional<unsigned> linear, unsigned maxParts)
       : space(space), context(context), linear(linear), maxParts(maxParts) {}
 
   Projection run(Conjunction set, ArrayRef<unsigned> columns) {
@@ -46,7 +52,8 @@ private:
   };
 
   bool isBoundIn(ArrayRef<unsigned> bound, const LinearExpr &x) const {
-    return llvm::any_of(bound, [&](unsigned column) { return x.coef(column) != 0; });
+    return llvm::any_of(bound,
+                        [&](unsigned column) { return x.coef(column) != 0; });
   }
 
   /// Replaces divisions that contain an eliminated variable by new variables.
@@ -57,11 +64,13 @@ private:
       if (!space.isDivision(column))
         continue;
       auto uses = [&](const LinearExpr &x) { return x.coef(column) != 0; };
-      if (llvm::none_of(set.equalities, uses) && llvm::none_of(set.inequalities, uses))
+      if (llvm::none_of(set.equalities, uses) &&
+          llvm::none_of(set.inequalities, uses))
         continue;
       LinearExpr numerator = space.getNumerator(column);
       int64_t divisor = space.getDivisor(column);
-      if (llvm::none_of(bound, [&](unsigned b) { return space.dependsOn(numerator, b); }))
+      if (llvm::none_of(
+              bound, [&](unsigned b) { return space.dependsOn(numerator, b); }))
         continue;
       unsigned quotient = space.addVariable();
       LinearExpr q = space.variable(quotient);
@@ -76,15 +85,17 @@ private:
       llvm::for_each(set.inequalities, substitute);
       LinearExpr remainder = space.combine(1, numerator, -divisor, q);
       if (!addInequality(space, set, remainder) ||
-          !addInequality(space, set, space.combine(-1, remainder, 1, LinearExpr(divisor - 1))))
+          !addInequality(
+              space, set,
+              space.combine(-1, remainder, 1, LinearExpr(divisor - 1))))
         return false;
       bound.push_back(quotient);
     }
     return true;
   }
 
-  Pair combinePair(const LinearExpr &lower, const LinearExpr &upper, unsigned x, ArrayRef<unsigned> bound,
-                   const Conjunction &given) {
+  Pair combinePair(const LinearExpr &lower, const LinearExpr &upper, unsigned x,
+                   ArrayRef<unsigned> bound, const Conjunction &given) {
     int64_t a = lower.coef(x), b = -upper.coef(x);
     LinearExpr minusL = lower, U = upper;
     minusL.coefs[x] = 0;
@@ -102,17 +113,23 @@ private:
         pair.rows.push_back(std::move(shadow));
       return pair;
     }
-    // a * U - b * L >= (a - 1) * (b - 1) leaves room for an integer; for a = b a distance of a - 1 does.
-    LinearExpr dark = a == b ? space.combine(1, space.add(minusL, U), 1, LinearExpr(1 - a))
-                             : space.combine(1, space.combine(b, minusL, a, U), 1, LinearExpr(-(a - 1) * (b - 1)));
+    // a * U - b * L >= (a - 1) * (b - 1) leaves room for an integer; for a = b
+    // a distance of a - 1 does.
+    LinearExpr dark =
+        a == b ? space.combine(1, space.add(minusL, U), 1, LinearExpr(1 - a))
+               : space.combine(1, space.combine(b, minusL, a, U), 1,
+                               LinearExpr(-(a - 1) * (b - 1)));
     if (dark.isConstant() ? dark.constant >= 0 : space.implies(given, dark)) {
       pair.kind = Pair::Holds;
       return pair;
     }
-    auto isOutside = [&](const LinearExpr &e, int64_t divisor, bool withLinear) {
+    auto isOutside = [&](const LinearExpr &e, int64_t divisor,
+                         bool withLinear) {
       for (auto [i, c] : llvm::enumerate(e.coefs)) {
-        bool mustBe = llvm::is_contained(bound, i) || (withLinear && i == linear) ||
-                      (withLinear && linear && space.isDivision(i) && space.dependsOn(space.getNumerator(i), *linear));
+        bool mustBe = llvm::is_contained(bound, i) ||
+                      (withLinear && i == linear) ||
+                      (withLinear && linear && space.isDivision(i) &&
+                       space.dependsOn(space.getNumerator(i), *linear));
         if (mustBe && c % divisor != 0)
           return false;
       }
@@ -142,7 +159,8 @@ private:
     return pair;
   }
 
-  /// Uses an equality in which an eliminated variable has coefficient +-1; false if there is none.
+  /// Uses an equality in which an eliminated variable has coefficient +-1;
+  /// false if there is none.
   bool substituteEquality(Conjunction &set, SmallVectorImpl<unsigned> &bound) {
     for (auto [e, equality] : llvm::enumerate(set.equalities)) {
       for (auto [k, column] : llvm::enumerate(bound)) {
@@ -153,7 +171,9 @@ private:
         set.equalities.erase(set.equalities.begin() + e);
         unsigned x = column;
         bound.erase(bound.begin() + k);
-        auto substitute = [&](LinearExpr &y) { y = space.combine(1, y, -c * y.coef(x), solved); };
+        auto substitute = [&](LinearExpr &y) {
+          y = space.combine(1, y, -c * y.coef(x), solved);
+        };
         llvm::for_each(set.equalities, substitute);
         Conjunction old = std::move(set);
         set = Conjunction();
@@ -180,7 +200,8 @@ private:
         return;
     }
     for (LinearExpr &equality : set.equalities)
-      if (!addInequality(space, set, equality) || !addInequality(space, set, space.scale(equality, -1)))
+      if (!addInequality(space, set, equality) ||
+          !addInequality(space, set, space.scale(equality, -1)))
         return;
     set.equalities.clear();
     while (!bound.empty()) {
@@ -210,8 +231,11 @@ private:
           return;
       bound.erase(llvm::find(bound, x));
       if (next.inequalities.size() > maxRows)
-        removeRedundant(space, next, context, [](const LinearExpr &) { return true; });
-      if (next.inequalities.size() > (space.isBudgetSpent() ? maxRows : 2 * maxRows) || space.hasOverflowed()) {
+        removeRedundant(space, next, context,
+                        [](const LinearExpr &) { return true; });
+      if (next.inequalities.size() >
+              (space.isBudgetSpent() ? maxRows : 2 * maxRows) ||
+          space.hasOverflowed()) {
         result.exact = false;
         result.parts.emplace_back();
         return;
@@ -234,7 +258,8 @@ private:
     SmallVector<std::pair<LinearExpr, LinearExpr>, 2> obstacles;
   };
 
-  Step tryStep(const Conjunction &set, unsigned x, ArrayRef<unsigned> bound, const Conjunction &given) {
+  Step tryStep(const Conjunction &set, unsigned x, ArrayRef<unsigned> bound,
+               const Conjunction &given) {
     Step step;
     step.x = x;
     SmallVector<unsigned, 8> rest;
@@ -260,14 +285,18 @@ private:
           ++step.relaxed;
           step.obstacles.emplace_back(*lower, *upper);
         }
-        step.cost += pair.kind == Pair::Relaxed ? 1000 : pair.dividesLinear ? 100 : pair.rows.size();
+        step.cost += pair.kind == Pair::Relaxed ? 1000
+                     : pair.dividesLinear       ? 100
+                                                : pair.rows.size();
         llvm::append_range(step.rows, pair.rows);
       }
     return step;
   }
 
-  /// Replaces a variable in the way of the step by m * y + r, for every residue r; false if that is too much.
-  bool split(const Conjunction &set, const Step &step, ArrayRef<unsigned> bound) {
+  /// Replaces a variable in the way of the step by m * y + r, for every residue
+  /// r; false if that is too much.
+  bool split(const Conjunction &set, const Step &step,
+             ArrayRef<unsigned> bound) {
     int64_t modulus = 0;
     unsigned column = 0;
     auto consider = [&](const LinearExpr &e, int64_t divisor) {
@@ -298,7 +327,8 @@ private:
         int64_t c = row.coef(column);
         if (c != 0) {
           replaced.coefs[column] = 0;
-          LinearExpr value = space.combine(modulus, space.variable(y), 1, LinearExpr(r));
+          LinearExpr value =
+              space.combine(modulus, space.variable(y), 1, LinearExpr(r));
           replaced = space.combine(1, replaced, c, value);
         }
         possible &= addInequality(space, part, std::move(replaced));
@@ -325,9 +355,13 @@ private:
 
 } // namespace
 
-Projection mlir::attn::eliminate(LinearSpace &space, const Conjunction &set, ArrayRef<unsigned> columns,
-                                 const Conjunction &context, std::optional<unsigned> linear, unsigned maxParts) {
-  Projection result = Eliminator(space, context, linear, maxParts).run(set, columns);
+Projection mlir::attn::eliminate(LinearSpace &space, const Conjunction &set,
+                                 ArrayRef<unsigned> columns,
+                                 const Conjunction &context,
+                                 std::optional<unsigned> linear,
+                                 unsigned maxParts) {
+  Projection result =
+      Eliminator(space, context, linear, maxParts).run(set, columns);
   if (space.hasOverflowed()) {
     result.parts.assign(1, Conjunction());
     result.exact = false;

@@ -1,4 +1,5 @@
-//===- Simplify.cpp - inclusion of masks, and smaller equal masks ---*- C++ -*-===//
+//===- Simplify.cpp - inclusion of masks, and smaller equal masks ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -8,8 +9,10 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// Whether the conjunction of `predicate` with j >= 0 and h >= 0 has no integer point; nullopt if that takes too much.
-static std::optional<bool> isEmptySet(const MaskPredicate &predicate, unsigned numSymbols) {
+/// Whether the conjunction of `predicate` with j >= 0 and h >= 0 has no integer
+/// point; nullopt if that takes too much.
+static std::optional<bool> isEmptySet(const MaskPredicate &predicate,
+                                      unsigned numSymbols) {
   constexpr int64_t budget = 8000;
   constexpr unsigned maxDisjuncts = 32, maxParts = 24;
   LinearSpace space(budget);
@@ -21,13 +24,15 @@ static std::optional<bool> isEmptySet(const MaskPredicate &predicate, unsigned n
   }
   Conjunction domain;
   domain.inequalities = {dims[0], dims[2]};
-  auto disjuncts = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols, domain, maxDisjuncts);
+  auto disjuncts = getDisjuncts(predicate, /*negate=*/false, space, dims,
+                                symbols, domain, maxDisjuncts);
   if (!disjuncts)
     return std::nullopt;
   std::optional<bool> answer = true;
   for (Conjunction &disjunct : *disjuncts) {
     llvm::append_range(disjunct.inequalities, domain.inequalities);
-    Projection projection = eliminate(space, disjunct, variables, Conjunction(), std::nullopt, maxParts);
+    Projection projection = eliminate(space, disjunct, variables, Conjunction(),
+                                      std::nullopt, maxParts);
     if (space.hasOverflowed())
       return std::nullopt;
     if (projection.parts.empty())
@@ -36,8 +41,10 @@ static std::optional<bool> isEmptySet(const MaskPredicate &predicate, unsigned n
       return false;
     // Small systems that elimination cannot settle go to the general procedure.
     constexpr unsigned maxRows = 16, maxColumns = 12;
-    presburger::IntegerPolyhedron polyhedron = getPolyhedron(space, disjunct, variables.size());
-    if (polyhedron.getNumConstraints() > maxRows || polyhedron.getNumVars() > maxColumns)
+    presburger::IntegerPolyhedron polyhedron =
+        getPolyhedron(space, disjunct, variables.size());
+    if (polyhedron.getNumConstraints() > maxRows ||
+        polyhedron.getNumVars() > maxColumns)
       answer = std::nullopt;
     else if (!polyhedron.isIntegerEmpty())
       return false;
@@ -67,7 +74,8 @@ namespace {
 class Simplifier {
 public:
   explicit Simplifier(MLIRContext *context)
-      : all(MaskAttr::getAll(context)), none(MaskAttr::getNot(all)), context(context) {}
+      : all(MaskAttr::getAll(context)), none(MaskAttr::getNot(all)),
+        context(context) {}
 
   MaskAttr run(MaskAttr mask) {
     MaskPredicate predicate = getMaskPredicate(mask);
@@ -78,7 +86,8 @@ public:
     switch (mask.getKind()) {
     case MaskKind::And:
     case MaskKind::Or: {
-      auto operands = llvm::map_to_vector(mask.getOperands(), [&](MaskAttr operand) { return run(operand); });
+      auto operands = llvm::map_to_vector(
+          mask.getOperands(), [&](MaskAttr operand) { return run(operand); });
       return combine(mask.getKind(), std::move(operands));
     }
     case MaskKind::Not: {
@@ -120,7 +129,9 @@ private:
     return isKnown(isSubset(mask, none)) ? none : mask;
   }
 
-  static bool isKnown(std::optional<bool> answer) { return answer.value_or(false); }
+  static bool isKnown(std::optional<bool> answer) {
+    return answer.value_or(false);
+  }
 
   /// isSubset within the number of questions that one mask may ask.
   bool isInside(MaskAttr a, MaskAttr b) {
@@ -132,11 +143,14 @@ private:
     bool isAnd = kind == MaskKind::And;
     MaskAttr neutral = isAnd ? all : none, absorbing = isAnd ? none : all;
     auto join = [&](ArrayRef<MaskAttr> parts) {
-      return parts.empty() ? neutral : isAnd ? MaskAttr::getAnd(parts) : MaskAttr::getOr(parts);
+      return parts.empty() ? neutral
+             : isAnd       ? MaskAttr::getAnd(parts)
+                           : MaskAttr::getOr(parts);
     };
     SmallVector<MaskAttr> parts;
     for (MaskAttr operand : operands) {
-      ArrayRef<MaskAttr> flat = operand.getKind() == kind ? operand.getOperands() : ArrayRef(operand);
+      ArrayRef<MaskAttr> flat =
+          operand.getKind() == kind ? operand.getOperands() : ArrayRef(operand);
       for (MaskAttr part : flat)
         if (part != neutral && !llvm::is_contained(parts, part))
           parts.push_back(part);
@@ -148,11 +162,13 @@ private:
       return join(parts);
     if (isAnd ? isInside(join(parts), none) : isInside(all, join(parts)))
       return absorbing;
-    // One part that makes the others superfluous, or else every part that the others make superfluous.
+    // One part that makes the others superfluous, or else every part that the
+    // others make superfluous.
     for (size_t i = 0; i < parts.size(); ++i) {
       SmallVector<MaskAttr> others = parts;
       others.erase(others.begin() + i);
-      if (isAnd ? isInside(parts[i], join(others)) : isInside(join(others), parts[i]))
+      if (isAnd ? isInside(parts[i], join(others))
+                : isInside(join(others), parts[i]))
         return parts[i];
     }
     for (size_t count = parts.size(); count-- > 0 && parts.size() > 1;) {
@@ -165,14 +181,17 @@ private:
     return join(parts);
   }
 
-  /// The intersection of intervals of the same kind with constant ends is one interval.
+  /// The intersection of intervals of the same kind with constant ends is one
+  /// interval.
   void mergeRanges(SmallVectorImpl<MaskAttr> &parts, bool isAnd) {
     if (!isAnd)
       return;
-    for (MaskKind kind : {MaskKind::Window, MaskKind::Keys, MaskKind::Queries, MaskKind::Heads}) {
+    for (MaskKind kind : {MaskKind::Window, MaskKind::Keys, MaskKind::Queries,
+                          MaskKind::Heads}) {
       std::optional<size_t> into;
       for (size_t i = 0; i < parts.size();) {
-        std::optional<SmallVector<MaskBound, 2>> bounds = getInterval(parts[i], kind);
+        std::optional<SmallVector<MaskBound, 2>> bounds =
+            getInterval(parts[i], kind);
         std::optional<SmallVector<MaskBound, 2>> known;
         if (bounds && into)
           known = getInterval(parts[*into], kind);
@@ -183,8 +202,10 @@ private:
           continue;
         }
         bool window = kind == MaskKind::Window;
-        MaskBound low = getTighter((*known)[0], (*bounds)[0], /*smaller=*/window);
-        MaskBound high = getTighter((*known)[1], (*bounds)[1], /*smaller=*/true);
+        MaskBound low =
+            getTighter((*known)[0], (*bounds)[0], /*smaller=*/window);
+        MaskBound high =
+            getTighter((*known)[1], (*bounds)[1], /*smaller=*/true);
         parts[*into] = run(MaskAttr::getAtom(context, kind, {low, high}));
         parts.erase(parts.begin() + i);
       }
@@ -192,16 +213,20 @@ private:
     llvm::erase_if(parts, [&](MaskAttr part) { return part == all; });
   }
 
-  std::optional<SmallVector<MaskBound, 2>> getInterval(MaskAttr mask, MaskKind kind) {
+  std::optional<SmallVector<MaskBound, 2>> getInterval(MaskAttr mask,
+                                                       MaskKind kind) {
     if (kind == MaskKind::Window && mask.getKind() == MaskKind::Causal)
-      return SmallVector<MaskBound, 2>{MaskBound::infinity(), MaskBound::constant(0)};
+      return SmallVector<MaskBound, 2>{MaskBound::infinity(),
+                                       MaskBound::constant(0)};
     if (mask.getKind() != kind ||
-        llvm::any_of(mask.getBounds(), [](const MaskBound &bound) { return bound.isSymbol(); }))
+        llvm::any_of(mask.getBounds(),
+                     [](const MaskBound &bound) { return bound.isSymbol(); }))
       return std::nullopt;
     return SmallVector<MaskBound, 2>(mask.getBounds());
   }
 
-  static MaskBound getTighter(const MaskBound &a, const MaskBound &b, bool smaller) {
+  static MaskBound getTighter(const MaskBound &a, const MaskBound &b,
+                              bool smaller) {
     if (a.isInfinity() || b.isInfinity())
       return a.isInfinity() ? b : a;
     int64_t x = a.getConstant(), y = b.getConstant();
@@ -215,4 +240,6 @@ private:
 
 } // namespace
 
-MaskAttr mlir::attn::simplify(MaskAttr mask) { return Simplifier(mask.getContext()).run(mask); }
+MaskAttr mlir::attn::simplify(MaskAttr mask) {
+  return Simplifier(mask.getContext()).run(mask);
+}

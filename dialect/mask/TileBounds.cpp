@@ -1,10 +1,13 @@
-//===- TileBounds.cpp - live and full tiles as affine functions ---*- C++ -*-===//
+//===- TileBounds.cpp - live and full tiles as affine functions ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// For each disjunct of the mask the pair (x, y) of a tile is eliminated; what remains are inequalities over the tile
-// number and the parameters. Those linear in the tile number make the interval, the others the filter. The full tiles
-// are those in which every disjunct of the complement is empty, which is a choice of one violated inequality for each.
+// For each disjunct of the mask the pair (x, y) of a tile is eliminated; what
+// remains are inequalities over the tile number and the parameters. Those
+// linear in the tile number make the interval, the others the filter. The full
+// tiles are those in which every disjunct of the complement is empty, which is
+// a choice of one violated inequality for each.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,7 +23,8 @@ enum class TileSide { Keys, Queries };
 class TileBoundsBuilder {
 public:
   TileBoundsBuilder(MaskAttr mask, int64_t tile, TileSide side)
-      : mask(mask), context(mask.getContext()), tile(tile), side(side), space(budget) {
+      : mask(mask), context(mask.getContext()), tile(tile), side(side),
+        space(budget) {
     h = space.addVariable();
     p0 = space.addVariable();
     p1 = space.addVariable();
@@ -52,7 +56,8 @@ public:
 private:
   LinearExpr var(unsigned column) const { return space.variable(column); }
   /// left - right + shift
-  LinearExpr gap(const LinearExpr &left, const LinearExpr &right, int64_t shift = 0) {
+  LinearExpr gap(const LinearExpr &left, const LinearExpr &right,
+                 int64_t shift = 0) {
     return space.add(space.subtract(left, right), LinearExpr(shift));
   }
   LinearExpr firstOfTile() { return space.scale(var(t), tile); }
@@ -82,7 +87,9 @@ private:
     grid.inequalities.push_back(gap(var(n), var(y), -1));
     Conjunction tileContext;
     tileContext.inequalities = {var(t), gap(var(n), firstOfTile(), -1)};
-    auto disjuncts = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols, both(rowContext, grid), maxDisjuncts);
+    auto disjuncts =
+        getDisjuncts(predicate, /*negate=*/false, space, dims, symbols,
+                     both(rowContext, grid), maxDisjuncts);
     if (!disjuncts) {
       disjuncts.emplace(1);
       bounds.exact = false;
@@ -111,12 +118,16 @@ private:
       Projected &entry = projected.emplace_back();
       entry.set = both(disjunct, grid);
       entry.hull = project(entry.set, 1);
-      entry.isLinear = entry.hull.exact && llvm::all_of(entry.hull.parts, [&](auto &part) { return isInterval(part); });
+      entry.isLinear =
+          entry.hull.exact && llvm::all_of(entry.hull.parts, [&](auto &part) {
+            return isInterval(part);
+          });
       needsFilter |= !entry.isLinear;
     }
     space.setBudget(budget);
     for (Projected &entry : projected) {
-      Projection precise = entry.hull.exact ? entry.hull : project(entry.set, maxParts);
+      Projection precise =
+          entry.hull.exact ? entry.hull : project(entry.set, maxParts);
       if (precise.parts.empty())
         continue;
       bounds.exact &= precise.exact;
@@ -135,14 +146,17 @@ private:
       needsFilter = true;
     }
     if (space.hasOverflowed()) {
-      // Every tile is a sound answer when the parameters are too large to compute with.
+      // Every tile is a sound answer when the parameters are too large to
+      // compute with.
       intervals.assign(1, tileContext);
       bounds.exact = needsFilter = false;
     }
     for (const Conjunction &interval : intervals)
       bounds.live.push_back(getInterval(interval));
     // A set that holds for every tile filters nothing.
-    if (needsFilter && llvm::none_of(filters, [&](const Conjunction &set) { return set.inequalities.empty(); }))
+    if (needsFilter && llvm::none_of(filters, [&](const Conjunction &set) {
+          return set.inequalities.empty();
+        }))
       for (const Conjunction &set : filters)
         bounds.filter.push_back(getSet(set, /*withTile=*/true));
   }
@@ -156,24 +170,29 @@ private:
     grid.inequalities.push_back(gap(var(y), firstOfTile()));
     grid.inequalities.push_back(gap(firstOfTile(), var(y), tile - 1));
     // Tiles inside one disjunct.
-    auto live = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols, both(given, grid), maxDisjuncts);
+    auto live = getDisjuncts(predicate, /*negate=*/false, space, dims, symbols,
+                             both(given, grid), maxDisjuncts);
     FullTiles full;
     full.exact = false;
     if (live)
       for (const Conjunction &disjunct : *live) {
         space.setBudget(budget / 4);
-        FullTiles inside = getFull(getComplement(disjunct), given, grid, tileContext);
+        FullTiles inside =
+            getFull(getComplement(disjunct), given, grid, tileContext);
         if (!space.isBudgetSpent())
           for (Conjunction &part : inside.intervals)
             addUnlessCovered(full.intervals, std::move(part), getRowContext());
       }
-    // All full tiles, unless this takes many intervals: those that need several disjuncts are few.
+    // All full tiles, unless this takes many intervals: those that need several
+    // disjuncts are few.
     space.setBudget(budget);
-    auto dead = getDisjuncts(predicate, /*negate=*/true, space, dims, symbols, both(given, grid), maxDisjuncts);
+    auto dead = getDisjuncts(predicate, /*negate=*/true, space, dims, symbols,
+                             both(given, grid), maxDisjuncts);
     if (dead) {
       FullTiles all = getFull(*dead, given, grid, tileContext);
       size_t compact = std::max<size_t>(2, full.intervals.size());
-      if ((all.exact || full.intervals.empty()) && all.intervals.size() <= compact && !space.isBudgetSpent())
+      if ((all.exact || full.intervals.empty()) &&
+          all.intervals.size() <= compact && !space.isBudgetSpent())
         full = std::move(all);
     }
     if (full.intervals.size() > maxFullIntervals || space.hasOverflowed()) {
@@ -193,16 +212,18 @@ private:
   };
 
   /// The tiles in which every one of the `dead` sets is empty.
-  FullTiles getFull(ArrayRef<Conjunction> dead, const Conjunction &given, const Conjunction &grid,
-                    const Conjunction &tileContext) {
+  FullTiles getFull(ArrayRef<Conjunction> dead, const Conjunction &given,
+                    const Conjunction &grid, const Conjunction &tileContext) {
     Conjunction rowContext = getRowContext();
     FullTiles full;
     full.intervals.push_back(tileContext);
     for (const Conjunction &disjunct : dead) {
-      Projection projection = eliminate(space, both(disjunct, grid), {x, y}, given, t, maxParts);
+      Projection projection =
+          eliminate(space, both(disjunct, grid), {x, y}, given, t, maxParts);
       full.exact &= projection.exact;
       for (Conjunction &part : projection.parts) {
-        removeRedundant(space, part, given, [](const LinearExpr &) { return true; });
+        removeRedundant(space, part, given,
+                        [](const LinearExpr &) { return true; });
         SmallVector<Conjunction, 4> next;
         for (const Conjunction &candidate : full.intervals) {
           for (const LinearExpr &row : part.inequalities) {
@@ -211,7 +232,8 @@ private:
               continue;
             }
             Conjunction violated = candidate;
-            if (!addInequality(space, violated, space.combine(-1, row, 1, LinearExpr(-1))))
+            if (!addInequality(space, violated,
+                               space.combine(-1, row, 1, LinearExpr(-1))))
               continue;
             if (space.isInfeasible(both(violated, rowContext)))
               continue;
@@ -233,7 +255,8 @@ private:
     SmallVector<Conjunction, 4> result;
     auto addNegated = [&](const LinearExpr &row, int64_t sign) {
       Conjunction part;
-      if (addInequality(space, part, space.combine(sign, row, 1, LinearExpr(-1))))
+      if (addInequality(space, part,
+                        space.combine(sign, row, 1, LinearExpr(-1))))
         result.push_back(std::move(part));
     };
     for (const LinearExpr &row : set.inequalities)
@@ -246,29 +269,41 @@ private:
   }
 
   bool isInterval(const Conjunction &part) {
-    return llvm::all_of(part.inequalities, [&](const LinearExpr &row) { return isLinearIn(space, row, t); });
+    return llvm::all_of(part.inequalities, [&](const LinearExpr &row) {
+      return isLinearIn(space, row, t);
+    });
   }
 
-  /// The condition first, then the bounds, so that a condition which the bounds imply goes; the filter last.
+  /// The condition first, then the bounds, so that a condition which the bounds
+  /// imply goes; the filter last.
   void simplifyRows(Conjunction &part, const Conjunction &rowContext) {
     Conjunction linear, rest;
     for (LinearExpr &row : part.inequalities)
-      (isLinearIn(space, row, t) ? linear : rest).inequalities.push_back(std::move(row));
-    removeRedundant(space, linear, rowContext, [&](const LinearExpr &row) { return row.coef(t) == 0; });
-    removeRedundant(space, linear, rowContext, [](const LinearExpr &) { return true; });
-    removeRedundant(space, rest, both(rowContext, linear), [](const LinearExpr &) { return true; });
+      (isLinearIn(space, row, t) ? linear : rest)
+          .inequalities.push_back(std::move(row));
+    removeRedundant(space, linear, rowContext,
+                    [&](const LinearExpr &row) { return row.coef(t) == 0; });
+    removeRedundant(space, linear, rowContext,
+                    [](const LinearExpr &) { return true; });
+    removeRedundant(space, rest, both(rowContext, linear),
+                    [](const LinearExpr &) { return true; });
     part = both(std::move(linear), rest);
   }
 
-  void addUnlessCovered(SmallVectorImpl<Conjunction> &sets, Conjunction set, const Conjunction &rowContext) {
+  void addUnlessCovered(SmallVectorImpl<Conjunction> &sets, Conjunction set,
+                        const Conjunction &rowContext) {
     if (space.isBudgetSpent()) {
       sets.push_back(std::move(set));
       return;
     }
     Conjunction within = both(set, rowContext);
-    if (llvm::any_of(sets, [&](const Conjunction &other) { return space.implies(within, other); }))
+    if (llvm::any_of(sets, [&](const Conjunction &other) {
+          return space.implies(within, other);
+        }))
       return;
-    llvm::erase_if(sets, [&](const Conjunction &other) { return space.implies(both(other, rowContext), set); });
+    llvm::erase_if(sets, [&](const Conjunction &other) {
+      return space.implies(both(other, rowContext), set);
+    });
     sets.push_back(std::move(set));
   }
 
@@ -281,7 +316,8 @@ private:
       constraints.push_back(getAffineConstantExpr(0, context));
       isEquality.push_back(true);
     }
-    return IntegerSet::get(withTile ? 5 : 4, numSymbols, constraints, isEquality);
+    return IntegerSet::get(withTile ? 5 : 4, numSymbols, constraints,
+                           isEquality);
   }
 
   TileInterval getInterval(const Conjunction &set) {
@@ -296,16 +332,25 @@ private:
       LinearExpr rest = row;
       rest.coefs[t] = 0;
       if (c > 0) // t >= ceil(-rest / c)
-        lower.push_back(space.toAffine(space.combine(-1, rest, 1, LinearExpr(c - 1)), affineVariables, context).floorDiv(c));
+        lower.push_back(
+            space
+                .toAffine(space.combine(-1, rest, 1, LinearExpr(c - 1)),
+                          affineVariables, context)
+                .floorDiv(c));
       else // t < floor(rest / -c) + 1
-        upper.push_back(space.toAffine(space.add(rest, LinearExpr(1)), affineVariables, context).ceilDiv(-c));
+        upper.push_back(space
+                            .toAffine(space.add(rest, LinearExpr(1)),
+                                      affineVariables, context)
+                            .ceilDiv(-c));
     }
-    // Redundancy removal leaves 0 <= t and t * tile < n unless something tighter is there.
+    // Redundancy removal leaves 0 <= t and t * tile < n unless something
+    // tighter is there.
     if (lower.empty())
       lower.push_back(getAffineConstantExpr(0, context));
     if (upper.empty())
       upper.push_back(affineVariables[n].ceilDiv(tile));
-    return {AffineMap::get(4, numSymbols, lower, context), AffineMap::get(4, numSymbols, upper, context),
+    return {AffineMap::get(4, numSymbols, lower, context),
+            AffineMap::get(4, numSymbols, upper, context),
             getSet(condition, /*withTile=*/false)};
   }
 

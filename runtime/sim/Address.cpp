@@ -72,13 +72,7 @@ uint64_t Memory::registerExtent(uint64_t extent,
       return 0;
     end = segment.offset + segment.bytes;
   }
-  uint64_t skew =
-      sorted.empty()
-          ? 0
-          : (reinterpret_cast<uintptr_t>(sorted[0].data) - sorted[0].offset) %
-                Alignment;
-  uint64_t begin = state->next + skew;
-  uint64_t size = extent + skew + Guard;
+  uint64_t begin = state->next, size = extent + Guard;
   if (size < extent || begin + size > ParamWindow)
     return 0;
   state->next += (size + Alignment - 1) / Alignment * Alignment + Guard;
@@ -96,10 +90,8 @@ uint64_t Memory::registerHost(void *data, size_t bytes, std::string name) {
 }
 
 uint64_t Memory::allocate(size_t bytes, std::string name) {
-  auto owned = std::make_unique<uint8_t[]>(bytes + Alignment);
-  uintptr_t raw = reinterpret_cast<uintptr_t>(owned.get());
-  uint8_t *data = owned.get() + (Alignment - raw % Alignment) % Alignment;
-  uint64_t address = registerHost(data, bytes, std::move(name));
+  auto owned = std::make_unique<uint8_t[]>(bytes);
+  uint64_t address = registerHost(owned.get(), bytes, std::move(name));
   if (address)
     state->allocations[address].owned = std::move(owned);
   return address;

@@ -60,9 +60,14 @@ func.func @except(%a: index, %b: index, %c: index, %d: index) {
 
 // A filter is searched.
 // CHECK-LABEL: func.func @filter
-// CHECK: scf.while (%[[T:.*]] = %{{.*}}) : (index) -> index {
-// CHECK: arith.remui %[[T]]
-// CHECK: scf.condition
+// CHECK: scf.while (%[[T:.*]] = %{{.*}}, %[[NEXT:.*]] = %{{.*}}) : (index, index) -> (index, index) {
+// CHECK: %[[SOME:.*]] = arith.cmpi ne, %[[T]], %{{.*}}
+// CHECK: %[[MOVES:.*]] = arith.cmpi ne, %[[T]], %[[NEXT]]
+// CHECK: %[[ON:.*]] = arith.andi %[[SOME]], %[[MOVES]]
+// CHECK: scf.condition(%[[ON]]) %[[T]], %[[NEXT]]
+// CHECK: %[[TILE:.*]] = arith.select
+// CHECK: arith.remui %[[TILE]]
+// CHECK: scf.yield %[[TILE]]
 // CHECK: scf.while
 // CHECK: call @visit
 // CHECK: scf.while

@@ -4,6 +4,8 @@
 
 #include "attn/codegen/CostReport.h"
 #include "attn/codegen/nvptx/Pipelines.h"
+#include "attn/codegen/nvptx/Ptxas.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/Source.h"
 #include "attn/passes/PassStatistics.h"

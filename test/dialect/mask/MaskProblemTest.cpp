@@ -1,4 +1,5 @@
-//===- MaskProblemTest.cpp - classes and counts against brute force ---*- C++ -*-===//
+//===- MaskProblemTest.cpp - classes and counts against brute force ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -19,32 +20,38 @@ using namespace mlir::attn::test;
 TEST(MaskProblem, RandomMasksAgreeWithBruteForce) {
   constexpr unsigned seed = 7;
   std::mt19937 rng(seed);
-  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); };
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
   MLIRContext context;
   context.getOrLoadDialect<AttnDialect>();
   int64_t tiles = 0, pairs = 0;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 6000; ++round) {
     RandomMaskOptions options;
     options.depth = pick(0, 3);
     MaskAttr mask = randomMask(context, rng, options);
     bool large = round % 10 == 0;
-    int64_t nq = pick(0, large ? 200 : 50), nk = pick(0, large ? 150 : 50), offset = pick(-20, 20), h = pick(0, 4);
+    int64_t nq = pick(0, large ? 200 : 50), nk = pick(0, large ? 150 : 50),
+            offset = pick(-20, 20), h = pick(0, 4);
     SmallVector<int64_t> symbols{pick(-3, 30), pick(0, 45)};
     symbols.resize(mask.getNumSymbols());
     std::vector<std::vector<bool>> live(nq, std::vector<bool>(nk));
     int64_t count = 0;
     bool emptyRow = false;
     MaskProblem problem(mask, symbols, h, nq, nk, offset);
-    std::string where = "seed " + std::to_string(seed) + " round " + std::to_string(round) + " mask " + mask.str() +
-                        " h " + std::to_string(h) + " nq " + std::to_string(nq) + " nk " + std::to_string(nk) +
-                        " offset " + std::to_string(offset);
+    std::string where = "seed " + std::to_string(seed) + " round " +
+                        std::to_string(round) + " mask " + mask.str() + " h " +
+                        std::to_string(h) + " nq " + std::to_string(nq) +
+                        " nk " + std::to_string(nk) + " offset " +
+                        std::to_string(offset);
     for (int64_t i = 0; i < nq; ++i) {
       int64_t inRow = 0;
       for (int64_t j = 0; j < nk; ++j) {
         live[i][j] = isLive(mask, symbols, h, i + offset, j);
         inRow += live[i][j];
         if (!large)
-          ASSERT_EQ(problem.isLive(i, j), live[i][j]) << where << " at " << i << ", " << j;
+          ASSERT_EQ(problem.isLive(i, j), live[i][j])
+              << where << " at " << i << ", " << j;
       }
       count += inRow;
       emptyRow |= inRow == 0;
@@ -63,10 +70,15 @@ TEST(MaskProblem, RandomMasksAgreeWithBruteForce) {
             any |= live[i][j];
             all &= live[i][j];
           }
-        TileClass c = !any ? TileClass::Empty : all ? TileClass::Full : TileClass::Partial;
-        ASSERT_EQ(problem.classify(i0, i0 + rows, j0, j0 + keys), c) << where << " tile " << i0 << ", " << j0;
+        TileClass c = !any  ? TileClass::Empty
+                      : all ? TileClass::Full
+                            : TileClass::Partial;
+        ASSERT_EQ(problem.classify(i0, i0 + rows, j0, j0 + keys), c)
+            << where << " tile " << i0 << ", " << j0;
         ++expected.total;
-        ++(c == TileClass::Empty ? expected.empty : c == TileClass::Full ? expected.full : expected.partial);
+        ++(c == TileClass::Empty  ? expected.empty
+           : c == TileClass::Full ? expected.full
+                                  : expected.partial);
       }
     tiles += expected.total;
     MaskProblem::TileCounts counts = problem.countTiles(rows, keys);
@@ -74,16 +86,21 @@ TEST(MaskProblem, RandomMasksAgreeWithBruteForce) {
     ASSERT_EQ(counts.empty, expected.empty) << where;
     ASSERT_EQ(counts.full, expected.full) << where;
     ASSERT_EQ(counts.partial, expected.partial) << where;
-    ASSERT_EQ(counts.executedPairs, (expected.full + expected.partial) * rows * keys) << where;
+    ASSERT_EQ(counts.executedPairs,
+              (expected.full + expected.partial) * rows * keys)
+        << where;
   }
-  llvm::outs() << "3000 masks, " << pairs << " pairs, " << tiles << " tiles, seed " << seed << "\n";
+  llvm::outs() << "6000 masks, " << pairs << " pairs, " << tiles
+               << " tiles, seed " << seed << "\n";
 }
 
 /// MLIR's set operations on small expressions: the judge.
 TEST(MaskProblem, ClassesAgreeWithPresburgerSets) {
   constexpr unsigned seed = 21;
   std::mt19937 rng(seed);
-  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); };
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
   MLIRContext context;
   context.getOrLoadDialect<AttnDialect>();
   unsigned counts[3] = {};
@@ -95,33 +112,43 @@ TEST(MaskProblem, ClassesAgreeWithPresburgerSets) {
     MaskAttr mask = randomMask(context, rng, options);
     int64_t size = 60, offset = pick(-20, 20), h = pick(0, 4);
     MaskProblem problem(mask, {}, h, size, size, offset);
-    presburger::PresburgerSet live = getMaskSet(mask, 0), dead = getMaskSet(MaskAttr::getNot(mask), 0);
+    presburger::PresburgerSet live = getMaskSet(mask, 0),
+                              dead = getMaskSet(MaskAttr::getNot(mask), 0);
     for (int box = 0; box < 4; ++box) {
-      int64_t i0 = pick(0, size - 1), i1 = i0 + pick(1, 16), j0 = pick(0, size - 1), j1 = j0 + pick(1, 16);
-      presburger::IntegerPolyhedron points(presburger::PresburgerSpace::getSetSpace(3));
+      int64_t i0 = pick(0, size - 1), i1 = i0 + pick(1, 16),
+              j0 = pick(0, size - 1), j1 = j0 + pick(1, 16);
+      presburger::IntegerPolyhedron points(
+          presburger::PresburgerSpace::getSetSpace(3));
       points.addBound(presburger::BoundType::EQ, 0, h);
       points.addBound(presburger::BoundType::LB, 1, i0 + offset);
-      points.addBound(presburger::BoundType::UB, 1, std::min(i1, size) - 1 + offset);
+      points.addBound(presburger::BoundType::UB, 1,
+                      std::min(i1, size) - 1 + offset);
       points.addBound(presburger::BoundType::LB, 2, j0);
       points.addBound(presburger::BoundType::UB, 2, std::min(j1, size) - 1);
       presburger::PresburgerSet tile(points);
-      TileClass expected = live.intersect(tile).isIntegerEmpty()   ? TileClass::Empty
-                           : dead.intersect(tile).isIntegerEmpty() ? TileClass::Full
-                                                                   : TileClass::Partial;
+      TileClass expected =
+          live.intersect(tile).isIntegerEmpty()   ? TileClass::Empty
+          : dead.intersect(tile).isIntegerEmpty() ? TileClass::Full
+                                                  : TileClass::Partial;
       ASSERT_EQ(problem.classify(i0, i1, j0, j1), expected)
-          << "seed " << seed << " round " << round << " mask " << mask.str() << " box " << i0 << ", " << i1 << ", " << j0
-          << ", " << j1 << " offset " << offset << " head " << h;
+          << "seed " << seed << " round " << round << " mask " << mask.str()
+          << " box " << i0 << ", " << i1 << ", " << j0 << ", " << j1
+          << " offset " << offset << " head " << h;
       ++counts[unsigned(expected)];
     }
   }
-  llvm::outs() << counts[0] << " empty, " << counts[1] << " partial, " << counts[2] << " full boxes, seed " << seed << "\n";
+  llvm::outs() << counts[0] << " empty, " << counts[1] << " partial, "
+               << counts[2] << " full boxes, seed " << seed << "\n";
 }
 
-/// Sizes at which counting takes its shortcuts, against the sum over single rows, which are counted one by one.
+/// Sizes at which counting takes its shortcuts, against the sum over single
+/// rows, which are counted one by one.
 TEST(MaskProblem, LongGridsAgreeWithTheirRows) {
   constexpr unsigned seed = 13;
   std::mt19937 rng(seed);
-  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); };
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
   MLIRContext context;
   context.getOrLoadDialect<AttnDialect>();
   for (int round = 0; round < 250; ++round) {
@@ -129,19 +156,26 @@ TEST(MaskProblem, LongGridsAgreeWithTheirRows) {
     options.depth = pick(0, 2);
     options.size = pick(0, 1) ? 60 : 900;
     MaskAttr mask = randomMask(context, rng, options);
-    int64_t nq = pick(1000, 3000), nk = pick(1000, 3000), offset = pick(-500, 500), h = pick(0, 4);
+    int64_t nq = pick(1000, 3000), nk = pick(1000, 3000),
+            offset = pick(-500, 500), h = pick(0, 4);
     SmallVector<int64_t> symbols{pick(-3, 500), pick(0, 2000)};
     symbols.resize(mask.getNumSymbols());
-    std::string where = "seed " + std::to_string(seed) + " round " + std::to_string(round) + " mask " + mask.str() +
-                        " h " + std::to_string(h) + " nq " + std::to_string(nq) + " nk " + std::to_string(nk) +
-                        " offset " + std::to_string(offset);
+    std::string where = "seed " + std::to_string(seed) + " round " +
+                        std::to_string(round) + " mask " + mask.str() + " h " +
+                        std::to_string(h) + " nq " + std::to_string(nq) +
+                        " nk " + std::to_string(nk) + " offset " +
+                        std::to_string(offset);
     MaskProblem problem(mask, symbols, h, nq, nk, offset);
-    auto values = llvm::map_to_vector(symbols, [](int64_t value) { return MaskBound::constant(value); });
+    auto values = llvm::map_to_vector(
+        symbols, [](int64_t value) { return MaskBound::constant(value); });
     LinearSpace space(0);
     unsigned row = space.addVariable(), column = space.addVariable();
     GridFormula rows(space, row, column);
-    LinearExpr dims[] = {LinearExpr(h), space.add(space.variable(row), LinearExpr(offset)), space.variable(column)};
-    rows.setRoot(rows.addPredicate(getMaskPredicate(mask.replaceSymbols(values)), dims));
+    LinearExpr dims[] = {LinearExpr(h),
+                         space.add(space.variable(row), LinearExpr(offset)),
+                         space.variable(column)};
+    rows.setRoot(
+        rows.addPredicate(getMaskPredicate(mask.replaceSymbols(values)), dims));
     int64_t total = 0;
     bool emptyRow = false;
     for (int64_t i = 0; i < nq; ++i) {
@@ -177,9 +211,12 @@ TEST(MaskProblem, LargeNumbers) {
   const int64_t triangle = n / 2 * (n + 1);
   EXPECT_EQ(problem("causal").countLivePairs(), triangle);
   EXPECT_EQ(problem("window<1099511627776, 0>").countLivePairs(), triangle);
-  EXPECT_EQ(problem("causal & dilated<1099511627776, 5, 1099511627776>").countLivePairs(), n);
+  EXPECT_EQ(problem("causal & dilated<1099511627776, 5, 1099511627776>")
+                .countLivePairs(),
+            n);
   EXPECT_EQ(problem("causal & stride<1099511627776>").countLivePairs(), n);
-  EXPECT_EQ(problem("causal & same_block<1099511627776>").countLivePairs(), triangle);
+  EXPECT_EQ(problem("causal & same_block<1099511627776>").countLivePairs(),
+            triangle);
   EXPECT_EQ(problem("keys<1099511627775, 1099511627776>").countLivePairs(), 0);
   EXPECT_EQ(problem("causal & keys<2999999999, inf>").countLivePairs(), 1);
   EXPECT_EQ(problem("causal & window<0, 0>", n - 1).countLivePairs(), 1);
@@ -187,7 +224,8 @@ TEST(MaskProblem, LargeNumbers) {
   MaskProblem::TileCounts tiles = problem("causal").countTiles(128, 128);
   EXPECT_EQ(tiles.partial, 23437500);
   EXPECT_EQ(tiles.full, int64_t(23437500) * 23437499 / 2);
-  MaskProblem symbolic(parseMask(context, "dilated<s0, s1, 1099511627776>"), {int64_t(1) << 40, -(int64_t(1) << 40)}, 0, 99, 99, 0);
+  MaskProblem symbolic(parseMask(context, "dilated<s0, s1, 1099511627776>"),
+                       {int64_t(1) << 40, -(int64_t(1) << 40)}, 0, 99, 99, 0);
   EXPECT_EQ(symbolic.countLivePairs(), 0);
   EXPECT_EQ(symbolic.classify(0, 9, 0, 9), TileClass::Empty);
 }
@@ -195,17 +233,33 @@ TEST(MaskProblem, LargeNumbers) {
 TEST(MaskProblem, LongSequences) {
   MLIRContext context;
   for (const char *text :
-       {"causal", "window<4096, 0> & causal", "longformer<256, 16>", "streaming<4, 1024>", "prefix<1000>", "chunked<512>",
-        "same_block<100>", "strided<128>", "fixed<128, 8>", "dilated<256, 256, 4>", "dilated<256, 256, 8>",
-        "dilated<100, 0, 3>", "causal & stride<128>", "causal & stride<100>", "causal & stride<4096>", "chunked<8192>",
-        "fixed<2048, 32>", "summary<100, 3>", "!window<5, 9>",
+       {"causal",
+        "window<4096, 0> & causal",
+        "longformer<256, 16>",
+        "streaming<4, 1024>",
+        "prefix<1000>",
+        "chunked<512>",
+        "same_block<100>",
+        "strided<128>",
+        "fixed<128, 8>",
+        "dilated<256, 256, 4>",
+        "dilated<256, 256, 8>",
+        "dilated<100, 0, 3>",
+        "causal & stride<128>",
+        "causal & stride<100>",
+        "causal & stride<4096>",
+        "chunked<8192>",
+        "fixed<2048, 32>",
+        "summary<100, 3>",
+        "!window<5, 9>",
         "heads<0, 4> & strided<128> | heads<4, 8> & fixed<128, 8>"}) {
     MaskAttr mask = parseMask(context, text);
     for (int64_t size : {16384, 1048576}) {
       auto start = std::chrono::steady_clock::now();
       auto lap = [&] {
         auto now = std::chrono::steady_clock::now();
-        double ms = std::chrono::duration<double, std::milli>(now - start).count();
+        double ms =
+            std::chrono::duration<double, std::milli>(now - start).count();
         start = now;
         return ms;
       };
@@ -216,8 +270,12 @@ TEST(MaskProblem, LongSequences) {
       MaskProblem::TileCounts tiles = problem.countTiles(128, 128);
       double tile = lap();
       bool emptyRow = problem.hasEmptyRow();
-      llvm::outs() << llvm::formatv("{0,-56} S {1,7}: setup {2:f2} ms, pairs {3:f2} ms, tiles {4:f2} ms, rows {5:f2} ms; {6} pairs, {7} tiles executed, {8} full, empty row {9}\n", text,
-                                    size, setup, count, tile, lap(), pairs, tiles.full + tiles.partial, tiles.full, emptyRow);
+      llvm::outs() << llvm::formatv(
+          "{0,-56} S {1,7}: setup {2:f2} ms, pairs {3:f2} ms, tiles {4:f2} ms, "
+          "rows {5:f2} ms; {6} pairs, {7} tiles executed, {8} full, empty row "
+          "{9}\n",
+          text, size, setup, count, tile, lap(), pairs,
+          tiles.full + tiles.partial, tiles.full, emptyRow);
     }
   }
 }

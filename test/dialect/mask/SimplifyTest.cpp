@@ -1,4 +1,5 @@
-//===- SimplifyTest.cpp - inclusion, equality and simplification ---*- C++ -*-===//
+//===- SimplifyTest.cpp - inclusion, equality and simplification ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -63,7 +64,8 @@ TEST(Simplify, Identities) {
   for (auto [text, expected] : cases) {
     MaskAttr mask = parseMask(context, text);
     EXPECT_EQ(simplify(mask).str(), expected) << text;
-    EXPECT_EQ(isEqual(mask, parseMask(context, expected)), std::optional(true)) << text;
+    EXPECT_EQ(isEqual(mask, parseMask(context, expected)), std::optional(true))
+        << text;
   }
 }
 
@@ -77,7 +79,9 @@ static unsigned countParts(MaskAttr mask) {
 TEST(Simplify, RandomMasksKeepTheirMeaning) {
   constexpr unsigned seed = 99;
   std::mt19937 rng(seed);
-  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); };
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
   MLIRContext context;
   context.getOrLoadDialect<AttnDialect>();
   unsigned smaller = 0, subsets = 0, strict = 0, unknown = 0;
@@ -89,7 +93,9 @@ TEST(Simplify, RandomMasksKeepTheirMeaning) {
     MaskAttr mask = randomMask(context, rng, options);
     auto start = std::chrono::steady_clock::now();
     MaskAttr simple = simplify(mask);
-    worst = std::max(worst, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    worst = std::max(worst, std::chrono::duration<double, std::milli>(
+                                std::chrono::steady_clock::now() - start)
+                                .count());
     options.depth = 1;
     MaskAttr other = randomMask(context, rng, options);
     std::optional<bool> subset = isSubset(mask, other);
@@ -103,18 +109,21 @@ TEST(Simplify, RandomMasksKeepTheirMeaning) {
       int64_t h = pick(0, 4), p = pick(-20, 60), j = pick(0, 60);
       bool live = isLive(mask, symbols, h, p, j);
       ASSERT_EQ(isLive(simple, symbols, h, p, j), live)
-          << "seed " << seed << " round " << round << " " << mask.str() << " became " << simple.str() << " at " << h << ", "
-          << p << ", " << j << " symbols " << symbols[0] << ", " << symbols[1];
+          << "seed " << seed << " round " << round << " " << mask.str()
+          << " became " << simple.str() << " at " << h << ", " << p << ", " << j
+          << " symbols " << symbols[0] << ", " << symbols[1];
       escapes |= live && !isLive(other, symbols, h, p, j);
     }
     if (subset) {
-      ASSERT_FALSE(*subset && escapes) << mask.str() << " is not inside " << other.str();
+      ASSERT_FALSE(*subset && escapes)
+          << mask.str() << " is not inside " << other.str();
       subsets += *subset;
       strict += !*subset;
     }
   }
-  llvm::outs() << rounds << " masks, " << smaller << " became smaller, slowest " << worst << " ms; inclusions: " << subsets
-               << " hold, " << strict << " do not, " << unknown << " undecided; seed " << seed << "\n";
+  llvm::outs() << rounds << " masks, " << smaller << " became smaller, slowest "
+               << worst << " ms; inclusions: " << subsets << " hold, " << strict
+               << " do not, " << unknown << " undecided; seed " << seed << "\n";
   EXPECT_LT(unknown, rounds / 10);
 }
 
@@ -129,21 +138,27 @@ TEST(Simplify, InclusionAgreesWithPresburgerSets) {
     RandomMaskOptions options;
     options.depth = 1;
     options.sets = round % 4 == 0;
-    MaskAttr a = randomMask(context, rng, options), b = randomMask(context, rng, options);
+    MaskAttr a = randomMask(context, rng, options),
+             b = randomMask(context, rng, options);
     if (round % 2 == 0)
       a = MaskAttr::getAnd({a, b});
     std::optional<bool> subset = isSubset(a, b);
     if (!subset)
       continue;
-    presburger::IntegerPolyhedron domain(presburger::PresburgerSpace::getSetSpace(3, 2));
+    presburger::IntegerPolyhedron domain(
+        presburger::PresburgerSpace::getSetSpace(3, 2));
     domain.addInequality(ArrayRef<int64_t>{1, 0, 0, 0, 0, 0});
     domain.addInequality(ArrayRef<int64_t>{0, 0, 1, 0, 0, 0});
-    presburger::PresburgerSet difference = getMaskSet(MaskAttr::getAnd({a, MaskAttr::getNot(b)}), 2);
-    ASSERT_EQ(difference.intersect(presburger::PresburgerSet(domain)).isIntegerEmpty(), *subset)
+    presburger::PresburgerSet difference =
+        getMaskSet(MaskAttr::getAnd({a, MaskAttr::getNot(b)}), 2);
+    ASSERT_EQ(difference.intersect(presburger::PresburgerSet(domain))
+                  .isIntegerEmpty(),
+              *subset)
         << a.str() << " in " << b.str();
     ++compared;
     hold += *subset;
   }
-  llvm::outs() << compared << " inclusions compared, " << hold << " hold, seed " << seed << "\n";
+  llvm::outs() << compared << " inclusions compared, " << hold << " hold, seed "
+               << seed << "\n";
   EXPECT_GT(compared, 350u);
 }

@@ -1,4 +1,5 @@
-//===- TestMasks.cpp - named and random masks, and a brute-force oracle ---*- C++ -*-===//
+//===- TestMasks.cpp - named and random masks, and a brute-force oracle ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -18,14 +19,16 @@ MaskAttr test::parseMask(MLIRContext &context, StringRef text) {
   auto emitError = [&](size_t offset, const Twine &message) {
     ADD_FAILURE() << text.str() << ":" << offset << ": " << message.str();
   };
-  FailureOr<ParsedMask> parsed = parseMaskExpression(text, MaskSymbolSyntax::Numbered, &context, emitError);
+  FailureOr<ParsedMask> parsed = parseMaskExpression(
+      text, MaskSymbolSyntax::Numbered, &context, emitError);
   if (failed(parsed))
     return MaskAttr::getAll(&context);
   EXPECT_EQ(parsed->length, text.size()) << text.str();
   return parsed->mask;
 }
 
-int64_t test::evaluate(AffineExpr expr, ArrayRef<int64_t> dims, ArrayRef<int64_t> symbols) {
+int64_t test::evaluate(AffineExpr expr, ArrayRef<int64_t> dims,
+                       ArrayRef<int64_t> symbols) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return constant.getValue();
   if (auto dim = dyn_cast<AffineDimExpr>(expr))
@@ -33,7 +36,8 @@ int64_t test::evaluate(AffineExpr expr, ArrayRef<int64_t> dims, ArrayRef<int64_t
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
     return symbols[symbol.getPosition()];
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  int64_t left = evaluate(binary.getLHS(), dims, symbols), right = evaluate(binary.getRHS(), dims, symbols);
+  int64_t left = evaluate(binary.getLHS(), dims, symbols),
+          right = evaluate(binary.getRHS(), dims, symbols);
   switch (expr.getKind()) {
   case AffineExprKind::Add:
     return left + right;
@@ -48,7 +52,8 @@ int64_t test::evaluate(AffineExpr expr, ArrayRef<int64_t> dims, ArrayRef<int64_t
   }
 }
 
-bool test::contains(IntegerSet set, ArrayRef<int64_t> dims, ArrayRef<int64_t> symbols) {
+bool test::contains(IntegerSet set, ArrayRef<int64_t> dims,
+                    ArrayRef<int64_t> symbols) {
   for (auto [index, constraint] : llvm::enumerate(set.getConstraints())) {
     int64_t value = evaluate(constraint, dims, symbols);
     if (set.isEq(index) ? value != 0 : value < 0)
@@ -57,8 +62,11 @@ bool test::contains(IntegerSet set, ArrayRef<int64_t> dims, ArrayRef<int64_t> sy
   return true;
 }
 
-bool test::holds(const MaskPredicate &predicate, ArrayRef<int64_t> dims, ArrayRef<int64_t> symbols) {
-  auto operandHolds = [&](const MaskPredicate &operand) { return holds(operand, dims, symbols); };
+bool test::holds(const MaskPredicate &predicate, ArrayRef<int64_t> dims,
+                 ArrayRef<int64_t> symbols) {
+  auto operandHolds = [&](const MaskPredicate &operand) {
+    return holds(operand, dims, symbols);
+  };
   switch (predicate.kind) {
   case MaskPredicate::Kind::True:
     return true;
@@ -78,13 +86,18 @@ bool test::holds(const MaskPredicate &predicate, ArrayRef<int64_t> dims, ArrayRe
   return false;
 }
 
-bool test::isLive(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t h, int64_t p, int64_t j) {
+bool test::isLive(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t h,
+                  int64_t p, int64_t j) {
   auto value = [&](unsigned i) {
     const MaskBound &bound = mask.getBounds()[i];
     constexpr int64_t huge = int64_t(1) << 58;
-    return bound.isConstant() ? bound.getConstant() : bound.isSymbol() ? symbols[bound.getSymbol()] : huge;
+    return bound.isConstant() ? bound.getConstant()
+           : bound.isSymbol() ? symbols[bound.getSymbol()]
+                              : huge;
   };
-  auto mod = [](int64_t a, int64_t n) { return a - n * divideFloorSigned(a, n); };
+  auto mod = [](int64_t a, int64_t n) {
+    return a - n * divideFloorSigned(a, n);
+  };
   auto inRange = [&](int64_t x) { return value(0) <= x && x < value(1); };
   switch (mask.getKind()) {
   case MaskKind::All:
@@ -94,7 +107,9 @@ bool test::isLive(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t h, int64_t p
   case MaskKind::Window:
     return p - value(0) <= j && j <= p + value(1);
   case MaskKind::Dilated: {
-    auto reach = [&](unsigned i) { return mask.getBounds()[i].isInfinity() ? value(i) : value(i) * value(2); };
+    auto reach = [&](unsigned i) {
+      return mask.getBounds()[i].isInfinity() ? value(i) : value(i) * value(2);
+    };
     return mod(p - j, value(2)) == 0 && -reach(1) <= p - j && p - j <= reach(0);
   }
   case MaskKind::Stride:
@@ -118,17 +133,22 @@ bool test::isLive(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t h, int64_t p
     return contains(mask.getSet(), {h, p, j}, values);
   }
   case MaskKind::And:
-    return llvm::all_of(mask.getOperands(), [&](MaskAttr operand) { return isLive(operand, symbols, h, p, j); });
+    return llvm::all_of(mask.getOperands(), [&](MaskAttr operand) {
+      return isLive(operand, symbols, h, p, j);
+    });
   case MaskKind::Or:
-    return llvm::any_of(mask.getOperands(), [&](MaskAttr operand) { return isLive(operand, symbols, h, p, j); });
+    return llvm::any_of(mask.getOperands(), [&](MaskAttr operand) {
+      return isLive(operand, symbols, h, p, j);
+    });
   case MaskKind::Not:
     return !isLive(mask.getOperands().front(), symbols, h, p, j);
   }
   return false;
 }
 
-test::VisitedTiles test::visitTiles(const TileBounds &bounds, ArrayRef<int64_t> dims, ArrayRef<int64_t> symbols,
-                                    int64_t count) {
+test::VisitedTiles test::visitTiles(const TileBounds &bounds,
+                                    ArrayRef<int64_t> dims,
+                                    ArrayRef<int64_t> symbols, int64_t count) {
   VisitedTiles result;
   auto mark = [&](const TileInterval &interval, std::vector<bool> &tiles) {
     tiles.resize(count);
@@ -141,7 +161,8 @@ test::VisitedTiles test::visitTiles(const TileBounds &bounds, ArrayRef<int64_t> 
       upper = std::min(upper, evaluate(e, dims, symbols));
     if (lower < upper && (lower < 0 || upper > count))
       result.outOfRange = true;
-    for (int64_t t = std::max<int64_t>(lower, 0); t < std::min(upper, count); ++t)
+    for (int64_t t = std::max<int64_t>(lower, 0); t < std::min(upper, count);
+         ++t)
       tiles[t] = true;
   };
   result.live.resize(count);
@@ -154,21 +175,27 @@ test::VisitedTiles test::visitTiles(const TileBounds &bounds, ArrayRef<int64_t> 
     for (int64_t t = 0; t < count; ++t) {
       SmallVector<int64_t> point(dims);
       point.push_back(t);
-      result.live[t] = result.live[t] && llvm::any_of(bounds.filter, [&](IntegerSet set) {
-                         return contains(set, point, symbols);
-                       });
+      result.live[t] =
+          result.live[t] && llvm::any_of(bounds.filter, [&](IntegerSet set) {
+            return contains(set, point, symbols);
+          });
     }
   return result;
 }
 
-MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng, const RandomMaskOptions &options) {
-  auto pick = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(rng); };
+MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng,
+                          const RandomMaskOptions &options) {
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
   auto bound = [&](int64_t low, int64_t high) {
     if (options.numSymbols != 0 && pick(0, 4) == 0)
       return MaskBound::symbol(pick(0, options.numSymbols - 1));
     return MaskBound::constant(pick(low, high));
   };
-  auto reach = [&](int64_t high) { return pick(0, 5) == 0 ? MaskBound::infinity() : bound(-2, high); };
+  auto reach = [&](int64_t high) {
+    return pick(0, 5) == 0 ? MaskBound::infinity() : bound(-2, high);
+  };
   auto atom = [&](MaskKind kind, ArrayRef<MaskBound> bounds = {}) {
     return MaskAttr::getAtom(&context, kind, bounds);
   };
@@ -186,7 +213,9 @@ MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng, const RandomM
   }
   auto range = [&](MaskKind kind, int64_t high) {
     MaskBound a = bound(kind == MaskKind::Queries ? -high / 2 : 0, high);
-    MaskBound b = pick(0, 4) == 0 ? MaskBound::infinity() : bound(a.isConstant() ? a.getConstant() : 0, high);
+    MaskBound b = pick(0, 4) == 0
+                      ? MaskBound::infinity()
+                      : bound(a.isConstant() ? a.getConstant() : 0, high);
     return atom(kind, {a, b});
   };
   switch (pick(0, options.sets ? 12 : 11)) {
@@ -199,14 +228,16 @@ MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng, const RandomM
   case 4:
     return atom(MaskKind::Window, {reach(size / 2), reach(size / 2)});
   case 5:
-    return atom(MaskKind::Dilated, {reach(size / 6), reach(size / 6), constant(pick(1, 9))});
+    return atom(MaskKind::Dilated,
+                {reach(size / 6), reach(size / 6), constant(pick(1, 9))});
   case 6:
     return atom(MaskKind::Stride, constant(pick(1, 12)));
   case 7:
     return atom(MaskKind::SameBlock, constant(pick(1, size / 2)));
   case 8: {
     int64_t length = pick(1, 16);
-    return atom(MaskKind::Summary, {constant(length), constant(pick(0, length))});
+    return atom(MaskKind::Summary,
+                {constant(length), constant(pick(0, length))});
   }
   case 9:
     return atom(MaskKind::Global, bound(0, size / 3));
@@ -217,7 +248,9 @@ MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng, const RandomM
   default:
     break;
   }
-  AffineExpr h = getAffineDimExpr(0, &context), p = getAffineDimExpr(1, &context), j = getAffineDimExpr(2, &context);
+  AffineExpr h = getAffineDimExpr(0, &context),
+             p = getAffineDimExpr(1, &context),
+             j = getAffineDimExpr(2, &context);
   AffineExpr s = getAffineSymbolExpr(0, &context);
   int64_t m = pick(2, 7);
   AffineExpr choices[] = {
@@ -236,5 +269,6 @@ MaskAttr test::randomMask(MLIRContext &context, std::mt19937 &rng, const RandomM
     constraints.push_back(choices[pick(0, std::size(choices) - 1)]);
     isEquality.push_back(pick(0, 3) == 0);
   }
-  return MaskAttr::getSet(IntegerSet::get(3, 1, constraints, isEquality), bound(0, size));
+  return MaskAttr::getSet(IntegerSet::get(3, 1, constraints, isEquality),
+                          bound(0, size));
 }

@@ -1,4 +1,5 @@
-//===- TestMasks.h - named and random masks, and a brute-force oracle ---*- C++ -*-===//
+//===- TestMasks.h - named and random masks, and a brute-force oracle ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -17,21 +18,25 @@ namespace mlir::attn::test {
 MaskAttr parseMask(MLIRContext &context, llvm::StringRef text);
 
 /// Membership straight from the table in the documentation of the attribute.
-bool isLive(MaskAttr mask, llvm::ArrayRef<int64_t> symbols, int64_t h, int64_t p, int64_t j);
+bool isLive(MaskAttr mask, llvm::ArrayRef<int64_t> symbols, int64_t h,
+            int64_t p, int64_t j);
 
-int64_t evaluate(AffineExpr expr, llvm::ArrayRef<int64_t> dims, llvm::ArrayRef<int64_t> symbols);
-bool contains(IntegerSet set, llvm::ArrayRef<int64_t> dims, llvm::ArrayRef<int64_t> symbols);
-bool holds(const MaskPredicate &predicate, llvm::ArrayRef<int64_t> dims, llvm::ArrayRef<int64_t> symbols);
+int64_t evaluate(AffineExpr expr, llvm::ArrayRef<int64_t> dims,
+                 llvm::ArrayRef<int64_t> symbols);
+bool contains(IntegerSet set, llvm::ArrayRef<int64_t> dims,
+              llvm::ArrayRef<int64_t> symbols);
+bool holds(const MaskPredicate &predicate, llvm::ArrayRef<int64_t> dims,
+           llvm::ArrayRef<int64_t> symbols);
 
-/// The tiles in [0, count) that the loops described by `bounds` visit, and those they take as full. `dims` are h, p0, p1
-/// and n.
+/// The tiles in [0, count) that the loops described by `bounds` visit, and
+/// those they take as full. `dims` are h, p0, p1 and n.
 struct VisitedTiles {
   std::vector<bool> live, full;
   /// An interval reached outside [0, count).
   bool outOfRange = false;
 };
-VisitedTiles visitTiles(const TileBounds &bounds, llvm::ArrayRef<int64_t> dims, llvm::ArrayRef<int64_t> symbols,
-                        int64_t count);
+VisitedTiles visitTiles(const TileBounds &bounds, llvm::ArrayRef<int64_t> dims,
+                        llvm::ArrayRef<int64_t> symbols, int64_t count);
 
 struct RandomMaskOptions {
   int64_t size = 40;
@@ -39,7 +44,8 @@ struct RandomMaskOptions {
   unsigned numSymbols = 2;
   bool sets = true;
 };
-MaskAttr randomMask(MLIRContext &context, std::mt19937 &rng, const RandomMaskOptions &options);
+MaskAttr randomMask(MLIRContext &context, std::mt19937 &rng,
+                    const RandomMaskOptions &options);
 
 } // namespace mlir::attn::test
 

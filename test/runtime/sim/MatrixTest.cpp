@@ -226,8 +226,8 @@ TEST(Counters, BankConflicts) {
     options.checkInitialised = false;
     LaunchReport report = launch(*module, "k", {}, {32, 1, 1}, 0, {}, memory, options);
     EXPECT_TRUE(report.ok) << show(report);
-    EXPECT_EQ(report.counters.byLine[7].sharedPasses, c.passes) << c.load << " stride " << c.stride;
-    EXPECT_EQ(report.counters.byLine[7].bankConflicts, c.conflicts) << c.load << " stride " << c.stride;
+    EXPECT_EQ(report.counters.byLine[8].sharedPasses, c.passes) << c.load << " stride " << c.stride;
+    EXPECT_EQ(report.counters.byLine[8].bankConflicts, c.conflicts) << c.load << " stride " << c.stride;
   }
 }
 
