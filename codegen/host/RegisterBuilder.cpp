@@ -309,7 +309,7 @@ Value RegisterBuilder::truncateToF16(Value x) {
   Value rounded = arith::AddIOp::create(
       *this,
       arith::AddIOp::create(*this, magnitude,
-                            integer(type, (-112 << 23) + 0xfff)),
+                            integer(type, -(112 << 23) + 0xfff)),
       odd);
   Value normal = arith::ShRUIOp::create(*this, rounded, integer(type, 13));
   // Denormal: adding 1/2 lets the float unit round at the right bit.

@@ -35,7 +35,7 @@ double Random::normal() {
   return std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v);
 }
 
-std::string Random::mask(int depth) {
+std::string Random::mask(int depth, int64_t heads) {
   auto bound = [&] {
     return below(4) == 0 ? std::string("%w") : std::to_string(below(150));
   };
@@ -45,10 +45,10 @@ std::string Random::mask(int depth) {
   };
   int64_t choice = depth == 0 ? 0 : below(6);
   if (choice == 3)
-    return "!(" + mask(depth - 1) + ")";
+    return "!(" + mask(depth - 1, heads) + ")";
   if (choice > 3)
-    return "(" + mask(depth - 1) + (choice == 4 ? " & " : " | ") +
-           mask(depth - 1) + ")";
+    return "(" + mask(depth - 1, heads) + (choice == 4 ? " & " : " | ") +
+           mask(depth - 1, heads) + ")";
   switch (below(9)) {
   case 0:
     return "causal";
@@ -61,7 +61,8 @@ std::string Random::mask(int depth) {
   case 4:
     return "queries<" + range() + ">";
   case 5:
-    return "heads<0, 1>";
+    return "heads<" + std::to_string(below(heads)) + ", " +
+           std::to_string(heads) + ">";
   case 6:
     return "affine_set<(h, i, j)[n] : (i + 2 * j - n >= 0, 300 - i - j >= "
            "0)>(" +
@@ -96,7 +97,7 @@ HostProblem HostProblem::random(Random &random) {
                     ? random.oneOf<int64_t>({16, 24, 56, 64, 80, 128, 256})
                     : p.headSize;
   p.symbol = random.below(150);
-  p.mask = random.below(8) == 0 ? "" : "mask(" + random.mask(2) + ")";
+  p.mask = random.below(8) == 0 ? "" : "mask(" + random.mask(2, p.kvHeads * p.groups) + ")";
   p.alignment = random.oneOf<std::string>(
       {"", "", "align(end)", "align(start)", "align(%w)"});
   p.scale = random.oneOf<std::string>(

@@ -25,9 +25,9 @@ public:
     return values.begin()[below(int64_t(values.size()))];
   }
   double normal();
-  /// A mask expression of at most `depth` nested operators; positions up to
-  /// 150, %w for a symbol.
-  std::string mask(int depth);
+  /// A mask expression over `heads` query heads of at most `depth` nested
+  /// operators; positions up to 150, %w for a symbol.
+  std::string mask(int depth, int64_t heads);
 
 private:
   std::mt19937_64 engine;
