@@ -1,4 +1,4 @@
-//===- AssignSchedule.cpp - tile sizes for a CPU ---*- C++ -*-===//
+//===- AssignSchedule.cpp - tile sizes for a CPU --------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,4 +1,4 @@
-//===- Compile.h - from attention to object code for a CPU ---*- C++ -*-===//
+//===- Compile.h - from attention to object code for a CPU ------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

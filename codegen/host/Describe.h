@@ -1,4 +1,4 @@
-//===- Describe.h - the manifest of compiled functions ---*- C++ -*-===//
+//===- Describe.h - the manifest of compiled functions ----------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

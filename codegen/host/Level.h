@@ -1,5 +1,4 @@
-//===- Level.h - instruction sets of the host as the code generator sees them
-//---*- C++ -*-===//
+//===- Level.h - instruction sets of the host -------------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

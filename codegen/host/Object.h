@@ -1,4 +1,4 @@
-//===- Object.h - from the llvm dialect to an object file ---*- C++ -*-===//
+//===- Object.h - from the llvm dialect to an object file -------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,4 +1,4 @@
-//===- PanelEmitter.h - code for one panel of query rows ---*- C++ -*-===//
+//===- PanelEmitter.h - code for one panel of query rows --------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,4 +1,4 @@
-//===- PanelPlan.cpp - see PanelPlan.h ---*- C++ -*-===//
+//===- PanelPlan.cpp - see PanelPlan.h ------------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- PanelPlan.h - in which loops over columns a block of tile operations runs
-//---*- C++ -*-===//
+//===- PanelPlan.h - loops over columns of tiles ----------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

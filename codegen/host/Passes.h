@@ -1,4 +1,4 @@
-//===- Passes.h - the passes of the host target ---*- C++ -*-===//
+//===- Passes.h - the passes of the host target -----------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- RegisterBuilder.h - operations on single registers of the host ---*- C++
-//-*-===//
+//===- RegisterBuilder.h - ops on registers of the host ---------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

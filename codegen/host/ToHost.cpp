@@ -1,4 +1,4 @@
-//===- ToHost.cpp - kernels become loops over register blocks ---*- C++ -*-===//
+//===- ToHost.cpp - kernels become loops over register blocks -------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- Cpu.cpp - Instruction sets of CPUs
-//-----------------------------------===//
+//===- Cpu.cpp - Instruction sets of CPUs ---------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,5 +1,4 @@
-//===- Cpu.h - Instruction sets of CPUs ---------------------------*- C++
-//-*-===//
+//===- Cpu.h - Instruction sets of CPUs -------------------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

@@ -1,5 +1,4 @@
-//===- HostDevice.cpp - The CPU as a device
-//---------------------------------===//
+//===- HostDevice.cpp - The CPU as a device -------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

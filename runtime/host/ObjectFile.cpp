@@ -1,5 +1,4 @@
-//===- ObjectFile.cpp - Object code in memory
-//-------------------------------===//
+//===- ObjectFile.cpp - Object code in memory -----------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//

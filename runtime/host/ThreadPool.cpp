@@ -1,5 +1,4 @@
-//===- ThreadPool.cpp - Work items over threads
-//-----------------------------===//
+//===- ThreadPool.cpp - Work items over threads ---------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -44,8 +43,7 @@ void ThreadPool::serve() {
 void ThreadPool::run(int64_t total, const Work &function) {
   Items source(total);
   int64_t helpers = std::min(count, total) - 1;
-  std::unique_lock<std::mutex> mine(turn, std::defer_lock);
-  if (helpers <= 0 || !mine.try_lock()) {
+  if (helpers <= 0 || busy.exchange(true, std::memory_order_acquire)) {
     function(source);
     return;
   }
@@ -67,4 +65,5 @@ void ThreadPool::run(int64_t total, const Work &function) {
   // A worker that has not woken yet has nothing left to do.
   wanted = 0;
   done.wait(lock, [&] { return running == 0; });
+  busy.store(false, std::memory_order_release);
 }

@@ -1,5 +1,4 @@
-//===- ThreadPool.h - Work items over threads ---------------------*- C++
-//-*-===//
+//===- ThreadPool.h - Work items over threads -------------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -19,8 +18,8 @@ namespace attn::host {
 
 /// Threads that take work items one by one, in order, the caller among them.
 /// One run at a time has the threads: a run that comes meanwhile, from another
-/// thread of the caller's, works alone on its own thread, so that a caller's
-/// thread pool is never oversubscribed.
+/// thread of the caller's or within a work item, works alone on its own thread,
+/// so that a caller's thread pool is never oversubscribed.
 class ThreadPool {
 public:
   /// `threads` of at least 1 counts the caller; the others start with the first
@@ -56,7 +55,7 @@ private:
   void serve();
 
   const int64_t count;
-  std::mutex turn; ///< held by the run that has the threads
+  std::atomic<bool> busy{false}; ///< a run has the threads
   std::mutex mutex;
   std::condition_variable wake, done;
   std::vector<std::thread> workers;

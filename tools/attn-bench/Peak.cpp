@@ -1,4 +1,4 @@
-//===- Peak.cpp - see Peak.h ---*- C++ -*-===//
+//===- Peak.cpp - see Peak.h ----------------------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,4 +1,4 @@
-//===- Peak.h - what this CPU can do at most ---*- C++ -*-===//
+//===- Peak.h - what this CPU can do at most --------------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,4 +1,4 @@
-//===- attn-bench.cpp - times compiled attention on the CPU ---*- C++ -*-===//
+//===- attn-bench.cpp - times compiled attention on the CPU ---------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- HostDifferentialTest.cpp - random attention on the CPU, judged ---*- C++
-//-*-===//
+//===- HostDifferentialTest.cpp - random attention on the CPU, judged -----===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

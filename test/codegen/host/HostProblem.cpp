@@ -1,4 +1,4 @@
-//===- HostProblem.cpp - see HostProblem.h ---*- C++ -*-===//
+//===- HostProblem.cpp - see HostProblem.h --------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -97,7 +97,9 @@ HostProblem HostProblem::random(Random &random) {
                     ? random.oneOf<int64_t>({16, 24, 56, 64, 80, 128, 256})
                     : p.headSize;
   p.symbol = random.below(150);
-  p.mask = random.below(8) == 0 ? "" : "mask(" + random.mask(2, p.kvHeads * p.groups) + ")";
+  p.mask = random.below(8) == 0
+               ? ""
+               : "mask(" + random.mask(2, p.kvHeads * p.groups) + ")";
   p.alignment = random.oneOf<std::string>(
       {"", "", "align(end)", "align(start)", "align(%w)"});
   p.scale = random.oneOf<std::string>(

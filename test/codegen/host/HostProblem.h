@@ -1,5 +1,4 @@
-//===- HostProblem.h - one attention problem, compiled for the CPU and judged
-//---*- C++ -*-===//
+//===- HostProblem.h - attention on the CPU, judged -------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
