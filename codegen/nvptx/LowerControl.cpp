@@ -194,9 +194,6 @@ void KernelLowering::takeCarried(Value target, ValueRange &values, Value like) {
 
 LogicalResult KernelLowering::lower(scf::WhileOp op) {
   scf::ConditionOp condition = op.getConditionOp();
-  if (!llvm::equal(condition.getArgs(), op.getBeforeArguments()))
-    return op.emitOpError(
-        "expected a condition that passes on the arguments of the loop");
   ValueRange yielded = op.getYieldOp().getOperands();
   SmallVector<Value> inits;
   SmallVector<Type> types;
@@ -208,17 +205,19 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.branch(header, inits);
   b.setInsertionPointToStart(header);
   ValueRange arguments = header->getArguments();
-  for (auto [before, after, result, value] :
-       llvm::zip_equal(op.getBeforeArguments(), op.getAfterArguments(),
-                       op.getResults(), yielded)) {
-    ValueRange same = arguments;
-    takeCarried(before, arguments, value);
-    ValueRange again = same;
-    takeCarried(after, again, value);
-    takeCarried(result, same, value);
-  }
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getBeforeArguments(), yielded))
+    takeCarried(argument, arguments, value);
   if (failed(lowerBody(*op.getBeforeBody())))
     return failure();
+  for (auto [passed, argument, result] : llvm::zip_equal(
+           condition.getArgs(), op.getAfterArguments(), op.getResults()))
+    for (Value target : {Value(argument), Value(result)}) {
+      if (isa<VectorType>(target.getType()))
+        tiles[target] = getTile(passed, /*whole=*/false);
+      else
+        scalars[target] = getScalar(passed);
+    }
   Block *headerEnd = b.getInsertionBlock();
   Block *body = b.createBlockAfter();
   b.setInsertionPointToStart(body);

@@ -57,7 +57,8 @@ public:
 
 private:
   LogicalResult collect();
-  int64_t allocate();
+  LogicalResult pipelineLoops();
+  void allocate();
   void prefetch(Ring &ring, ForTilesOp loop, Value tile, Value slot,
                 bool inBounds);
   Value advance(Value cursor, unsigned fromLoop);
@@ -130,9 +131,9 @@ LogicalResult KernelScheduler::collect() {
       query = read;
     }
   }
-  if (!query || loops.empty())
+  if (!loops.empty() && !query)
     return forall.emitOpError(
-        "expected a query tile and a loop over key tiles");
+        "expected a query tile before the loops over key tiles");
   for (ForTilesOp loop : loops)
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
@@ -145,7 +146,7 @@ LogicalResult KernelScheduler::collect() {
   return success();
 }
 
-int64_t KernelScheduler::allocate() {
+void KernelScheduler::allocate() {
   int64_t offset = 0;
   auto shared = [&](VectorType tile, int64_t slots) -> Value {
     int64_t rows = tile.getDimSize(0),
@@ -161,7 +162,6 @@ int64_t KernelScheduler::allocate() {
   queryBuffer = shared(query.getVectorType(), 1);
   for (Ring &ring : rings)
     ring.buffer = shared(ring.tile, schedule.getStages());
-  return offset;
 }
 
 void KernelScheduler::prefetch(Ring &ring, ForTilesOp loop, Value tile,
@@ -333,16 +333,11 @@ LogicalResult KernelScheduler::stageOutput() {
   return success();
 }
 
-LogicalResult KernelScheduler::run() {
-  if (schedule.getStages() < 2)
-    return forall.emitOpError(
-               "expected a schedule of at least 2 stages, found ")
-           << schedule.getStages();
-  if (failed(collect()))
-    return failure();
+/// Starts the first copies and replaces the loops.
+LogicalResult KernelScheduler::pipelineLoops() {
   b.setInsertionPoint(loops.front());
   b.setLoc(loops.front().getLoc());
-  int64_t bytes = allocate();
+  allocate();
 
   firsts.assign(loops.size() + 1, Value());
   firsts.back() = index(loops.size() * loopSpan);
@@ -382,14 +377,25 @@ LogicalResult KernelScheduler::run() {
   }
   for (ForTilesOp loop : llvm::reverse(loops))
     loop.erase();
-  query.erase();
-  if (failed(stageOutput()))
+  return success();
+}
+
+LogicalResult KernelScheduler::run() {
+  if (schedule.getStages() < 2)
+    return forall.emitOpError(
+               "expected a schedule of at least 2 stages, found ")
+           << schedule.getStages();
+  // A mask that leaves every row empty has no loops: only the output is
+  // written.
+  if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) ||
+      failed(stageOutput()))
     return failure();
-  for (auto shared : forall.getBody()->getOps<SharedOp>()) {
-    MemRefType type = shared.getType();
-    bytes = std::max<int64_t>(bytes,
-                              shared.getOffset() + type.getNumElements() * 2);
-  }
+  if (query)
+    query.erase();
+  int64_t bytes = 0;
+  for (auto shared : forall.getBody()->getOps<SharedOp>())
+    bytes = std::max<int64_t>(bytes, shared.getOffset() +
+                                         shared.getType().getNumElements() * 2);
   forall->getParentOfType<func::FuncOp>()->setAttr("attn.shared_bytes",
                                                    b.getI64IntegerAttr(bytes));
   return success();
