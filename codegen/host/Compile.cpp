@@ -110,14 +110,14 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   OwningOpRef<ModuleOp> work = ModuleOp::create(module.getLoc());
   work->push_back(source->clone());
   func::FuncOp function = *work->getOps<func::FuncOp>().begin();
-  ShapeNames shapes(function);
+  Signature signature = getSignature(function);
 
   PassManager toTiles(context);
   addToTileProgram(toTiles, options);
   if (failed(toTiles.run(*work)))
     return failure();
   FailureOr<::attn::Manifest> manifest =
-      describe(work->lookupSymbol<func::FuncOp>(name), shapes);
+      describe(work->lookupSymbol<func::FuncOp>(name), signature);
   if (failed(manifest))
     return failure();
   manifest->target = options.cpu;

@@ -5,84 +5,35 @@
 #include "attn/codegen/host/Describe.h"
 
 #include "attn/codegen/host/Passes.h"
+#include "attn/codegen/nvptx/ShapeNames.h"
 #include "attn/dialect/Attn.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/SymbolTable.h"
-#include "llvm/ADT/EquivalenceClasses.h"
 
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::host;
 
-//===----------------------------------------------------------------------===//
-// Names of extents
-//===----------------------------------------------------------------------===//
-
-ShapeNames::ShapeNames(func::FuncOp function) {
-  using Extent = std::pair<void *, unsigned>;
-  llvm::EquivalenceClasses<Extent> classes;
-  auto getExtent = [](Value value, unsigned dim) {
-    return Extent(value.getAsOpaquePointer(), dim);
+Signature mlir::attn::host::getSignature(func::FuncOp function) {
+  nvptx::ShapeNames names(function);
+  Signature signature;
+  auto describe = [&](::mlir::Value value, StringRef fallback) {
+    Signature::Value result;
+    bool isTensor = isa<RankedTensorType>(value.getType());
+    result.name = names.getName(value, isTensor ? fallback : "scalar");
+    if (isTensor)
+      result.shape = names.getShape(value);
+    return result;
   };
-  auto unite = [&](ArrayRef<Value> values, unsigned dim) {
-    for (Value value : values)
-      if (value)
-        classes.unionSets(getExtent(values.front(), dim),
-                          getExtent(value, dim));
-  };
-  function.walk([&](AttentionOp op) {
-    unite({op.getQ(), op.getK(), op.getV(), op.getO(), op.getLse()}, 0);
-    unite({op.getQ(), op.getO(), op.getLse()}, 1);
-    unite({op.getQ(), op.getO(), op.getLse()}, 2);
-    unite({op.getK(), op.getV()}, 1);
-    unite({op.getK(), op.getV()}, 2);
-    if (op.getOffset() && isa<RankedTensorType>(op.getOffset().getType()))
-      classes.unionSets(getExtent(op.getQ(), 0), getExtent(op.getOffset(), 0));
-  });
-  // An extent of one tensor that is static makes the others known.
-  std::map<Extent, int64_t> sizes;
-  auto noteSizes = [&](Value value) {
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    for (unsigned dim = 0; type && dim < type.getRank(); ++dim) {
-      classes.insert(getExtent(value, dim));
-      if (!type.isDynamicDim(dim))
-        sizes[classes.getLeaderValue(getExtent(value, dim))] =
-            type.getDimSize(dim);
-    }
-  };
-  for (Value argument : function.getArguments())
-    noteSizes(argument);
-  function.walk([&](AttentionOp op) {
-    for (Value result : op->getResults())
-      noteSizes(result);
-  });
-  std::map<Extent, std::string> names;
-  auto getShape = [&](Value value) {
-    std::vector<::attn::Dimension> shape;
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    for (unsigned dim = 0; type && dim < type.getRank(); ++dim) {
-      classes.insert(getExtent(value, dim));
-      Extent leader = classes.getLeaderValue(getExtent(value, dim));
-      if (auto size = sizes.find(leader); size != sizes.end()) {
-        shape.emplace_back(size->second);
-        continue;
-      }
-      auto [name, isNew] = names.try_emplace(leader);
-      if (isNew)
-        name->second = "d" + std::to_string(names.size() - 1);
-      shape.emplace_back(name->second);
-    }
-    return shape;
-  };
-  for (Value argument : function.getArguments())
-    arguments.push_back(getShape(argument));
-  auto returnOp =
-      cast<func::ReturnOp>(function.getBody().front().getTerminator());
-  for (Value result : returnOp.getOperands())
-    results.push_back(getShape(result));
+  for (::mlir::Value argument : function.getArguments())
+    signature.arguments.push_back(describe(argument, "argument"));
+  auto *terminator = function.getBody().front().getTerminator();
+  for (::mlir::Value result : terminator->getOperands())
+    signature.results.push_back(describe(result, "result"));
+  return signature;
 }
 
 //===----------------------------------------------------------------------===//
@@ -103,8 +54,8 @@ static ::attn::ElementType getElement(Type type) {
 namespace {
 class Description {
 public:
-  Description(func::FuncOp function, const ShapeNames &shapes)
-      : function(function), shapes(shapes) {}
+  Description(func::FuncOp function, const Signature &signature)
+      : function(function), signature(signature) {}
   FailureOr<::attn::Manifest> run();
 
 private:
@@ -118,7 +69,7 @@ private:
                                         func::FuncOp kernel);
 
   func::FuncOp function;
-  const ShapeNames &shapes;
+  const Signature &signature;
   ::attn::Manifest manifest;
   /// The number of each memref's buffer, of each scalar's argument.
   DenseMap<Value, int64_t> numbers;
@@ -234,25 +185,26 @@ FailureOr<::attn::Manifest> Description::run() {
   manifest.code.kind = "object";
   manifest.code.file = function.getName().str() + ".o";
   // Results became arguments after the original ones.
-  unsigned results = 0;
-  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-    BlockArgument argument = function.getArgument(i);
-    std::string name = "a" + std::to_string(i);
-    bool isResult = i >= shapes.getNumArguments();
-    if (isResult) {
-      addBuffer(argument, ::attn::BufferRole::Result, results,
-                "r" + std::to_string(results), shapes.getResult(results));
-      ++results;
-    } else if (isa<MemRefType>(argument.getType())) {
-      addBuffer(argument, ::attn::BufferRole::Argument, i, name,
-                shapes.getArgument(i));
-    } else {
-      Type type = argument.getType();
-      numbers[argument] = i;
-      manifest.scalars.push_back(
-          {int64_t(i), name,
-           type.isIndex() ? ::attn::ElementType::Index : getElement(type)});
+  size_t numArguments = signature.arguments.size();
+  for (BlockArgument argument : function.getArguments()) {
+    size_t number = argument.getArgNumber();
+    if (number >= numArguments) {
+      const Signature::Value &result = signature.results[number - numArguments];
+      addBuffer(argument, ::attn::BufferRole::Result,
+                int64_t(number - numArguments), result.name, result.shape);
+      continue;
     }
+    const Signature::Value &value = signature.arguments[number];
+    if (isa<MemRefType>(argument.getType())) {
+      addBuffer(argument, ::attn::BufferRole::Argument, int64_t(number),
+                value.name, value.shape);
+      continue;
+    }
+    Type type = argument.getType();
+    numbers[argument] = int64_t(number);
+    manifest.scalars.push_back(
+        {int64_t(number), value.name,
+         type.isIndex() ? ::attn::ElementType::Index : getElement(type)});
   }
   for (Operation &op : function.getBody().front()) {
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
@@ -267,6 +219,6 @@ FailureOr<::attn::Manifest> Description::run() {
 }
 
 FailureOr<::attn::Manifest>
-mlir::attn::host::describe(func::FuncOp function, const ShapeNames &shapes) {
-  return Description(function, shapes).run();
+mlir::attn::host::describe(func::FuncOp function, const Signature &signature) {
+  return Description(function, signature).run();
 }

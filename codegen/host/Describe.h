@@ -6,8 +6,7 @@
 #define ATTN_CODEGEN_HOST_DESCRIBE_H
 
 #include "attn/runtime/core/Manifest.h"
-#include "mlir/IR/Value.h"
-#include "llvm/ADT/DenseMap.h"
+#include "mlir/Support/LLVM.h"
 
 namespace mlir::func {
 class FuncOp;
@@ -15,30 +14,22 @@ class FuncOp;
 
 namespace mlir::attn::host {
 
-/// Names for the extents of a function's tensors: extents that the attention
-/// ops require to be equal share one.
-class ShapeNames {
-public:
-  /// `function` is on tensors.
-  explicit ShapeNames(func::FuncOp function);
-
-  unsigned getNumArguments() const { return arguments.size(); }
-  /// The extents of argument `index`, of result `index`.
-  ArrayRef<::attn::Dimension> getArgument(unsigned index) const {
-    return arguments.at(index);
-  }
-  ArrayRef<::attn::Dimension> getResult(unsigned index) const {
-    return results.at(index);
-  }
-
-private:
-  std::vector<std::vector<::attn::Dimension>> arguments, results;
+/// What the arguments and results of a function on tensors are called, and
+/// their extents: those that the attention ops require to be equal share a
+/// name. Scalars have no extents.
+struct Signature {
+  struct Value {
+    std::string name;
+    std::vector<::attn::Dimension> shape;
+  };
+  std::vector<Value> arguments, results;
 };
+Signature getSignature(func::FuncOp function);
 
 /// The manifest of a function at the level after `attn-outline`, but for the
 /// target, the code and the kernels' scratch.
 FailureOr<::attn::Manifest> describe(func::FuncOp function,
-                                     const ShapeNames &shapes);
+                                     const Signature &signature);
 
 } // namespace mlir::attn::host
 

@@ -40,8 +40,9 @@ struct TileRow {
 };
 } // namespace
 
-// In rising order of the head size for each width of a register. Measured on a Zen 5 core, larger query tiles gain at
-// most 2 %, and lose more than that where a mask cuts through them.
+// In rising order of the head size for each width of a register. Measured on a
+// Zen 5 core, larger query tiles gain at most 2 %, and lose more than that
+// where a mask cuts through them.
 static constexpr TileRow kTiles[] = {
     {16, 64, {96, 64}}, {16, 128, {96, 64}}, {16, 256, {96, 64}},
     {8, 64, {96, 64}},  {8, 128, {96, 64}},  {8, 256, {96, 32}},
