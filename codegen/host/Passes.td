@@ -24,7 +24,7 @@ def AttnAssignHostSchedule : Pass<"attn-assign-host-schedule", "::mlir::func::Fu
 
     ```mlir
     %o = attn.attention %q, %k, %v mask(causal)
-        schedule(<q_tile = 96, kv_tile = 64, warps = 1, stages = 1, q_in_registers = false>) : (...) -> (...)
+        schedule(#attn.schedule<q_tile = 96, kv_tile = 64, warps = 1, stages = 1, q_in_registers = false>) : (...) -> (...)
     ```
   }];
   let options = [

@@ -26,7 +26,7 @@ func.func @sizes(%a: tensor<1x2x?x64xf32>, %b: tensor<1x2x?x32xf32>, %c: tensor<
   // The larger of D and Dv counts.
   %1 = attn.attention %b, %b, %c
     : (tensor<1x2x?x32xf32>, tensor<1x2x?x32xf32>, tensor<1x2x?x256xf32>) -> tensor<1x2x?x256xf32>
-  %2 = attn.attention %a, %a, %a schedule(<q_tile = 32, kv_tile = 128, warps = 1, stages = 2, q_in_registers = false>)
+  %2 = attn.attention %a, %a, %a schedule(#attn.schedule<q_tile = 32, kv_tile = 128, warps = 1, stages = 2, q_in_registers = false>)
     : (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32>
   return %0, %1, %2 : tensor<1x2x?x64xf32>, tensor<1x2x?x256xf32>, tensor<1x2x?x64xf32>
 }
