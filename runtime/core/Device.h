@@ -76,7 +76,8 @@ struct RowCopy {
   uint64_t rows = 1;
 };
 
-/// A GPU, the simulator or the CPU. All functions may be called from several threads.
+/// A GPU, the simulator or the CPU. All functions may be called from several
+/// threads.
 class Device {
 public:
   virtual ~Device();
@@ -121,8 +122,8 @@ Status checkSharedMemory(const DeviceProperties &limits, int64_t staticBytes,
 using DeviceOptions = std::map<std::string, std::string>;
 Result<DeviceOptions> parseDeviceOptions(const std::string &text);
 
-/// Opens `cuda`, `cuda:<n>`, `host` or `sim`; attn.h lists the options. An unknown name
-/// or option is an error that lists the known ones.
+/// Opens `cuda`, `cuda:<n>`, `host` or `sim`; attn.h lists the options. An
+/// unknown name or option is an error that lists the known ones.
 Result<std::shared_ptr<Device>> openDevice(const std::string &name,
                                            const std::string &options = "");
 

@@ -105,8 +105,8 @@ struct LaunchDesc {
 
 struct CodeDesc {
   std::string kind = "ptx"; ///< or "object", for CPUs
-  std::string file;   ///< a plain file name in the bundle's folder
-  std::string sha256; ///< of the file's bytes, 64 lower-case hex digits
+  std::string file;         ///< a plain file name in the bundle's folder
+  std::string sha256;       ///< of the file's bytes, 64 lower-case hex digits
 
   bool operator==(const CodeDesc &o) const {
     return kind == o.kind && file == o.file && sha256 == o.sha256;

@@ -281,7 +281,7 @@ private:
   }
 
   const Manifest &m;
-  bool isObject = false; ///< the code is for a CPU
+  bool isObject = false;       ///< the code is for a CPU
   std::set<std::string> names; ///< of buffers and scalars
   std::set<std::string> bound; ///< shape names that some argument binds
 };
