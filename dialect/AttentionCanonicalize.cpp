@@ -1,5 +1,4 @@
-//===- AttentionCanonicalize.cpp - the smallest equal mask of an op ---*- C++
-//-*-===//
+//===- AttentionCanonicalize.cpp - the smallest mask ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -66,16 +66,22 @@ static MaskAttr getMaskOnGrid(AttentionOp op) {
     return isDynamic ? MaskBound::infinity() : MaskBound::constant(value);
   };
   auto range = [&](MaskKind kind, int64_t lower, MaskBound upper) {
-    return MaskAttr::getAtom(op.getContext(), kind, {MaskBound::constant(lower), upper});
+    return MaskAttr::getAtom(op.getContext(), kind,
+                             {MaskBound::constant(lower), upper});
   };
   int64_t numQueries = q.getDimSize(2), numKeys = k.getDimSize(2);
-  SmallVector<MaskAttr> parts = {op.getMask(), range(MaskKind::Keys, 0, bound(k.isDynamicDim(2), numKeys))};
+  SmallVector<MaskAttr> parts = {
+      op.getMask(),
+      range(MaskKind::Keys, 0, bound(k.isDynamicDim(2), numKeys))};
   if (!op.getHead())
-    parts.push_back(range(MaskKind::Heads, 0, bound(q.isDynamicDim(1), q.getDimSize(1))));
+    parts.push_back(
+        range(MaskKind::Heads, 0, bound(q.isDynamicDim(1), q.getDimSize(1))));
   if (op.getAlignment() == Alignment::Start)
-    parts.push_back(range(MaskKind::Queries, 0, bound(q.isDynamicDim(2), numQueries)));
+    parts.push_back(
+        range(MaskKind::Queries, 0, bound(q.isDynamicDim(2), numQueries)));
   else if (op.getAlignment() == Alignment::End && !k.isDynamicDim(2))
-    parts.push_back(range(MaskKind::Queries, q.isDynamicDim(2) ? -unbounded : numKeys - numQueries,
+    parts.push_back(range(MaskKind::Queries,
+                          q.isDynamicDim(2) ? -unbounded : numKeys - numQueries,
                           MaskBound::constant(numKeys)));
   return MaskAttr::getAnd(parts);
 }
@@ -89,7 +95,8 @@ static void warnIfNothingIsLive(AttentionOp op) {
     return;
   op.emitWarning("no query has a live key: every row of o is 0 and of lse -inf")
           .attachNote()
-      << "the mask is '" << op.getMask().str() << "', the alignment is " << stringifyAlignment(op.getAlignment());
+      << "the mask is '" << op.getMask().str() << "', the alignment is "
+      << stringifyAlignment(op.getAlignment());
 }
 
 namespace {

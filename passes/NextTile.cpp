@@ -59,8 +59,8 @@ static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
       cast<ConditionOp>(block.getTerminator()).getLive());
 }
 
-/// Where to look after the candidate `tile`: at `tile` itself if the loop visits
-/// it, else further on.
+/// Where to look after the candidate `tile`: at `tile` itself if the loop
+/// visits it, else further on.
 static Value buildProbe(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                         Value tile) {
   Value next = tile;

@@ -16,10 +16,13 @@ MLIR_INCLUDE = "/usr/lib/llvm-22/include"
 
 # Each page: its title, and the generator and source of each of its parts.
 PAGES = {
-    "Dialect.md": [("-gen-dialect-doc", "-dialect=attn", "dialect/AttnOps.td")],
+    "Dialect.md": [
+        ("-gen-dialect-doc", "-dialect=attn", "dialect/AttnOps.td"),
+        ("-gen-dialect-doc", "-dialect=attn_nvptx", "codegen/nvptx/NvptxOps.td"),
+    ],
     "Passes.md": [
         ("-gen-pass-doc", "passes/Passes.td"),
-        ("-gen-pass-doc", "codegen/nvptx/Passes.td"),
+        ("-gen-pass-doc", "codegen/Passes.td"),
     ],
 }
 

@@ -106,9 +106,9 @@ public:
   /// Runs `build` with the insertion point where the current phase begins: in
   /// the entry block, or where `startPhase` was called last.
   Value hoist(llvm::function_ref<Value()> build);
-  /// Computes the thread's coordinates anew, in a way that neither LLVM nor ptxas
-  /// can see through: what a phase derives from them does not stay in registers
-  /// through the loops of the phase before.
+  /// Computes the thread's coordinates anew, in a way that neither LLVM nor
+  /// ptxas can see through: what a phase derives from them does not stay in
+  /// registers through the loops of the phase before.
   void startPhase();
 
   /// Appends a block to the function.

@@ -102,8 +102,8 @@ private:
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
   int64_t numProducts = 0;
-  /// Positions are computed anew, hidden from the optimizer, so that it does not
-  /// find them in the common path and keep them alive.
+  /// Positions are computed anew, hidden from the optimizer, so that it does
+  /// not find them in the common path and keep them alive.
   bool inRarePath = false;
 };
 

@@ -41,7 +41,8 @@ struct TileValue {
   /// For Row: each of the four lanes of a row holds a part of the row's value,
   /// which is their sum.
   bool partial = false;
-  /// For Tile: the integer op that computes the elements where they are used, if they are not computed yet.
+  /// For Tile: the integer op that computes the elements where they are used,
+  /// if they are not computed yet.
   Operation *deferred = nullptr;
 
   /// Element (i, n, 2 * h + c) of a tile with `numN` blocks of columns.

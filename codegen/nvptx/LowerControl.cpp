@@ -127,7 +127,8 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
   Operation *lastLoop = nullptr;
   for (Operation &loop : tileLoops)
     lastLoop = &loop;
-  auto epilogue = llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
+  auto epilogue =
+      llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
   if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
       failed(decodeBlock(op, b.shuffleXor(block, 0))))
     return failure();
@@ -252,12 +253,13 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.branch(header, inits);
   b.setInsertionPointToStart(header);
   ValueRange arguments = header->getArguments();
-  for (auto [argument, value] : llvm::zip_equal(op.getBeforeArguments(), yielded))
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getBeforeArguments(), yielded))
     takeCarried(argument, arguments, value);
   if (failed(lowerBody(*op.getBeforeBody())))
     return failure();
-  for (auto [passed, argument, result] :
-       llvm::zip_equal(condition.getArgs(), op.getAfterArguments(), op.getResults()))
+  for (auto [passed, argument, result] : llvm::zip_equal(
+           condition.getArgs(), op.getAfterArguments(), op.getResults()))
     for (Value target : {Value(argument), Value(result)}) {
       if (isa<VectorType>(target.getType()))
         tiles[target] = getTile(passed, /*whole=*/false);

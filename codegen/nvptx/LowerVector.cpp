@@ -129,7 +129,8 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   SmallVector<TileValue, 3> operands;
   for (Value operand : op->getOperands())
     operands.push_back(getTile(operand, /*whole=*/false));
-  bool partial = llvm::any_of(operands, [](const TileValue &operand) { return operand.partial; });
+  bool partial = llvm::any_of(
+      operands, [](const TileValue &operand) { return operand.partial; });
   if (partial && !isLinear(op, operands)) {
     for (TileValue &operand : operands)
       if (operand.partial)
@@ -150,14 +151,18 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
     for (int64_t i = 0; i < numRows; ++i)
       for (int64_t n = 0; n < numN; ++n)
         for (int64_t h = 0; h < 2; ++h)
-          result.elements.push_back(pack(b, operands[0].at(i, n, numN, 2 * h), operands[0].at(i, n, numN, 2 * h + 1),
+          result.elements.push_back(pack(b, operands[0].at(i, n, numN, 2 * h),
+                                         operands[0].at(i, n, numN, 2 * h + 1),
                                          type.getElementType()));
     return result;
   }
 
   if (*layout == Layout::Tile) {
-    // The pairs of a mask need more predicates than there are: each is computed where it is used.
-    if (llvm::all_of(op->getOperands(), [](Value operand) { return !isa<FloatType>(getScalarType(operand.getType())); })) {
+    // The pairs of a mask need more predicates than there are: each is computed
+    // where it is used.
+    if (llvm::all_of(op->getOperands(), [](Value operand) {
+          return !isa<FloatType>(getScalarType(operand.getType()));
+        })) {
       result.deferred = op;
       return result;
     }
@@ -165,8 +170,10 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
       for (int64_t n = 0; n < numN; ++n)
         for (int64_t c = 0; c < 4; ++c) {
           SmallVector<Value, 3> values;
-          for (auto [tile, operand] : llvm::zip_equal(operands, op->getOperands()))
-            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c) : tile.at(i, n, numN, c));
+          for (auto [tile, operand] :
+               llvm::zip_equal(operands, op->getOperands()))
+            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c)
+                                           : tile.at(i, n, numN, c));
           result.elements.push_back(buildElement(b, op, values));
         }
     return result;
@@ -179,7 +186,9 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   for (size_t i = 0; i < count; ++i) {
     SmallVector<Value, 3> values;
     for (const TileValue &operand : operands) // An axis begins with its rows.
-      values.push_back(operand.layout == Layout::Splat ? operand.elements.front() : operand.elements[i]);
+      values.push_back(operand.layout == Layout::Splat
+                           ? operand.elements.front()
+                           : operand.elements[i]);
     result.elements.push_back(buildElement(b, op, values));
   }
   return result;
@@ -198,7 +207,8 @@ LogicalResult KernelLowering::lowerElementwise(Operation *op) {
   for (Value operand : op->getOperands()) {
     operands.push_back(getScalar(operand));
     if (!operands.back())
-      return op->emitOpError("expected scalar operands of f32, i1, i32, i64 or index");
+      return op->emitOpError(
+          "expected scalar operands of f32, i1, i32, i64 or index");
   }
   scalars[result] = buildElement(b, op, operands);
   return success();
@@ -337,9 +347,8 @@ LogicalResult KernelLowering::lower(vector::MaskOp op) {
 /// Lowers the vector ops of `block` that `value` comes from once more, at the
 /// insertion point: a rare path computes its mask anew, instead of keeping what
 /// the common path computed alive. The first results go to `saved`.
-LogicalResult
-KernelLowering::lowerAgain(Value value, Block *block,
-                           DenseMap<Value, TileValue> &saved) {
+LogicalResult KernelLowering::lowerAgain(Value value, Block *block,
+                                         DenseMap<Value, TileValue> &saved) {
   Operation *op = value.getDefiningOp();
   if (!op || op->getBlock() != block || !getVectorType(value) ||
       saved.contains(value))
@@ -387,14 +396,16 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
   if (live) {
     DenseMap<Value, TileValue> saved;
     LogicalResult again = success();
-    absorbNonFinite(b, shared, operand, product.elements, numN, elementType, [&](int64_t i, int64_t n, int64_t c) {
-      if (saved.empty()) {
-        inRarePath = true;
-        again = lowerAgain(live, op->getParentOp()->getBlock(), saved);
-        inRarePath = false;
-      }
-      return getElement(live, i, n, tile.rows / 8, c);
-    });
+    absorbNonFinite(b, shared, operand, product.elements, numN, elementType,
+                    [&](int64_t i, int64_t n, int64_t c) {
+                      if (saved.empty()) {
+                        inRarePath = true;
+                        again = lowerAgain(live, op->getParentOp()->getBlock(),
+                                           saved);
+                        inRarePath = false;
+                      }
+                      return getElement(live, i, n, tile.rows / 8, c);
+                    });
     if (failed(again))
       return failure();
     for (auto &[value, first] : saved)

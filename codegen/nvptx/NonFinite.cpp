@@ -153,8 +153,8 @@ void nvptx::absorbNonFinite(
     words.push_back(word);
   }
 
-  // Hidden, or else addresses that only this path needs would be computed before
-  // the main loop and kept in registers through it.
+  // Hidden, or else addresses that only this path needs would be computed
+  // before the main loop and kept in registers through it.
   Value lane = b.hide(b.lane);
   Value firstLane = b.andBits(lane, b.i32(28));
   Value columnBytes = b.shiftLeft(b.andBits(lane, b.i32(3)), b.i32(2));
@@ -177,8 +177,8 @@ void nvptx::absorbNonFinite(
               getPanels(right.rows, right.columns), [&](const Panel &panel) {
                 return 8 * n < panel.column + panel.width;
               });
-          Value chunk = b.xorBits(panel.getSwizzle(b, key),
-                                  b.i32(n - panel.column / 8));
+          Value chunk =
+              b.xorBits(panel.getSwizzle(b, key), b.i32(n - panel.column / 8));
           Value bytes = b.add(b.mul(key, b.i32(panel.getRowBytes())),
                               b.shiftLeft(chunk, b.i32(4)));
           Value address = b.advance(

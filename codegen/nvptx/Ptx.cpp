@@ -36,8 +36,9 @@ void nvptx::registerPtxTranslations(DialectRegistry &registry) {
 }
 
 namespace {
-/// Makes the backend use 32-bit addresses for shared memory, for as long as this
-/// lives: there is no other way than LLVM's global flag, which is put back.
+/// Makes the backend use 32-bit addresses for shared memory, for as long as
+/// this lives: there is no other way than LLVM's global flag, which is put
+/// back.
 class ShortPointers {
 public:
   ShortPointers() : lock(getMutex()) {
@@ -78,8 +79,8 @@ createTargetMachine(const Target &target, std::string &error) {
     return nullptr;
   ShortPointers shortPointers;
   return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
-      triple, target.name, target.ptxFeature, llvm::TargetOptions(), std::nullopt,
-      std::nullopt, llvm::CodeGenOptLevel::Default));
+      triple, target.name, target.ptxFeature, llvm::TargetOptions(),
+      std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
 /// The kernels come as one walk built them: what is left to do is to share

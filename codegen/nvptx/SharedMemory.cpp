@@ -61,9 +61,11 @@ SmallVector<Value, 4> SharedMemory::loadMatrices(Value base, int64_t rows,
   for (const Panel &panel : getPanels(rows, columns)) {
     if (column >= panel.column + panel.width)
       continue;
-    // Chunks are numbered by xor, and the tile starts on a multiple of 128 bytes: going to another pair of chunks flips
-    // bits of the address. One register for each order of lanes is all that lives on.
-    Value address = LLVM::PtrToIntOp::create(b, b.i32Type, b.advance(base, getLaneBytes(order, panel)));
+    // Chunks are numbered by xor, and the tile starts on a multiple of 128
+    // bytes: going to another pair of chunks flips bits of the address. One
+    // register for each order of lanes is all that lives on.
+    Value address = LLVM::PtrToIntOp::create(
+        b, b.i32Type, b.advance(base, getLaneBytes(order, panel)));
     if (column != panel.column)
       address = b.xorBits(address, b.i32((column - panel.column) * 2));
     address = LLVM::IntToPtrOp::create(b, b.sharedPointer, address);

@@ -1,5 +1,5 @@
 //===- SharedMemory.h - where the elements of a tile lie in shared memory ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

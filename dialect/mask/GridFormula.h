@@ -1,5 +1,4 @@
-//===- GridFormula.h - counting the points of a formula on a grid ---*- C++
-//-*-===//
+//===- GridFormula.h - counting points of a grid ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -85,7 +84,28 @@ private:
     llvm::SmallVector<Node, 4> operands;
   };
   /// What a row looks like: where the statuses of literals change.
-  struct RowState;
+  struct RowState {
+    struct Break {
+      int64_t at;
+      unsigned literal;
+      Status status;
+    };
+    int64_t y = 0, x0 = 0, x1 = 0;
+    /// Whether the rows of a stretch are neighbours, not a period apart.
+    bool neighbours = false;
+    /// Of each division: its numerator without x and without divisions that use
+    /// x.
+    llvm::SmallVector<int64_t, 4> base;
+    /// Of each literal: its sum without x and without divisions that use x.
+    llvm::SmallVector<int64_t, 8> rest;
+    /// Of each residue literal: the residues for which it holds.
+    llvm::SmallVector<std::pair<int64_t, int64_t>, 8> residues;
+    llvm::SmallVector<Status, 8> initial;
+    llvm::SmallVector<Break, 8> breaks;
+    /// Equal in both ends of a stretch: the counts are linear, if the phases
+    /// are equal in neighbouring rows.
+    llvm::SmallVector<int64_t, 16> signature, phase;
+  };
 
   Sum convert(const LinearExpr &expr);
   unsigned convertDivision(unsigned column);
@@ -119,6 +139,10 @@ private:
   /// none.
   int64_t columnPeriod = 1;
 };
+
+/// The least common multiple; 0 if an argument is 0, or where it is past the
+/// point at which periods help.
+int64_t getCommonPeriod(int64_t a, int64_t b);
 
 } // namespace mlir::attn
 

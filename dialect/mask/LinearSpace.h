@@ -1,5 +1,4 @@
-//===- LinearSpace.h - integer linear expressions with floor divisions ---*- C++
-//-*-===//
+//===- LinearSpace.h - integer linear expressions ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- MaskPredicate.cpp - a mask as a formula over affine constraints ---*- C++
-//-*-===//
+//===- MaskPredicate.cpp - a mask as a formula ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

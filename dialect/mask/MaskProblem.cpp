@@ -1,5 +1,4 @@
-//===- MaskProblem.cpp - classes and counts of a mask on a grid ---*- C++
-//-*-===//
+//===- MaskProblem.cpp - a mask on a grid ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
@@ -45,6 +44,7 @@ public:
           getDisjuncts(predicate, negate, space, dims, {}, given, maxDisjuncts);
       if (!disjuncts) {
         question.exact = false;
+        question.givenUp = true;
         continue;
       }
       for (Conjunction &disjunct : *disjuncts) {
@@ -60,20 +60,25 @@ public:
       }
     }
     if (space.hasOverflowed())
-      questions[0].exact = questions[1].exact = false;
+      for (Question &question : questions)
+        question = {{}, /*exact=*/false, /*givenUp=*/true};
   }
 
   bool isExact() const { return questions[0].exact && questions[1].exact; }
   const LinearSpace &getSpace() const { return space; }
-  /// Whether a pair in the box is live, or dead.
-  ArrayRef<Conjunction> getParts(bool dead) const {
-    return questions[dead].parts;
-  }
-
-  TileClass classify(ArrayRef<int64_t> box) const {
-    if (!holds(/*dead=*/false, box))
-      return TileClass::Empty;
-    return holds(/*dead=*/true, box) ? TileClass::Partial : TileClass::Full;
+  /// Whether a pair of the box is live, or dead; "maybe" if the formula is not
+  /// exact.
+  enum class Answer { No, Maybe, Yes };
+  Answer holds(bool dead, ArrayRef<int64_t> box) const {
+    const Question &question = questions[dead];
+    bool found =
+        question.givenUp ||
+        llvm::any_of(question.parts, [&](const Conjunction &part) {
+          return llvm::all_of(part.inequalities, [&](const LinearExpr &row) {
+            return evaluate(row, box) >= 0;
+          });
+        });
+    return !found ? Answer::No : question.exact ? Answer::Yes : Answer::Maybe;
   }
 
   /// The parts with the corners replaced by expressions of another space.
@@ -122,14 +127,6 @@ private:
     }
     return value;
   }
-  bool holds(bool dead, ArrayRef<int64_t> box) const {
-    return llvm::any_of(questions[dead].parts, [&](const Conjunction &part) {
-      return llvm::all_of(part.inequalities, [&](const LinearExpr &row) {
-        return evaluate(row, box) >= 0;
-      });
-    });
-  }
-
   static constexpr int64_t budget = 20000;
   static constexpr unsigned maxDisjuncts = 32;
   static constexpr unsigned maxParts = 24;
@@ -137,6 +134,8 @@ private:
   struct Question {
     SmallVector<Conjunction, 4> parts;
     bool exact = true;
+    /// There are no parts to look at: everything is possible.
+    bool givenUp = false;
   };
   LinearSpace space;
   std::array<unsigned, 4> corners;
@@ -152,17 +151,24 @@ struct MaskProblem::Impl {
   std::unique_ptr<GridFormula> pairs;
   std::unique_ptr<BoxClassifier> boxes;
 
-  TileClass classifyByCounting(int64_t i0, int64_t i1, int64_t j0,
-                               int64_t j1) const {
-    bool live = false, dead = false;
-    for (int64_t i = i0; i < i1 && !(live && dead); ++i) {
+  /// The class of a box inside the grid that is not empty.
+  TileClass classify(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
+    using Answer = BoxClassifier::Answer;
+    Answer live = boxes->holds(/*dead=*/false, {i0, i1, j0, j1});
+    if (live == Answer::No)
+      return TileClass::Empty;
+    Answer dead = boxes->holds(/*dead=*/true, {i0, i1, j0, j1});
+    if (dead == Answer::No)
+      return TileClass::Full;
+    bool someLive = live == Answer::Yes, someDead = dead == Answer::Yes;
+    for (int64_t i = i0; i < i1 && !(someLive && someDead); ++i) {
       int64_t count = pairs->countInRow(i, j0, j1);
-      live |= count != 0;
-      dead |= count != j1 - j0;
+      someLive |= count != 0;
+      someDead |= count != j1 - j0;
     }
-    return !live  ? TileClass::Empty
-           : dead ? TileClass::Partial
-                  : TileClass::Full;
+    return !someLive  ? TileClass::Empty
+           : someDead ? TileClass::Partial
+                      : TileClass::Full;
   }
 
   /// Adds the tiles of `numRows` full-height rows of tiles, or of one row of
@@ -205,9 +211,7 @@ TileClass MaskProblem::classify(int64_t i0, int64_t i1, int64_t j0,
   j1 = std::min(j1, impl->numKeys);
   if (i0 >= i1 || j0 >= j1)
     return TileClass::Empty;
-  if (impl->boxes->isExact())
-    return impl->boxes->classify({i0, i1, j0, j1});
-  return impl->classifyByCounting(i0, i1, j0, j1);
+  return impl->classify(i0, i1, j0, j1);
 }
 
 bool MaskProblem::hasEmptyRow() const {
@@ -237,8 +241,8 @@ void MaskProblem::Impl::countTileRows(TileCounts &counts, int64_t first,
     for (int64_t r = 0; r < numRows; ++r)
       for (int64_t t = 0; t < numTiles; ++t) {
         int64_t i0 = first + r * step, j0 = t * keysPerTile;
-        TileClass c = classifyByCounting(i0, i0 + height, j0,
-                                         std::min(j0 + keysPerTile, numKeys));
+        TileClass c =
+            classify(i0, i0 + height, j0, std::min(j0 + keysPerTile, numKeys));
         ++(c == TileClass::Empty  ? counts.empty
            : c == TileClass::Full ? counts.full
                                   : counts.partial);

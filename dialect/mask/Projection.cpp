@@ -1,5 +1,4 @@
-//===- Projection.cpp - eliminating integer variables from a conjunction ---*-
-//C++ -*-===//
+//===- Projection.cpp - eliminating integer variables ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //

@@ -1,5 +1,4 @@
-//===- Simplify.cpp - inclusion of masks, and smaller equal masks ---*- C++
-//-*-===//
+//===- Simplify.cpp - inclusion, smaller equal masks ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

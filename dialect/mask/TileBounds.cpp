@@ -1,5 +1,4 @@
-//===- TileBounds.cpp - live and full tiles as affine functions ---*- C++
-//-*-===//
+//===- TileBounds.cpp - tiles as affine functions ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //

@@ -164,7 +164,8 @@ uint32_t resolveShared(Warp &warp, const Op &op, const uint64_t *addresses,
   const uint32_t count = std::max(1u, bytes >> shadow.granuleShift);
   for (uint32_t m = good; m; m &= m - 1) {
     unsigned lane = unsigned(__builtin_ctz(m));
-    uint32_t code = isStrong(kind) ? AtomicLane : collective ? ManyLanes : lane;
+    uint32_t code =
+        (collective ? ManyLanes : lane) | (isStrong(kind) ? StrongBit : 0);
     Access access{warp, op, code, SharedStart + uint64_t(offsets[lane]), false};
     uint32_t first = offsets[lane] >> shadow.granuleShift;
     if (!isWrite(kind))
@@ -235,7 +236,7 @@ uint32_t resolveGlobal(Warp &warp, const Op &op, const uint64_t *addresses,
   const uint32_t count = std::max(1u, bytes >> shadow.granuleShift);
   for (uint32_t m = good; m; m &= m - 1) {
     unsigned lane = unsigned(__builtin_ctz(m));
-    uint32_t code = isStrong(kind) ? AtomicLane : lane;
+    uint32_t code = lane | (isStrong(kind) ? StrongBit : 0);
     Access access{warp, op, code, addresses[lane], true};
     const ShadowRegion &region = shadow.page(addresses[lane]).region;
     uint32_t first = uint32_t(addresses[lane] % GlobalShadow::PageBytes) >>

@@ -73,7 +73,7 @@ uint64_t Memory::registerExtent(uint64_t extent,
     end = segment.offset + segment.bytes;
   }
   uint64_t begin = state->next, size = extent + Guard;
-  if (size < extent || begin + size > ParamWindow)
+  if (size < extent || begin + size > ModuleGlobals)
     return 0;
   state->next += (size + Alignment - 1) / Alignment * Alignment + Guard;
   for (const Segment &segment : sorted)

@@ -20,7 +20,8 @@ public:
 
   /// Effects that have not happened yet.
   virtual size_t pending() const = 0;
-  /// Lets some of the pending effects happen, chosen by `seed` among the orders that are legal.
+  /// Lets some of the pending effects happen, chosen by `seed` among the orders
+  /// that are legal.
   virtual void completeSome(uint64_t seed) = 0;
   /// Lets everything happen that is still pending.
   virtual void drain() = 0;

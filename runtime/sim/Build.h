@@ -118,20 +118,24 @@ using Builder = Handler (*)(Build &);
 /// per instruction set of the host.
 #define ATTN_SIM_LANE_BUILDERS(X)                                              \
   X(intBinary)                                                                 \
-  X(intMul) X(intMad) X(intUnary) X(intDivRem) X(minMaxInt) X(bitLogic)        \
-      X(lop3) X(shift) X(funnelShift) X(bitField) X(prmt) X(packedDot) X(sad)  \
-          X(compare) X(setValue) X(select) X(slct) X(move) X(predicateLogic)   \
+  X(intMul)                                                                    \
+  X(intMad)                                                                    \
+  X(intUnary) X(intDivRem) X(minMaxInt) X(bitLogic) X(lop3) X(shift)           \
+      X(funnelShift) X(bitField) X(prmt) X(packedDot) X(sad) X(compare)        \
+          X(setValue) X(select) X(slct) X(move) X(predicateLogic)              \
               X(floatBinary) X(floatFma) X(floatUnary) X(floatMinMax)          \
                   X(floatDivide) X(floatApprox) X(halfApprox) X(convert)       \
                       X(convertPacked) X(mma16) X(mmaTf32) X(bitCount)         \
                           X(testp) X(copysign) X(addCarry)
 #define ATTN_SIM_OTHER_BUILDERS(X)                                             \
   X(load)                                                                      \
-  X(store) X(loadMatrix) X(storeMatrix) X(moveMatrix) X(cpAsync) X(cpCommit)   \
-      X(cpWait) X(atomic) X(convertAddress) X(isSpace) X(branch) X(leave)      \
-          X(trap) X(barrier) X(barrierReduce) X(warpBarrier) X(fence)          \
-              X(shuffle) X(vote) X(matchLanes) X(activeMask) X(reduceLanes)    \
-                  X(electLane) X(nothing)
+  X(store)                                                                     \
+  X(loadMatrix)                                                                \
+  X(storeMatrix) X(moveMatrix) X(cpAsync) X(cpCommit) X(cpWait) X(atomic)      \
+      X(convertAddress) X(isSpace) X(branch) X(leave) X(trap) X(barrier)       \
+          X(barrierReduce) X(warpBarrier) X(fence) X(shuffle) X(vote)          \
+              X(matchLanes) X(activeMask) X(reduceLanes) X(electLane)          \
+                  X(nothing)
 
 #define ATTN_SIM_NAME(name) name,
 enum class BuilderId : uint8_t {
@@ -154,7 +158,9 @@ struct Opcode {
 };
 
 /// Decodes one entry of a module.
-Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module, const Function &function, HostIsa isa);
+Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module,
+                                                const Function &function,
+                                                HostIsa isa);
 
 /// The opcode table and its matching: fills the modifiers, or says what is
 /// wrong.
@@ -166,7 +172,8 @@ struct Match {
 Match matchOpcode(const Instruction &instruction, unsigned version,
                   unsigned sm);
 
-/// The builder to use, for the instruction set asked for or the best that the machine has below it.
+/// The builder to use, for the instruction set asked for or the best that the
+/// machine has below it.
 Builder builderFor(BuilderId id, HostIsa isa);
 
 } // namespace attn::sim

@@ -92,8 +92,10 @@ bool isSigned(Type type) {
 /// instruction, then the layout of blocks.
 class FunctionBuilder {
 public:
-  FunctionBuilder(const ParsedModule &module, const Function &source, HostIsa isa)
-      : module(module), source(source), isa(isa), program(std::make_unique<Program>()) {}
+  FunctionBuilder(const ParsedModule &module, const Function &source,
+                  HostIsa isa)
+      : module(module), source(source), isa(isa),
+        program(std::make_unique<Program>()) {}
 
   Result<std::unique_ptr<Program>> run();
 
@@ -469,7 +471,9 @@ Result<std::unique_ptr<Program>> FunctionBuilder::run() {
   return std::move(program);
 }
 
-Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module, const Function &function, HostIsa isa) {
+Result<std::unique_ptr<Program>> decodeFunction(const ParsedModule &module,
+                                                const Function &function,
+                                                HostIsa isa) {
   return FunctionBuilder(module, function, isa).run();
 }
 

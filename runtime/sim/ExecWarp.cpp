@@ -377,8 +377,10 @@ void reportPartialWarp(Warp &warp, const Op &op) {
 static const Builder *laneBuilders(HostIsa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (isa == HostIsa::Best && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (isa == HostIsa::Best && avx2 && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
     return laneBuildersAvx512();
   if (isa != HostIsa::Baseline && avx2)
@@ -395,7 +397,8 @@ Builder builderFor(BuilderId id, HostIsa isa) {
   static const Builder others[] = {ATTN_SIM_OTHER_BUILDERS(ATTN_SIM_ENTRY)};
 #undef ATTN_SIM_ENTRY
   unsigned index = unsigned(id);
-  return index < laneCount ? laneBuilders(isa)[index] : others[index - laneCount];
+  return index < laneCount ? laneBuilders(isa)[index]
+                           : others[index - laneCount];
 }
 
 } // namespace attn::sim

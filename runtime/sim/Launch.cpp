@@ -321,10 +321,12 @@ BlockResult takeResult(Block &block) {
       PageSummary summary{page.number,
                           {region.readerOp, region.readerOp + region.granules},
                           {region.writerOp, region.writerOp + region.granules},
-                          std::vector<bool>(region.granules)};
+                          {}};
       for (uint32_t i = 0; i < region.granules; ++i)
-        summary.atomics[i] =
-            region.writer[i] && laneOf(region.writer[i]) == AtomicLane;
+        if (laneOf(region.writer[i]) & StrongBit) {
+          summary.atomics.resize(region.granules);
+          summary.atomics[i] = true;
+        }
       result.pages.push_back(std::move(summary));
     });
   return result;

@@ -13,15 +13,16 @@ namespace {
 
 /// Does a write or copy of this epoch happen before what `lane` of `warp` does
 /// now?
-bool ordered(Epoch epoch, const Warp &warp, uint32_t lane) {
+bool ordered(Epoch epoch, const Warp &warp, uint32_t code) {
   uint32_t agent = agentOf(epoch), clock = clockOf(epoch),
            warps = uint32_t(warp.block->warps.size());
-  if (clock <= warp.seen[agent])
+  if (clock <= warp.seen[agent] || (laneOf(epoch) & code & StrongBit))
     return true;
+  const uint32_t lane = code & ~StrongBit;
+  const bool own = (laneOf(epoch) & ~StrongBit) == lane && lane < Lanes;
   if (agent == warp.id)
-    return laneOf(epoch) == lane && lane < Lanes;
-  return agent == warps + warp.id && laneOf(epoch) == lane && lane < Lanes &&
-         clock <= warp.copies.doneFor(lane);
+    return own;
+  return agent == warps + warp.id && own && clock <= warp.copies.doneFor(lane);
 }
 
 unsigned lineOf(const Block &block, uint16_t op) {
@@ -36,9 +37,7 @@ std::string place(const Access &access) {
   return text;
 }
 
-unsigned reportLane(const Access &access) {
-  return access.lane < Lanes ? access.lane : 0;
-}
+unsigned reportLane(const Access &access) { return access.lane & (Lanes - 1); }
 
 [[gnu::noinline]] void reportWriter(const Access &access, Epoch epoch,
                                     uint16_t op, bool write) {
@@ -118,9 +117,11 @@ void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,
       reportUninitialised(access);
     }
     uint32_t old = reader[i];
-    reader[i] = (old ^ stamp) < (1u << LaneBits) && old != stamp
-                    ? stamp | LaneMaskBits
-                    : stamp;
+    if ((old ^ stamp) >= (1u << LaneBits) || old == stamp)
+      reader[i] = stamp;
+    else
+      reader[i] =
+          (stamp & ~LaneMaskBits) | ManyLanes | (old & stamp & StrongBit);
     region.readerOp[first + i] = uint16_t(access.op.id + 1);
   }
 }
@@ -128,21 +129,22 @@ void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,
 void shadowWrite(const ShadowRegion &region, uint32_t first, uint32_t count,
                  const Access &access, Epoch agentEpoch) {
   Warp &warp = access.warp;
-  const bool atomic = access.lane == AtomicLane;
   const uint32_t warps = uint32_t(warp.block->warps.size());
   for (uint32_t i = first; i < first + count; ++i) {
     Epoch epoch = region.writer[i];
     if (clockOf(epoch) > warp.seen[agentOf(epoch)] &&
-        !ordered(epoch, warp, access.lane) &&
-        !(atomic && laneOf(epoch) == AtomicLane))
+        !ordered(epoch, warp, access.lane))
       reportWriter(access, epoch, region.writerOp[i], true);
     if (region.readerOp[i])
       for (uint32_t w = 0; w < warps; ++w) {
         uint32_t stamp = region.readers[size_t(w) * region.granules + i];
         if (stamp >> LaneBits <= warp.seen[w])
           continue;
-        if (w != warp.id || (stamp & LaneMaskBits) != access.lane ||
-            access.lane >= Lanes)
+        if (stamp & access.lane & StrongBit)
+          continue;
+        if (w != warp.id ||
+            (stamp & (StrongBit - 1)) != (access.lane & (StrongBit - 1)) ||
+            (stamp & ManyLanes))
           reportReader(access, w, region.readerOp[i]);
       }
     region.writer[i] = agentEpoch;

@@ -11,14 +11,15 @@
 
 namespace attn::sim {
 
-/// Who made an access and when: agent (7 bits), clock (19 bits), lane (6 bits).
+/// Who made an access and when: agent (7 bits), clock (18 bits), lane (7 bits).
 /// Zero: nobody yet.
 using Epoch = uint32_t;
-constexpr unsigned LaneBits = 6, ClockBits = 19;
+constexpr unsigned LaneBits = 7, ClockBits = 18;
 constexpr uint32_t LaneMaskBits = (1u << LaneBits) - 1,
                    MaxClock = (1u << ClockBits) - 1;
-/// Lane codes beside 0..31.
-constexpr uint32_t ManyLanes = 32, AtomicLane = 33;
+/// Lane codes beside 0..31: several lanes; and a bit for strong accesses
+/// (atomic, volatile, relaxed, ...), which do not race with each other.
+constexpr uint32_t ManyLanes = 32, StrongBit = 64;
 inline Epoch makeEpoch(uint32_t agent, uint32_t clock, uint32_t lane) {
   return agent << (ClockBits + LaneBits) | clock << LaneBits | lane;
 }
@@ -41,14 +42,13 @@ struct ShadowRegion {
 struct Access {
   Warp &warp;
   const Op &op;
-  uint32_t lane; ///< or ManyLanes, AtomicLane
+  uint32_t lane; ///< lane or ManyLanes, perhaps with StrongBit
   uint64_t address;
   bool global;
 };
 
 /// Both check the granules against the clocks, report what is wrong and record
-/// the access. A lane code of AtomicLane in `access` makes a write an atomic
-/// one. `agentEpoch` is what a write leaves behind.
+/// the access. `agentEpoch` is what a write leaves behind.
 void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,
                 const Access &access);
 void shadowWrite(const ShadowRegion &region, uint32_t first, uint32_t count,
@@ -106,8 +106,7 @@ private:
 };
 
 /// What one block did to a page: Op::id + 1 of the last read and write of each
-/// granule; the top bit of `writes` is set in `atomics` where the write was
-/// atomic.
+/// granule, and which writes were atomic (empty if none was).
 struct PageSummary {
   uint64_t number;
   std::vector<uint16_t> reads, writes;
@@ -161,7 +160,7 @@ void GridShadow::add(uint32_t block, const std::vector<PageSummary> &summaries,
       if (!read && !write)
         continue;
       uint64_t address = summary.number * GlobalShadow::PageBytes + i * granule;
-      bool atomic = write && summary.atomics[i];
+      bool atomic = write && !summary.atomics.empty() && summary.atomics[i];
       auto conflict = [&](uint32_t other, uint16_t op, uint16_t otherOp,
                           bool isWrite, bool otherWrite) {
         if (other && other != me)

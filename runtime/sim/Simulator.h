@@ -83,7 +83,8 @@ public:
   /// Zero-filled memory owned by this object, aligned to 256 bytes. Address 0
   /// never results.
   uint64_t allocate(size_t bytes, std::string name = "");
-  /// Maps host memory; the device address is a multiple of 256 whatever the host pointer is.
+  /// Maps host memory; the device address is a multiple of 256 whatever the
+  /// host pointer is.
   uint64_t registerHost(void *data, size_t bytes, std::string name = "");
   /// Reserves a virtual extent of which only the given segments are backed: a
   /// strided view with huge strides over small buffers. Segments must be

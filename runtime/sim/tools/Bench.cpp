@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 
@@ -95,6 +96,7 @@ int main(int argc, char **argv) {
     uint64_t instructions = 0;
     for (int repeat = 0; repeat < 3; ++repeat) {
       std::fill(data[3].begin(), data[3].end(), uint16_t(0x7fff));
+      std::clock_t begin = std::clock();
       LaunchReport report = Simulator::launch(
           *module, "forward", {(n + Rows - 1) / Rows, heads, 1}, {128, 1, 1},
           5 * 8192, &parameters, sizeof parameters, memory, options);
@@ -103,7 +105,11 @@ int main(int argc, char **argv) {
                      name(finding.kind), finding.message.c_str());
       ok &= report.ok;
       instructions = report.counters.warpInstructions;
-      best = std::max(best, double(instructions) / report.seconds);
+      // One thread is measured in processor time: others may use the machine.
+      double seconds = options.threads == 1
+                           ? double(std::clock() - begin) / CLOCKS_PER_SEC
+                           : report.seconds;
+      best = std::max(best, double(instructions) / seconds);
     }
     double error = worstError(data[0], data[1], data[2], data[3], n);
     ok &= error < 5e-3;

@@ -1,4 +1,4 @@
-//===- ParserTest.cpp - mask expressions as text ---*- C++ -*-===//
+//===- ParserTest.cpp - masks as text ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

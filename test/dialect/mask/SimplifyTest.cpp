@@ -1,5 +1,4 @@
-//===- SimplifyTest.cpp - inclusion, equality and simplification ---*- C++
-//-*-===//
+//===- SimplifyTest.cpp - inclusion and equality ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- TestMasks.cpp - named and random masks, and a brute-force oracle ---*-
-//C++ -*-===//
+//===- TestMasks.cpp - masks and an oracle ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,4 @@
-//===- TestMasks.h - named and random masks, and a brute-force oracle ---*- C++
-//-*-===//
+//===- TestMasks.h - masks and an oracle ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

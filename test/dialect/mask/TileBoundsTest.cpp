@@ -1,4 +1,4 @@
-//===- TileBoundsTest.cpp - loop bounds against brute force ---*- C++ -*-===//
+//===- TileBoundsTest.cpp - against brute force ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,8 +1,10 @@
-//===- CleanTest.cpp - correct kernels: right numbers, no finding -*- C++ -*-===//
+//===- CleanTest.cpp - correct kernels: right numbers, no finding -*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
-// Runs the kernels of kernels/clean.cu, compiled for two targets, in every mode against plain C++.
+// Runs the kernels of kernels/clean.cu, compiled for two targets, in every mode
+// against plain C++.
 #include "Harness.h"
 
 #include <algorithm>
@@ -17,7 +19,8 @@ using Ints = std::vector<int>;
 struct Case {
   const char *entry;
   unsigned grid, block, shared, elements, n;
-  std::function<void(const Ints &a, const Ints &b, Ints &out, const Case &c)> expected;
+  std::function<void(const Ints &a, const Ints &b, Ints &out, const Case &c)>
+      expected;
   Dim3 shape = {0, 1, 1};
 };
 
@@ -106,8 +109,15 @@ const Case cases[] = {
          out[i] = int(unsigned(a[i]) * 3 - unsigned(b[c.n - 1 - i]));
      }},
     {"reverseBlock", 3, 96, 96 * 4, 288, 288,
-     each([](const Ints &a, const Ints &, unsigned i, const Case &) { return a[i / 96 * 96 + 95 - i % 96]; })},
-    {"transpose32", 1, 256, 0, 1024, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+       return a[i / 96 * 96 + 95 - i % 96];
+     })},
+    {"transpose32",
+     1,
+     256,
+     0,
+     1024,
+     0,
      [](const Ints &a, const Ints &, Ints &out, const Case &) {
        for (unsigned i = 0; i < 1024; ++i)
          out[i] = a[i % 32 * 32 + i / 32];
@@ -122,23 +132,29 @@ const Case cases[] = {
          out[g] = int(sum);
        }
      }},
-    {"warpSum", 2, 64, 0, 128, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"warpSum", 2, 64, 0, 128, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        unsigned sum = 0;
        for (unsigned l = 0; l < 32; ++l)
          sum += unsigned(a[i / 32 * 32 + l]);
        return sum;
      })},
-    {"warpScan", 1, 64, 0, 64, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"warpScan", 1, 64, 0, 64, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        unsigned sum = 0;
        for (unsigned l = i / 32 * 32; l <= i; ++l)
          sum += unsigned(a[l]);
        return sum;
      })},
     {"collatz", 2, 96, 0, 192, 0,
-     each([](const Ints &a, const Ints &, unsigned i, const Case &) { return collatz(unsigned(a[i]) & 1023); })},
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+       return collatz(unsigned(a[i]) & 1023);
+     })},
     {"divergentSearch", 2, 64, 0, 300, 300, searched},
     {"switchCase", 2, 128, 0, 256, 0,
-     each([](const Ints &a, const Ints &, unsigned i, const Case &) { return switched(a[i]); })},
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+       return switched(a[i]);
+     })},
     {"histogram", 1, 96, 0, 1000, 1000,
      [](const Ints &a, const Ints &, Ints &out, const Case &c) {
        std::fill_n(out.begin(), 64, 0);
@@ -167,7 +183,8 @@ const Case cases[] = {
        }
        out[0] = int(total);
      }},
-    {"ballots", 2, 64, 0, 128, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"ballots", 2, 64, 0, 128, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        unsigned odd = 0, same = 0;
        bool all = true, any = false;
        for (unsigned l = i / 32 * 32, e = l + 32; l < e; ++l) {
@@ -178,7 +195,8 @@ const Case cases[] = {
        }
        return odd * 4 + all * 2 + any + same * 1000;
      })},
-    {"votedBarriers", 3, 96, 0, 288, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"votedBarriers", 3, 96, 0, 288, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        unsigned count = 0;
        bool all = true, any = false;
        for (unsigned l = i / 96 * 96, e = l + 96; l < e; ++l) {
@@ -188,7 +206,8 @@ const Case cases[] = {
        }
        return count * 4 + all * 2 + any;
      })},
-    {"localArray", 2, 64, 0, 128, 0, each([](const Ints &a, const Ints &b, unsigned i, const Case &) {
+    {"localArray", 2, 64, 0, 128, 0,
+     each([](const Ints &a, const Ints &b, unsigned i, const Case &) {
        unsigned sum = 0;
        for (unsigned j = 0; j < 16; ++j) {
          unsigned k = (unsigned(b[i]) + j * 5) & 15;
@@ -196,13 +215,17 @@ const Case cases[] = {
        }
        return sum;
      })},
-    {"constantTable", 1, 64, 0, 64, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"constantTable", 1, 64, 0, 64, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        const int table[8] = {3, 1, 4, 1, 5, 9, 2, 6};
        return table[a[i] & 7] + table[i & 7];
      })},
     {"wideIntegers", 2, 128, 0, 256, 0,
-     each([](const Ints &a, const Ints &b, unsigned i, const Case &) { return wide(a[i], b[i]); })},
-    {"bytes", 1, 128, 0, 128, 0, each([](const Ints &a, const Ints &b, unsigned i, const Case &) {
+     each([](const Ints &a, const Ints &b, unsigned i, const Case &) {
+       return wide(a[i], b[i]);
+     })},
+    {"bytes", 1, 128, 0, 128, 0,
+     each([](const Ints &a, const Ints &b, unsigned i, const Case &) {
        uint32_t x = uint32_t(a[i]), y = uint32_t(b[i]), dot = 5, result = 0;
        uint32_t ab = uint32_t(a[i / 4]) >> (8 * (i % 4)) & 0xff;
        int bb = int8_t(uint32_t(b[i / 4]) >> (8 * (i % 4)));
@@ -212,7 +235,8 @@ const Case cases[] = {
        }
        return ab * 3 + uint32_t(bb) + dot + result + (y << 9 | x >> 23);
      })},
-    {"syncwarpExchange", 2, 128, 0, 256, 0, each([](const Ints &a, const Ints &, unsigned i, const Case &) {
+    {"syncwarpExchange", 2, 128, 0, 256, 0,
+     each([](const Ints &a, const Ints &, unsigned i, const Case &) {
        unsigned warp = i & ~31u;
        return unsigned(a[warp | ((i + 8) & 31)]) * 2;
      })},
@@ -226,7 +250,8 @@ const Case cases[] = {
        for (unsigned t = 0; t < 64; ++t) {
          unsigned sum = 0;
          for (unsigned i = 0; i < 8; ++i)
-           sum = sum * 3 + unsigned(a[i * 256 + 255 - t]) + unsigned(a[i * 256 + t * 2]);
+           sum = sum * 3 + unsigned(a[i * 256 + 255 - t]) +
+                 unsigned(a[i * 256 + t * 2]);
          out[t] = int(sum);
        }
      }},
@@ -241,7 +266,8 @@ const Module &moduleFor(const char *file) {
   static std::map<std::string, Module> modules;
   auto found = modules.find(file);
   if (found == modules.end()) {
-    Result<Module> parsed = Module::parse(readText(std::string(ATTN_SIM_TESTS "/kernels/") + file));
+    Result<Module> parsed =
+        Module::parse(readText(std::string(ATTN_SIM_TESTS "/kernels/") + file));
     if (!parsed)
       ADD_FAILURE() << parsed.error().render(file);
     found = modules.emplace(file, *parsed).first;
@@ -260,11 +286,15 @@ void checkCase(const Case &c, const char *file, const LaunchOptions &options) {
   c.expected(a, b, expected, c);
   Memory memory;
   Arguments arguments;
-  arguments.add(memory.registerHost(a.data(), a.size() * 4, "a")).add(memory.registerHost(b.data(), b.size() * 4, "b"));
-  arguments.add(memory.registerHost(out.data(), out.size() * 4, "out")).add(int(c.n));
+  arguments.add(memory.registerHost(a.data(), a.size() * 4, "a"))
+      .add(memory.registerHost(b.data(), b.size() * 4, "b"));
+  arguments.add(memory.registerHost(out.data(), out.size() * 4, "out"))
+      .add(int(c.n));
   Dim3 block = c.shape.x ? c.shape : Dim3{c.block, 1, 1};
-  LaunchReport report = launch(moduleFor(file), c.entry, {c.grid, 1, 1}, block, c.shared, arguments, memory, options);
-  EXPECT_TRUE(report.findings.empty()) << show(options.mode) << "\n" << show(report);
+  LaunchReport report = launch(moduleFor(file), c.entry, {c.grid, 1, 1}, block,
+                               c.shared, arguments, memory, options);
+  EXPECT_TRUE(report.findings.empty()) << show(options.mode) << "\n"
+                                       << show(report);
   EXPECT_EQ(out, expected) << show(options.mode);
 }
 
@@ -276,7 +306,8 @@ TEST_P(Clean, Sm80) {
 }
 TEST_P(Clean, Sm86) { checkCase(GetParam(), "clean86.ptx", {}); }
 
-INSTANTIATE_TEST_SUITE_P(All, Clean, testing::ValuesIn(cases), [](const auto &info) { return info.param.entry; });
+INSTANTIATE_TEST_SUITE_P(All, Clean, testing::ValuesIn(cases),
+                         [](const auto &info) { return info.param.entry; });
 
 struct FloatCase {
   const char *entry;
@@ -292,28 +323,36 @@ void checkFloats(const FloatCase &c, const LaunchOptions &options) {
     a[i] = range(random), b[i] = range(random);
   Memory memory;
   Arguments arguments;
-  arguments.add(memory.registerHost(a.data(), 1024)).add(memory.registerHost(b.data(), 1024));
+  arguments.add(memory.registerHost(a.data(), 1024))
+      .add(memory.registerHost(b.data(), 1024));
   arguments.add(memory.registerHost(out.data(), 1024)).add(256);
-  LaunchReport report = launch(moduleFor("clean.ptx"), c.entry, {2, 1, 1}, {128, 1, 1}, 0, arguments, memory, options);
+  LaunchReport report = launch(moduleFor("clean.ptx"), c.entry, {2, 1, 1},
+                               {128, 1, 1}, 0, arguments, memory, options);
   EXPECT_TRUE(report.findings.empty()) << show(report);
   for (unsigned i = 0; i < 256; ++i) {
     double expected = c.expected(a[i], b[i]);
-    EXPECT_NEAR(out[i], expected, c.tolerance * (1 + std::fabs(expected))) << c.entry << " of " << a[i] << ", " << b[i];
+    EXPECT_NEAR(out[i], expected, c.tolerance * (1 + std::fabs(expected)))
+        << c.entry << " of " << a[i] << ", " << b[i];
   }
 }
 
 TEST(CleanFloats, Arithmetic) {
   checkFloats({"arithmetic", 1e-5,
                [](double x, double y) {
-                 return (x * y + 1.5) / (std::fabs(y) + 1) + std::sqrt(std::fabs(x)) - std::min(x, y) * std::max(x, -y) +
-                        std::floor(x) + std::trunc(y) + std::nearbyint(double(float(x) * 3.0f)) + std::copysign(x, y);
+                 return (x * y + 1.5) / (std::fabs(y) + 1) +
+                        std::sqrt(std::fabs(x)) -
+                        std::min(x, y) * std::max(x, -y) + std::floor(x) +
+                        std::trunc(y) +
+                        std::nearbyint(double(float(x) * 3.0f)) +
+                        std::copysign(x, y);
                }},
               {});
 }
 TEST(CleanFloats, Functions) {
   checkFloats({"functions", 1e-5,
                [](double x, double y) {
-                 return std::exp2(x) + std::exp(y) + std::log(std::fabs(x) + 1) + std::sin(y) + std::cos(x) +
+                 return std::exp2(x) + std::exp(y) +
+                        std::log(std::fabs(x) + 1) + std::sin(y) + std::cos(x) +
                         1 / std::sqrt(std::fabs(y) + 0.5) + std::tanh(x);
                }},
               {});
@@ -321,7 +360,8 @@ TEST(CleanFloats, Functions) {
 TEST(CleanFloats, Doubles) {
   checkFloats({"doubles", 1e-6,
                [](double x, double y) {
-                 return (x * y + 0.25) / (y * y + 1) + std::sqrt(x * x + 3) + int(x * 100) + double(long(y * 1e6));
+                 return (x * y + 0.25) / (y * y + 1) + std::sqrt(x * x + 3) +
+                        int(x * 100) + double(long(y * 1e6));
                }},
               {});
 }
@@ -329,8 +369,11 @@ TEST(CleanFloats, Halves) {
   checkFloats({"halves", 0.1,
                [](double x, double y) {
                  // Lanes of the pairs: (x, y) and (y, x / 2).
-                 auto part = [](double p, double q) { return std::max(p * q + (p + q * q), -p); };
-                 return part(x, y) * 2 + part(y, x / 2) + (x * x + x) - (y * y + y);
+                 auto part = [](double p, double q) {
+                   return std::max(p * q + (p + q * q), -p);
+                 };
+                 return part(x, y) * 2 + part(y, x / 2) + (x * x + x) -
+                        (y * y + y);
                }},
               {});
 }
@@ -344,8 +387,7 @@ TEST(CleanFloats, Product) {
   auto fill = [&](std::vector<int> &values, std::vector<uint16_t> &halves) {
     for (size_t i = 0; i < values.size(); ++i) {
       values[i] = int(random() % 17) - 8;
-      _Float16 half = _Float16(values[i]);
-      std::memcpy(&halves[i], &half, 2);
+      halves[i] = halfOf(values[i]);
     }
   };
   fill(a, ha);
@@ -354,10 +396,11 @@ TEST(CleanFloats, Product) {
     std::vector<float> c(64 * 64, -1);
     Memory memory;
     Arguments arguments;
-    arguments.add(memory.registerHost(ha.data(), ha.size() * 2)).add(memory.registerHost(hb.data(), hb.size() * 2));
+    arguments.add(memory.registerHost(ha.data(), ha.size() * 2))
+        .add(memory.registerHost(hb.data(), hb.size() * 2));
     arguments.add(memory.registerHost(c.data(), c.size() * 4)).add(depth);
-    LaunchReport report =
-        launch(moduleFor("clean.ptx"), "product", {}, {128, 1, 1}, 0, arguments, memory, options);
+    LaunchReport report = launch(moduleFor("clean.ptx"), "product", {},
+                                 {128, 1, 1}, 0, arguments, memory, options);
     EXPECT_TRUE(report.findings.empty()) << show(report);
     EXPECT_EQ(report.counters.mma, uint64_t(4 * 8 * depth / 16));
     for (int i = 0; i < 64; ++i)
@@ -376,18 +419,27 @@ TEST(SparseMemory, RowsThirtyThreeBitsApart) {
     first[i] = i * i, second[i] = 1000 - i;
   const uint64_t stride = 1ull << 33;
   Memory memory;
-  uint64_t a = memory.registerExtent(stride + 256, {{0, first.data(), 256}, {stride, second.data(), 256}}, "a");
+  uint64_t a = memory.registerExtent(
+      stride + 256, {{0, first.data(), 256}, {stride, second.data(), 256}},
+      "a");
   ASSERT_NE(a, 0u);
   Arguments arguments;
-  arguments.add(a).add(memory.registerHost(out.data(), 256)).add(int64_t(stride / 4));
-  LaunchReport report = launch(moduleFor("clean.ptx"), "farRows", {}, {64, 1, 1}, 0, arguments, memory);
+  arguments.add(a)
+      .add(memory.registerHost(out.data(), 256))
+      .add(int64_t(stride / 4));
+  LaunchReport report = launch(moduleFor("clean.ptx"), "farRows", {},
+                               {64, 1, 1}, 0, arguments, memory);
   EXPECT_TRUE(report.ok) << show(report);
   for (int i = 0; i < 64; ++i)
     EXPECT_EQ(out[i], i * i + 1000 - i);
   // Between the rows nothing is mapped.
   Arguments wrong;
-  wrong.add(a).add(memory.registerHost(out.data(), 256)).add(int64_t(stride / 8));
-  EXPECT_FALSE(launch(moduleFor("clean.ptx"), "farRows", {}, {64, 1, 1}, 0, wrong, memory).ok);
+  wrong.add(a)
+      .add(memory.registerHost(out.data(), 256))
+      .add(int64_t(stride / 8));
+  EXPECT_FALSE(launch(moduleFor("clean.ptx"), "farRows", {}, {64, 1, 1}, 0,
+                      wrong, memory)
+                   .ok);
 }
 
 TEST(SparseMemory, AllocateCopyRelease) {

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -19,7 +20,33 @@ namespace attn::sim {
 inline std::string readText(const std::string &path) {
   std::ifstream file(path);
   EXPECT_TRUE(file) << path;
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return {std::istreambuf_iterator<char>(file),
+          std::istreambuf_iterator<char>()};
+}
+
+/// f16 from its definition: the nearest multiple of the unit of its exponent,
+/// ties to even.
+inline uint16_t halfOf(long double value) {
+  uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  value = std::fabs(value);
+  if (value != value)
+    return 0x7fff;
+  if (value >= 65520)
+    return sign | 0x7c00;
+  int exponent = value == 0 ? -14 : std::max(-14, std::ilogb(value));
+  auto multiple = uint16_t(std::nearbyint(std::ldexp(value, 10 - exponent)));
+  // A multiple of 2048 carries into the exponent by itself.
+  return uint16_t(
+      sign |
+      (multiple < 1024 ? multiple : multiple - 1024 + ((exponent + 15) << 10)));
+}
+inline float halfValue(uint16_t bits) {
+  int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  float magnitude = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                    : exponent
+                        ? std::ldexp(float(1024 + mantissa), exponent - 25)
+                        : std::ldexp(float(mantissa), -24);
+  return bits >> 15 ? -magnitude : magnitude;
 }
 
 /// Parameter block, each value at its natural alignment.
@@ -38,7 +65,8 @@ public:
 inline std::string show(const LaunchReport &report) {
   std::string text;
   for (const Finding &finding : report.findings)
-    text += std::string(name(finding.kind)) + " line " + std::to_string(finding.line) + ": " + finding.message + "\n";
+    text += std::string(name(finding.kind)) + " line " +
+            std::to_string(finding.line) + ": " + finding.message + "\n";
   return text;
 }
 
@@ -46,10 +74,13 @@ inline const char *show(Mode mode) {
   return mode == Mode::Eager ? "eager" : mode == Mode::Lazy ? "lazy" : "random";
 }
 
-inline LaunchReport launch(const Module &module, const std::string &entry, Dim3 grid, Dim3 block, unsigned shared,
-                           const Arguments &arguments, Memory &memory, const LaunchOptions &options = {}) {
-  return Simulator::launch(module, entry, grid, block, shared, arguments.bytes.data(), arguments.bytes.size(), memory,
-                           options);
+inline LaunchReport launch(const Module &module, const std::string &entry,
+                           Dim3 grid, Dim3 block, unsigned shared,
+                           const Arguments &arguments, Memory &memory,
+                           const LaunchOptions &options = {}) {
+  return Simulator::launch(module, entry, grid, block, shared,
+                           arguments.bytes.data(), arguments.bytes.size(),
+                           memory, options);
 }
 
 /// The three scheduling modes, the random one with several seeds.

@@ -9,9 +9,11 @@ using namespace attn::sim;
 namespace {
 
 /// A kernel with one line of interest, which is line 8.
-std::string around(const std::string &line, const char *version = "7.0", const char *target = "sm_80") {
+std::string around(const std::string &line, const char *version = "7.0",
+                   const char *target = "sm_80") {
   return std::string(".version ") + version + "\n.target " + target +
-         "\n.address_size 64\n.visible .entry k(.param .u64 a)\n{\n.reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<20>; "
+         "\n.address_size 64\n.visible .entry k(.param .u64 a)\n{\n.reg .pred "
+         "%p<4>; .reg .b16 %h<4>; .reg .b32 %r<20>; "
          ".reg .b64 %d<4>;\n.shared .align 16 .b8 s[256]; .local .b8 l[4];\n" +
          line + "\nL: ret;\n}\n";
 }
@@ -25,36 +27,47 @@ struct Bad {
 TEST(Parser, RefusesWhatItDoesNotKnow) {
   const Bad cases[] = {
       {"  frobnicate.b32 %r1, %r2;", 3, "unknown instruction 'frobnicate'"},
-      {"  add.s32.wild %r1, %r2, %r3;", 3, "'add' does not take modifier '.wild' here"},
-      {"  add.q32 %r1, %r2, %r3;", 3, "'add' does not take modifier '.q32' here"},
+      {"  add.s32.wild %r1, %r2, %r3;", 3,
+       "'add' does not take modifier '.wild' here"},
+      {"  add.q32 %r1, %r2, %r3;", 3,
+       "'add' does not take modifier '.q32' here"},
       {"  add %r1, %r2, %r3;", 3, "lacks a modifier"},
       {"  add.s32 %r1, %r2;", 3, "takes 3 operands, found 2"},
-      {"  add.s32 %r1, %r2, [%d1];", 3, "operand 3 of 'add.s32' has the wrong kind"},
+      {"  add.s32 %r1, %r2, [%d1];", 3,
+       "operand 3 of 'add.s32' has the wrong kind"},
       {"  add.s32 %r1, %r2, %x9;", 21, "unknown register '%x9'"},
       {"  add.s32 %r1, %r2, %d1;", 21, "expects 32 bits, '%d1' has 64 bits"},
       {"  add.s32 %r1, %r2, 0f3F800000 0;", 32, "expected ';'"},
       {"  add.f32 %r1, %r2, 3;", 21, "expected a floating-point immediate"},
       {"  add.s32 %r1, %r2, %r3", 0, "expected ';'"},
-      {"  ld.global.u32 %r1, [%r2];", 0, "a 32-bit register cannot hold a global address"},
-      {"  ld.global.u32 %r1, [s];", 0, "'s' is in .shared, the instruction accesses .global"},
+      {"  ld.global.u32 %r1, [%r2];", 0,
+       "a 32-bit register cannot hold a global address"},
+      {"  ld.global.u32 %r1, [s];", 0,
+       "'s' is in .shared, the instruction accesses .global"},
       {"  ld.shared.u32 %r1, [nothing];", 0, "unknown symbol 'nothing'"},
-      {"  ld.shared.v4.u32 {%r1, %r2}, [s];", 0, "expected 4 registers, found 2"},
-      {"  ld.shared.v4.u64 {%d0, %d1, %d2, %d3}, [s];", 0, "more than 16 bytes"},
+      {"  ld.shared.v4.u32 {%r1, %r2}, [s];", 0,
+       "expected 4 registers, found 2"},
+      {"  ld.shared.v4.u64 {%d0, %d1, %d2, %d3}, [s];", 0,
+       "more than 16 bytes"},
       {"  bra nowhere;", 0, "unknown label 'nowhere'"},
       {"  @%r1 bra L;", 4, "expected a predicate register"},
       {"  call (%r1), helper, (%r2);", 0, "call is not supported"},
-      {"  setp.lt.and.s32 %p1, %r1, %r2;", 0, "takes a predicate as its last operand"},
+      {"  setp.lt.and.s32 %p1, %r1, %r2;", 0,
+       "takes a predicate as its last operand"},
       {"  setp.num.s32 %p1, %r1, %r2;", 0, "'.num' does not fit the type"},
       {"  cvt.f16.f32 %h1, %r1;", 0, "needs a rounding such as '.rn'"},
       {"  cvt.s32.f32 %r2, %r1;", 0, "needs a rounding such as '.rzi'"},
       {"  mov.b64 %d1, {%r1, %r2, %r3};", 0, "cannot split 64 bits into 3"},
-      {"  mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r8, %r9}, {%r0, %r1, "
+      {"  mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r0, %r1, %r2, "
+       "%r3}, {%r4, %r5}, {%r8, %r9}, {%r0, %r1, "
        "%r2, %r3};",
        0, "expected 4 registers, found 2"},
-      {"  mma.sync.aligned.m16n8k16.row.row.f32.f16.f16.f32 {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, "
+      {"  mma.sync.aligned.m16n8k16.row.row.f32.f16.f16.f32 {%r0, %r1, %r2, "
+       "%r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, "
        "{%r0, %r1, %r2, %r3};",
        0, "does not take modifier '.row' here"},
-      {"  cp.async.cg.shared.global [%r1], [%d1], 8;", 0, "cp.async.cg copies 16 bytes"},
+      {"  cp.async.cg.shared.global [%r1], [%d1], 8;", 0,
+       "cp.async.cg copies 16 bytes"},
       {"  lop3.b32 %r1, %r2, %r3, %r4, 256;", 0, "truth table of 8 bits"},
       {"  mov.u32 %r1, %clock64;", 0, "'%clock64' has 64 bits"},
       {"  stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r1], {%r2};", 0,
@@ -72,7 +85,8 @@ TEST(Parser, RefusesWhatItDoesNotKnow) {
     ASSERT_FALSE(bool(module)) << bad.line;
     EXPECT_NE(module.error().message.find(bad.message), std::string::npos)
         << bad.line << "\n  said: " << module.error().message;
-    // A missing semicolon is noticed on the next line, a second label at the second place.
+    // A missing semicolon is noticed on the next line, a second label at the
+    // second place.
     unsigned line = module.error().line;
     EXPECT_TRUE(line == 8 || line == 9) << bad.line << " line " << line;
     if (bad.column)
@@ -85,21 +99,27 @@ TEST(Parser, RefusesBrokenModules) {
       {"", "expected '.version'"},
       {".version 8.0\n", "expected '.target'"},
       {".version 8.0\n.target gfx90a\n", "expected a target such as sm_80"},
-      {".version 8.0\n.target sm_80\n.address_size 32\n", "only 64-bit addresses"},
-      {".version 8.0\n.target sm_80\n.visible .entry k() {", "the end of the text"},
-      {".version 8.0\n.target sm_80\n.visible .entry k(.param .u64 a", "expected ')'"},
-      {".version 8.0\n.target sm_80\n.visible .entry k();", "expected the body of 'k'"},
+      {".version 8.0\n.target sm_80\n.address_size 32\n",
+       "only 64-bit addresses"},
+      {".version 8.0\n.target sm_80\n.visible .entry k() {",
+       "the end of the text"},
+      {".version 8.0\n.target sm_80\n.visible .entry k(.param .u64 a",
+       "expected ')'"},
+      {".version 8.0\n.target sm_80\n.visible .entry k();",
+       "expected the body of 'k'"},
       {".version 8.0\n.target sm_80\n/* open", "comment does not end"},
       {".version 8.0\n.target sm_80\nadd.s32 %r1;", "expected a directive"},
   };
   for (const auto &[text, message] : cases) {
     Result<Module> module = Module::parse(text);
     ASSERT_FALSE(bool(module)) << text;
-    EXPECT_NE(module.error().message.find(message), std::string::npos) << text << "\n  said: " << module.error().message;
+    EXPECT_NE(module.error().message.find(message), std::string::npos)
+        << text << "\n  said: " << module.error().message;
   }
 }
 
-/// No prefix of a real module may crash the parser, nor any module with one byte changed.
+/// No prefix of a real module may crash the parser, nor any module with one
+/// byte changed.
 TEST(Parser, SurvivesDamage) {
   std::string text = readText(ATTN_SIM_TESTS "/broken/copy-without-wait.ptx");
   for (size_t length = 0; length < text.size(); length += 3)
@@ -114,11 +134,18 @@ TEST(Parser, SurvivesDamage) {
 
 TEST(Parser, ReadsEveryKindOfDeclaration) {
   Result<Module> module = Module::parse(
-      ".version 8.0\n.target sm_90a, debug\n.address_size 64\n.file 1 \"a.cu\"\n.extern .func (.param .b32 r) vprintf (.param "
-      ".b64 a);\n.func helper() { ret; }\n.const .align 4 .f32 c[3] = {1.0, 0f40000000, 3};\n.global .u32 g = 7;\n.extern .shared .align 16 .b8 dyn[];\n"
-      ".visible .entry k(.param .u64 .ptr .global .align 16 a, .param .align 8 .b8 st[24], .param .f32 x)\n.reqntid 64, 2\n.minnctapersm "
-      "1\n.maxnreg 128\n{\n.reg .b32 %r<4>; .reg .b64 %rd<3>; .reg .f32 %f1, %f2;\n.shared .b32 one;\n.pragma \"nounroll\";\n.loc 1 2 3\n"
-      "{ .reg .b32 %r1; mov.b32 %r1, 5; }\nmov.u32 %r2, dyn+4; ld.param.u32 %r0, [st+20]; st.shared.u32 [one], %r0;\nld.const.f32 %f1, [c+8]; ld.global.u32 %r3, [g];\n"
+      ".version 8.0\n.target sm_90a, debug\n.address_size 64\n.file 1 "
+      "\"a.cu\"\n.extern .func (.param .b32 r) vprintf (.param "
+      ".b64 a);\n.func helper() { ret; }\n.const .align 4 .f32 c[3] = {1.0, "
+      "0f40000000, 3};\n.global .u32 g = 7;\n.extern .shared .align 16 .b8 "
+      "dyn[];\n"
+      ".visible .entry k(.param .u64 .ptr .global .align 16 a, .param .align 8 "
+      ".b8 st[24], .param .f32 x)\n.reqntid 64, 2\n.minnctapersm "
+      "1\n.maxnreg 128\n{\n.reg .b32 %r<4>; .reg .b64 %rd<3>; .reg .f32 %f1, "
+      "%f2;\n.shared .b32 one;\n.pragma \"nounroll\";\n.loc 1 2 3\n"
+      "{ .reg .b32 %r1; mov.b32 %r1, 5; }\nmov.u32 %r2, dyn+4; ld.param.u32 "
+      "%r0, [st+20]; st.shared.u32 [one], %r0;\nld.const.f32 %f1, [c+8]; "
+      "ld.global.u32 %r3, [g];\n"
       "ret;\n}\n.section .debug_str { .b8 1, 2 }\n");
   ASSERT_TRUE(bool(module)) << module.error().render("module");
   ASSERT_EQ(module->entries().size(), 1u);
@@ -130,7 +157,9 @@ TEST(Parser, ReadsEveryKindOfDeclaration) {
   EXPECT_EQ(entry.parameters[1].size, 24u);
   EXPECT_EQ(entry.parameters[2].offset, 32u);
   EXPECT_EQ(entry.parameterBytes, 36u);
-  EXPECT_EQ(entry.requiredThreads[0] * entry.requiredThreads[1] * entry.requiredThreads[2], 128u);
+  EXPECT_EQ(entry.requiredThreads[0] * entry.requiredThreads[1] *
+                entry.requiredThreads[2],
+            128u);
   EXPECT_EQ(entry.staticShared, 16u);
 }
 
@@ -140,18 +169,24 @@ TEST(Launch, RefusesWhatCannotStart) {
   Memory memory;
   Arguments arguments;
   arguments.add(uint64_t(0));
-  auto refusal = [&](const char *entry, Dim3 block, unsigned shared, const Arguments &with) {
-    LaunchReport report = launch(*module, entry, {}, block, shared, with, memory);
+  auto refusal = [&](const char *entry, Dim3 block, unsigned shared,
+                     const Arguments &with) {
+    LaunchReport report =
+        launch(*module, entry, {}, block, shared, with, memory);
     EXPECT_FALSE(report.ok);
     EXPECT_EQ(report.findings.size(), 1u);
     EXPECT_EQ(report.findings[0].kind, FindingKind::BadLaunch);
     return report.findings[0].message;
   };
   EXPECT_EQ(refusal("x", {32, 1, 1}, 0, arguments), "no entry named 'x'");
-  EXPECT_EQ(refusal("k", {2048, 1, 1}, 0, arguments), "a block has 1 to 1024 threads, found 2048");
-  EXPECT_EQ(refusal("k", {32, 1, 1}, 0, {}), "the kernel takes 8 bytes of parameters, found 0");
-  EXPECT_EQ(refusal("k", {32, 1, 1}, 200000, arguments), "200256 bytes of shared memory, sm_80 has 166912 for a block");
-  EXPECT_TRUE(launch(*module, "k", {0, 1, 1}, {32, 1, 1}, 0, arguments, memory).ok);
+  EXPECT_EQ(refusal("k", {2048, 1, 1}, 0, arguments),
+            "a block has 1 to 1024 threads, found 2048");
+  EXPECT_EQ(refusal("k", {32, 1, 1}, 0, {}),
+            "the kernel takes 8 bytes of parameters, found 0");
+  EXPECT_EQ(refusal("k", {32, 1, 1}, 200000, arguments),
+            "200256 bytes of shared memory, sm_80 has 166912 for a block");
+  EXPECT_TRUE(
+      launch(*module, "k", {0, 1, 1}, {32, 1, 1}, 0, arguments, memory).ok);
 }
 
 } // namespace
