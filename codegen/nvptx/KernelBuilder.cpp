@@ -25,12 +25,28 @@ KernelBuilder::KernelBuilder(LLVM::LLVMFuncOp function, BlockShape shape)
   setInsertionPointToEnd(entry);
   branch(createBlockAfter());
   setInsertionPoint(entry->getTerminator());
-  thread = NVVM::ThreadIdXOp::create(*this, i32Type);
+  phase = entry;
+  setThread(NVVM::ThreadIdXOp::create(*this, i32Type));
+  setInsertionPointToStart(entry->getNextNode());
+}
+
+void KernelBuilder::setThread(Value value) {
+  thread = value;
   lane = andBits(thread, i32(31));
   warp = shiftRight(thread, i32(5));
   quad = shiftRight(lane, i32(2));
   quadLane = andBits(lane, i32(3));
-  setInsertionPointToStart(entry->getNextNode());
+}
+
+void KernelBuilder::startPhase() {
+  Block *begin = createBlockAfter(), *rest = createBlockAfter();
+  branch(begin);
+  setInsertionPointToStart(begin);
+  phase = begin;
+  // Every lane asks itself.
+  setThread(shuffleXor(thread, 0));
+  branch(rest);
+  setInsertionPointToStart(rest);
 }
 
 Value KernelBuilder::constant(Type type, int64_t value) {
@@ -73,7 +89,7 @@ Value KernelBuilder::hide(Value value) {
 
 Value KernelBuilder::hoist(function_ref<Value()> build) {
   InsertionGuard guard(*this);
-  setInsertionPoint(function.getBody().front().getTerminator());
+  setInsertionPoint(phase->getTerminator());
   return build();
 }
 

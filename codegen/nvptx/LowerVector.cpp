@@ -112,11 +112,7 @@ static bool isLinear(Operation *op, ArrayRef<TileValue> operands) {
 }
 
 Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
-                                 int64_t numN, int64_t c,
-                                 const DenseMap<Value, TileValue> *replaced) {
-  if (replaced)
-    if (auto other = replaced->find(value); other != replaced->end())
-      return other->second.at(i, n, numN, c);
+                                 int64_t numN, int64_t c) {
   auto known = tiles.find(value);
   if (known == tiles.end())
     return getScalar(value);
@@ -125,7 +121,7 @@ Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
     return known->second.at(i, n, numN, c);
   SmallVector<Value, 3> operands;
   for (Value operand : deferred->getOperands())
-    operands.push_back(getElement(operand, i, n, numN, c, replaced));
+    operands.push_back(getElement(operand, i, n, numN, c));
   return buildElement(b, deferred, operands);
 }
 
@@ -225,21 +221,25 @@ LogicalResult KernelLowering::lowerElementwise(Operation *op) {
 LogicalResult KernelLowering::lower(vector::StepOp op) {
   TileValue value{Layout::Axis, {}, false};
   int64_t length = op.getType().getDimSize(0);
-  auto push = [&](Value element) {
-    value.elements.push_back(b.widen(element));
+  auto position = [&](function_ref<Value()> build) {
+    Value first = b.hoist(build);
+    return inRarePath ? b.hide(first) : first;
   };
-  if (length == b.shape.rows)
+  auto push = [&](Value first, int64_t distance) {
+    auto build = [&] { return b.add(first, b.i32(distance)); };
+    value.elements.push_back(b.widen(inRarePath ? build() : b.hoist(build)));
+  };
+  if (length == b.shape.rows) {
+    Value first = position([&] {
+      return b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+    });
     for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row)
-      push(b.hoist([&] {
-        return b.add(
-            b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad),
-            b.i32(8 * row));
-      }));
+      push(first, 8 * row);
+  }
+  Value first = position([&] { return b.shiftLeft(b.quadLane, b.i32(1)); });
   for (int64_t n = 0; n < length / 8; ++n)
     for (int64_t c = 0; c < 2; ++c)
-      push(b.hoist([&] {
-        return b.add(b.shiftLeft(b.quadLane, b.i32(1)), b.i32(8 * n + c));
-      }));
+      push(first, 8 * n + c);
   tiles[op.getResult()] = std::move(value);
   return success();
 }
@@ -344,24 +344,20 @@ LogicalResult KernelLowering::lower(vector::MaskOp op) {
   return lowerContract(contract, broadcast.getSource(), op.getResult(0));
 }
 
-/// Copies the integers that a deferred value is computed from, in a way that
-/// the optimizer cannot see through: it would else find the elements computed
-/// before and keep them alive until here.
-void KernelLowering::hideLeaves(Value value,
-                                DenseMap<Value, TileValue> &hidden) {
-  auto known = tiles.find(value);
-  if (known == tiles.end() || hidden.contains(value))
-    return;
-  if (Operation *deferred = known->second.deferred) {
-    for (Value operand : deferred->getOperands())
-      hideLeaves(operand, hidden);
-    return;
-  }
-  TileValue copy = known->second;
-  for (Value &element : copy.elements)
-    if (element.getType().isInteger(32))
-      element = b.hide(element);
-  hidden[value] = std::move(copy);
+/// Lowers the vector ops of `block` that `value` comes from once more, at the
+/// insertion point: a rare path computes its mask anew, instead of keeping what
+/// the common path computed alive. The first results go to `saved`.
+LogicalResult KernelLowering::lowerAgain(Value value, Block *block,
+                                         DenseMap<Value, TileValue> &saved) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op->getBlock() != block || !getVectorType(value) ||
+      saved.contains(value))
+    return success();
+  saved[value] = tiles.lookup(value);
+  for (Value operand : op->getOperands())
+    if (failed(lowerAgain(operand, block, saved)))
+      return failure();
+  return lowerOp(op);
 }
 
 LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
@@ -398,13 +394,22 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
         product.elements.push_back(acc.at(i, n, numN, c));
 
   if (live) {
-    DenseMap<Value, TileValue> hidden;
+    DenseMap<Value, TileValue> saved;
+    LogicalResult again = success();
     absorbNonFinite(b, shared, operand, product.elements, numN, elementType,
                     [&](int64_t i, int64_t n, int64_t c) {
-                      if (hidden.empty())
-                        hideLeaves(live, hidden);
-                      return getElement(live, i, n, tile.rows / 8, c, &hidden);
+                      if (saved.empty()) {
+                        inRarePath = true;
+                        again = lowerAgain(live, op->getParentOp()->getBlock(),
+                                           saved);
+                        inRarePath = false;
+                      }
+                      return getElement(live, i, n, tile.rows / 8, c);
                     });
+    if (failed(again))
+      return failure();
+    for (auto &[value, first] : saved)
+      tiles[value] = std::move(first);
   }
 
   auto left = op.getLhs().getDefiningOp<vector::TransferReadOp>();

@@ -257,15 +257,23 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
   auto after = [&](OpBuilder &, Location, ValueRange args) {
     Value slot = args[0], cursor = args[1];
     waitForTile(stages - 2);
-    auto step = [&](Value from, int64_t by) -> Value {
-      Value sum = arith::AddIOp::create(b, from, index(by));
-      Value wrapped = arith::AddIOp::create(b, from, index(by - stages));
+    auto i32 = [&](int64_t value) -> Value {
+      return arith::ConstantIntOp::create(b, value, 32);
+    };
+    auto step = [&](int64_t by) -> Value {
+      if (stages == 2)
+        return arith::SubIOp::create(b, i32(1), slot);
+      Value sum = arith::AddIOp::create(b, slot, i32(by));
+      Value wrapped = arith::AddIOp::create(b, slot, i32(by - stages));
       return arith::SelectOp::create(
-          b, compare(arith::CmpIPredicate::slt, sum, index(stages)), sum,
+          b, compare(arith::CmpIPredicate::slt, sum, i32(stages)), sum,
           wrapped);
     };
+    auto toIndex = [&](Value value) -> Value {
+      return arith::IndexCastOp::create(b, b.getIndexType(), value);
+    };
     Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, step(slot, stages - 1), number, last && isFull(loop));
+    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
 
     IRMapping mapping;
     Value tile = number == 0 ? cursor
@@ -286,11 +294,11 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
       Ring *ring = llvm::find_if(rings, [&](const Ring &known) {
         return known.source == read.getBase();
       });
-      mapping.map(read.getVector(), readShared(ring->buffer, slot, ring->tile,
-                                               read.getPadding()));
+      mapping.map(read.getVector(), readShared(ring->buffer, toIndex(slot),
+                                               ring->tile, read.getPadding()));
     }
 
-    SmallVector<Value> results{step(slot, 1)};
+    SmallVector<Value> results{step(1)};
     llvm::append_range(results, args.slice(2, numState - 2));
     results.push_back(fetched);
     for (Value value :
@@ -357,7 +365,8 @@ LogicalResult KernelScheduler::pipelineLoops() {
   // The prologue: the query tile belongs to the first group.
   LoadAsyncOp::create(b, query.getBase(), zero, queryBuffer, zero,
                       /*in_bounds=*/false);
-  SmallVector<Value> state{zero, firsts.front()};
+  SmallVector<Value> state{arith::ConstantIntOp::create(b, 0, 32),
+                           firsts.front()};
   fetch(state.back(), zero, 0, /*inBounds=*/false);
   for (int64_t stage = 1; stage + 1 < schedule.getStages(); ++stage) {
     state.push_back(advance(state.back(), 0));

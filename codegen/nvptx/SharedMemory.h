@@ -55,6 +55,13 @@ class SharedMemory {
 public:
   explicit SharedMemory(KernelBuilder &b) : b(b) {}
 
+  /// Forgets what was computed in the phase before (KernelBuilder::startPhase).
+  void startPhase() {
+    laneBytes.clear();
+    walks.clear();
+    walkBytes.clear();
+  }
+
   /// The address of slot `slot`, an i64, of `tile`.
   Value getSlot(const SharedTile &tile, Value slot);
 
