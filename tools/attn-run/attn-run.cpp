@@ -32,9 +32,10 @@ static cl::opt<std::string>
     entry("entry", cl::desc("Function to run (default: the only one)"),
           cl::cat(category));
 static cl::opt<std::string>
-    target("target", cl::desc("sm_80, sm_86, sm_89, sm_90, host or a CPU's "
-                              "instruction set (default: host on the device host, "
-                              "else sm_80)"),
+    target("target",
+           cl::desc("sm_80, sm_86, sm_89, sm_90, host or a CPU's "
+                    "instruction set (default: host on the device host, "
+                    "else sm_80)"),
            cl::cat(category));
 static cl::opt<std::string> deviceName(
     "device",
@@ -326,8 +327,8 @@ private:
       return writeReport(report);
     }
 
-    FailureOr<::attn::Bundle> bundle = compileForTarget(
-        (*source)->getModule(), function->getName(), target);
+    FailureOr<::attn::Bundle> bundle =
+        compileForTarget((*source)->getModule(), function->getName(), target);
     if (failed(bundle))
       return failure();
     return runBundle(std::move(*bundle), *values, expected);

@@ -47,4 +47,35 @@ TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
   }
 }
 
+/// A union of intervals of which some hold under a condition only, and whose
+/// lower bounds are negative where it fails.
+TEST(HostDifferential, ConditionalIntervalsOfKeyTiles) {
+  HostRunner runner;
+  for (const std::string &target : usableTargets()) {
+    HostProblem problem;
+    problem.cpu = target;
+    problem.mask = "mask(!(window<57, -3> | queries<105, 170>))";
+    problem.queries = 257;
+    problem.keys = 49;
+    problem.qTile = 80;
+    problem.kvTile = 16;
+    problem.lse = true;
+    problem.threads = {1, 2, 3};
+    Random random(1);
+    EXPECT_EQ(runner.run(problem, random), "") << problem.describe();
+  }
+}
+
+/// The judge must notice what is wrong: one element of one result, changed by 1
+/// %.
+TEST(HostDifferential, NoticesWrongResults) {
+  HostRunner runner;
+  HostProblem problem;
+  problem.cpu = usableTargets().back();
+  problem.queries = problem.keys = 33;
+  problem.corruptResult = true;
+  Random random(1);
+  EXPECT_NE(runner.run(problem, random), "");
+}
+
 } // namespace
