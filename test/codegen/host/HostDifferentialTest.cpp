@@ -31,7 +31,7 @@ TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
   std::vector<std::string> targets = usableTargets();
   ASSERT_FALSE(targets.empty())
       << "no instruction set of the host target runs here";
-  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 500);
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 300);
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   HostRunner runner;
   int64_t failures = 0;
