@@ -265,10 +265,13 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
     tensor.values.resize(shape[0] * shape[1] * shape[2] * shape[3]);
     for (double &value : tensor.values)
       value = ::attn::reference::round(random.normal(), format);
+    // Infinite keys would give live scores of -inf, which a naive softmax and
+    // an online one treat differently.
+    bool isValue = inputs.size() == 3;
     if (p.special && !tensor.values.empty())
       tensor.values[random.below(tensor.values.size())] =
-          random.below(2) ? std::numeric_limits<double>::quiet_NaN()
-                          : std::numeric_limits<double>::infinity();
+          isValue && random.below(2) ? std::numeric_limits<double>::infinity()
+                                     : std::numeric_limits<double>::quiet_NaN();
   }
   inputs.push_back({{}, {double(p.symbol)}});
   auto expected =
@@ -348,6 +351,8 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
       std::memcpy(&bits, &first[i][j * width], width);
       result.values.push_back(::attn::reference::decode(bits, output.format));
     }
+    if (p.corruptResult && i == 0)
+      result.values[result.values.size() / 2] *= 1.01;
     oracle::Judgement judgement = oracle::judge(result, output);
     if (!judgement.passed)
       return "result " + std::to_string(i) + ": " + toText(judgement);

@@ -43,6 +43,8 @@ struct HostProblem {
   enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4] = {};
   /// Whether some values are infinite or NaN.
   bool special = false;
+  /// Whether one element of the result is made wrong before it is judged.
+  bool corruptResult = false;
   std::vector<int64_t> threads = {1};
 
   static HostProblem random(Random &random);
