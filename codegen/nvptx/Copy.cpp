@@ -66,32 +66,38 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
   }
 }
 
-/// Calls `visit` with the addresses of single elements, in a rolled loop for
-/// each panel; `valid` as above.
+/// Calls `visit` with the addresses of the single elements of the same chunks,
+/// in a rolled loop for each panel; `valid` as above.
 static void visitElements(KernelBuilder &b, SharedMemory &shared,
                           const GlobalRows &rows, Value firstRow,
                           const SharedTile &tile, Value base, Value rowsLeft,
                           function_ref<void(const Chunk &)> visit) {
   for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    Value end = b.i32(tile.rows * panel.width);
-    b.loop(b.thread, end, b.i32(b.shape.getThreads()), {},
-           [&](Value i, ValueRange) -> SmallVector<Value> {
-             Value row = b.shiftRight(i, b.i32(llvm::Log2_64(panel.width)));
-             Value column = b.andBits(i, b.i32(panel.width - 1));
-             Value valid;
-             if (panel.column + panel.width > rows.columns)
-               valid = b.compare(Predicate::slt, column,
-                                 b.i32(rows.columns - panel.column));
-             if (rowsLeft)
-               valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
-             Value offset = b.add(b.mul(b.widen(row), rows.rowBytes),
-                                  b.widen(b.shiftLeft(column, b.i32(1))));
-             Value global =
-                 b.advance(b.advance(firstRow, offset), panel.column * 2);
-             visit(
-                 {global, shared.getElement(base, panel, row, column), valid});
-             return {};
-           });
+    SharedMemory::Walk walk = shared.getWalk(panel);
+    int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    auto element = [&](Value i, ValueRange) -> SmallVector<Value> {
+      Value pass = b.shiftRight(i, b.i32(3));
+      Value row = b.add(walk.row, b.mul(pass, b.i32(walk.rowsPerPass)));
+      Value column =
+          b.orBits(b.shiftLeft(walk.chunk, b.i32(3)), b.andBits(i, b.i32(7)));
+      Value valid;
+      if (panel.column + panel.width > rows.columns)
+        valid = b.compare(Predicate::slt, column,
+                          b.i32(rows.columns - panel.column));
+      if (rowsLeft)
+        valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
+      Value offset = b.add(b.mul(b.widen(row), rows.rowBytes),
+                           b.widen(b.shiftLeft(column, b.i32(1))));
+      Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
+      Chunk chunk{global, shared.getElement(base, panel, row, column), valid};
+      if (tile.rows % walk.rowsPerPass == 0)
+        visit(chunk);
+      else
+        b.ifThen(b.compare(Predicate::slt, row, b.i32(tile.rows)),
+                 [&] { visit(chunk); });
+      return {};
+    };
+    b.loop(b.i32(0), b.i32(8 * passes), b.i32(1), {}, element);
   }
 }
 

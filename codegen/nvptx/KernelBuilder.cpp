@@ -123,6 +123,20 @@ void KernelBuilder::ifThenElse(Value condition, function_ref<void()> whenTrue,
   setInsertionPointToEnd(merge);
 }
 
+Value KernelBuilder::choose(Value condition, function_ref<Value()> whenTrue,
+                            Value otherwise) {
+  Block *origin = getInsertionBlock(), *build = createBlockAfter();
+  setInsertionPointToStart(build);
+  Value built = whenTrue();
+  Block *merge = createBlockAfter(otherwise.getType());
+  branch(merge, built);
+  setInsertionPointToEnd(origin);
+  LLVM::CondBrOp::create(*this, condition, build, ValueRange(), merge,
+                         ValueRange(otherwise));
+  setInsertionPointToStart(merge);
+  return merge->getArgument(0);
+}
+
 SmallVector<Value>
 KernelBuilder::loop(Value lower, Value upper, Value step, ValueRange state,
                     function_ref<SmallVector<Value>(Value, ValueRange)> body) {

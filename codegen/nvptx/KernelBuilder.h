@@ -124,6 +124,9 @@ public:
   void ifThen(Value condition, llvm::function_ref<void()> whenTrue) {
     ifThenElse(condition, whenTrue, [] {});
   }
+  /// What `whenTrue` builds if the condition holds, else `otherwise`.
+  Value choose(Value condition, llvm::function_ref<Value()> whenTrue,
+               Value otherwise);
   /// for (i = lower; i < upper; i += step), i32, with `state` carried through
   /// the body.
   SmallVector<Value>

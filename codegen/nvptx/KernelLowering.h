@@ -17,6 +17,7 @@
 namespace mlir::attn::nvptx {
 
 class SharedOp;
+class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
 
@@ -79,9 +80,9 @@ private:
   LogicalResult lower(vector::StepOp op);
   LogicalResult lowerReshape(Operation *op, Value source);
   LogicalResult lower(vector::MultiDimReductionOp op);
-  LogicalResult lower(vector::MaskOp op);
-  LogicalResult lowerContract(vector::ContractionOp op, Value live,
-                              Value result);
+  LogicalResult lower(vector::ContractionOp op);
+  LogicalResult lower(AbsorbOp op);
+  SmallVector<Value> getAccumulators(Value value);
   /// The value as a vector's: a scalar is a splat; partial sums are added up if
   /// `whole`.
   TileValue getTile(Value value, bool whole = true);

@@ -31,13 +31,10 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
             memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
-            vector::MultiDimReductionOp, vector::MaskOp>(
+            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp>(
           [&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
-      .Case([&](vector::ContractionOp contract) {
-        return lowerContract(contract, Value(), contract.getResult());
-      })
       .Case<NVVM::BarrierOp, NVVM::CpAsyncWaitGroupOp,
             NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);
@@ -423,8 +420,7 @@ LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   if (buffer == buffers.end())
     return op.emitOpError("expected a tile in shared memory");
   if (llvm::all_of(op->getUsers(), [&](Operation *user) {
-        return user->getBlock() == op->getBlock() ||
-               isa<vector::MaskOp>(user->getParentOp());
+        return user->getBlock() == op->getBlock();
       }))
     return success();
   const SharedTile &tile = buffer->second;

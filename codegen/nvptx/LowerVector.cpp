@@ -4,6 +4,7 @@
 
 #include "attn/codegen/nvptx/Elementwise.h"
 #include "attn/codegen/nvptx/KernelLowering.h"
+#include "attn/codegen/nvptx/Nvptx.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -336,14 +337,6 @@ LogicalResult KernelLowering::lower(vector::MultiDimReductionOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
-LogicalResult KernelLowering::lower(vector::MaskOp op) {
-  auto contract = dyn_cast<vector::ContractionOp>(op.getMaskableOp());
-  auto broadcast = op.getMask().getDefiningOp<vector::BroadcastOp>();
-  if (!contract || !broadcast || op.getPassthru())
-    return op.emitOpError("expected a product masked by a broadcast tile");
-  return lowerContract(contract, broadcast.getSource(), op.getResult(0));
-}
-
 /// Lowers the vector ops of `block` that `value` comes from once more, at the
 /// insertion point: a rare path computes its mask anew, instead of keeping what
 /// the common path computed alive. The first results go to `saved`.
@@ -360,8 +353,42 @@ LogicalResult KernelLowering::lowerAgain(Value value, Block *block,
   return lowerOp(op);
 }
 
-LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
-                                            Value live, Value result) {
+SmallVector<Value> KernelLowering::getAccumulators(Value value) {
+  TileValue tile = getTile(value);
+  int64_t numN = getNumN(cast<VectorType>(value.getType()));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < b.shape.getRowFragments(); ++i)
+    for (int64_t n = 0; n < numN; ++n)
+      for (int64_t c = 0; c < 4; ++c)
+        elements.push_back(tile.at(i, n, numN, c));
+  return elements;
+}
+
+LogicalResult KernelLowering::lower(AbsorbOp op) {
+  const SharedTile &tile = buffers.find(op.getTile())->second;
+  SharedOperand operand{shared.getSlot(tile, getScalar(op.getSlot())),
+                        tile.rows, tile.columns, /*transposed=*/true};
+  TileValue result{Layout::Tile, getAccumulators(op.getAcc())};
+  DenseMap<Value, TileValue> saved;
+  LogicalResult again = success();
+  auto getLive = [&](int64_t i, int64_t n, int64_t c) {
+    if (saved.empty()) {
+      inRarePath = true;
+      again = lowerAgain(op.getLive(), op->getBlock(), saved);
+      inRarePath = false;
+    }
+    return getElement(op.getLive(), i, n, tile.rows / 8, c);
+  };
+  absorbNonFinite(b, shared, operand, result.elements,
+                  getNumN(cast<VectorType>(op.getAcc().getType())),
+                  op.getTile().getType().getElementType(), getLive);
+  for (auto &[value, first] : saved)
+    tiles[value] = std::move(first);
+  tiles[op.getResult()] = std::move(result);
+  return again;
+}
+
+LogicalResult KernelLowering::lower(vector::ContractionOp op) {
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   auto right = op.getRhs().getDefiningOp<vector::TransferReadOp>();
   auto accType = dyn_cast<VectorType>(op.getAcc().getType());
@@ -386,31 +413,7 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
   int64_t numN = getNumN(accType),
           numSteps = transposed ? tile.rows / 16 : tile.columns / 16;
 
-  TileValue acc = getTile(op.getAcc());
-  TileValue product{Layout::Tile, {}, false};
-  for (int64_t i = 0; i < b.shape.getRowFragments(); ++i)
-    for (int64_t n = 0; n < numN; ++n)
-      for (int64_t c = 0; c < 4; ++c)
-        product.elements.push_back(acc.at(i, n, numN, c));
-
-  if (live) {
-    DenseMap<Value, TileValue> saved;
-    LogicalResult again = success();
-    absorbNonFinite(b, shared, operand, product.elements, numN, elementType,
-                    [&](int64_t i, int64_t n, int64_t c) {
-                      if (saved.empty()) {
-                        inRarePath = true;
-                        again = lowerAgain(live, op->getParentOp()->getBlock(),
-                                           saved);
-                        inRarePath = false;
-                      }
-                      return getElement(live, i, n, tile.rows / 8, c);
-                    });
-    if (failed(again))
-      return failure();
-    for (auto &[value, first] : saved)
-      tiles[value] = std::move(first);
-  }
+  TileValue product{Layout::Tile, getAccumulators(op.getAcc())};
 
   auto left = op.getLhs().getDefiningOp<vector::TransferReadOp>();
   auto values = tiles.find(op.getLhs());
@@ -431,6 +434,6 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
         "expected a left operand in registers or in shared memory");
   numProducts += buildProduct(b, shared, loadFragment, operand,
                               product.elements, numN, numSteps, elementType);
-  tiles[result] = std::move(product);
+  tiles[op.getResult()] = std::move(product);
   return success();
 }

@@ -63,22 +63,27 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
     SharedMemory::Walk walk = shared.getWalk(panel);
     for (int64_t row = 0, pass = 0; row < tile.rows;
          row += walk.rowsPerPass, ++pass) {
-      // In a pass with fewer rows than threads, the threads left over test a
-      // chunk a second time.
-      int64_t rows = std::min(walk.rowsPerPass, tile.rows - row);
-      Value bytes = shared.getWalkBytes(panel, pass);
-      if (rows < walk.rowsPerPass)
-        bytes = b.select(b.compare(Predicate::slt, walk.row, b.i32(rows)),
-                         bytes, b.i32(0));
-      Value chunk = b.load(vector,
-                           b.advance(b.advance(tile.base, bytes),
-                                     panel.bytes + row * panel.getRowBytes()),
-                           16);
-      for (int64_t word = 0; word < 4; ++word) {
-        Value mark = markNonFinite(
-            b, LLVM::ExtractElementOp::create(b, chunk, b.i32(word)), pattern);
-        marks = marks ? b.orBits(marks, mark) : mark;
-      }
+      auto test = [&] {
+        Value bytes = shared.getWalkBytes(panel, pass);
+        Value chunk = b.load(vector,
+                             b.advance(b.advance(tile.base, bytes),
+                                       panel.bytes + row * panel.getRowBytes()),
+                             16);
+        Value mark;
+        for (int64_t i = 0; i < 4; ++i) {
+          Value word = LLVM::ExtractElementOp::create(b, chunk, b.i32(i));
+          word = markNonFinite(b, word, pattern);
+          mark = mark ? b.orBits(mark, word) : word;
+        }
+        return mark;
+      };
+      // The last pass may have fewer rows than threads.
+      Value mark = row + walk.rowsPerPass <= tile.rows
+                       ? test()
+                       : b.choose(b.compare(Predicate::slt, walk.row,
+                                            b.i32(tile.rows - row)),
+                                  test, b.i32(0));
+      marks = marks ? b.orBits(marks, mark) : mark;
     }
   }
   Value found = b.compare(

@@ -44,3 +44,16 @@ LogicalResult LoadAsyncOp::verify() {
 LogicalResult StoreOp::verify() {
   return verifyCopy(*this, getTarget().getType(), getSource().getType());
 }
+
+LogicalResult AbsorbOp::verify() {
+  auto acc = cast<VectorType>(getAcc().getType()),
+       live = cast<VectorType>(getLive().getType());
+  MemRefType tile = getTile().getType();
+  if (!tile.hasStaticShape() || live.getDimSize(0) != acc.getDimSize(0) ||
+      live.getDimSize(1) != tile.getDimSize(1) ||
+      acc.getDimSize(1) > tile.getDimSize(2))
+    return emitOpError("expected an accumulator of m x d, a tile of n x d and "
+                       "live pairs of m x n, found ")
+           << acc << ", " << tile << " and " << live;
+  return success();
+}

@@ -59,6 +59,27 @@ def Nvptx_LoadAsyncOp : Nvptx_Op<"load_async"> {
   let hasVerifier = 1;
 }
 
+def Nvptx_AbsorbOp : Nvptx_Op<"absorb", [AllTypesMatch<["acc", "result"]>]> {
+  let summary = "Take NaN and infinity out of a tile of V, into the rows that see them";
+  let description = [{
+    Starts an iteration in place of `nvvm.barrier`: every thread tests the part of the tile that it copied, and the barrier
+    says whether any of it is NaN or infinite. If so, which is rare, those elements are added to the rows of the
+    accumulator for which their key is live, and become zeros in the tile. A product with weights that are zero for dead
+    pairs is then right whatever v holds: 0 * NaN is NaN, 0 * 0 is not. The tile must have been waited for with
+    `nvvm.cp.async.wait.group`. All threads of the block take part.
+
+    Example: `%a1 = attn_nvptx.absorb %a from %v[%slot] where %live
+                  : vector<128x64xf32>, memref<2x64x64xbf16, ...>, vector<128x64xi1>`
+  }];
+  let arguments = (ins VectorOfRankAndType<[2], [F32]>:$acc, Nvptx_SharedMemRef:$tile, Index:$slot,
+                       VectorOfRankAndType<[2], [I1]>:$live);
+  let results = (outs VectorOfRankAndType<[2], [F32]>:$result);
+  let assemblyFormat = [{
+    $acc `from` $tile `[` $slot `]` `where` $live attr-dict `:` type($acc) `,` type($tile) `,` type($live)
+  }];
+  let hasVerifier = 1;
+}
+
 def Nvptx_StoreOp : Nvptx_Op<"store"> {
   let summary = "Copy the first slot of a buffer to global memory";
   let description = [{

@@ -41,11 +41,11 @@ llvm::SmallVector<Value, 4> getLeft(const TileValue &packed, int64_t numN,
 /// Two f32 rounded to `elementType` in one i32, `low` in the lower half.
 Value pack(KernelBuilder &b, Value low, Value high, Type elementType);
 
-/// Makes a product with dead pairs safe where v is not finite. The block tests
-/// the K x N tile `right` for NaN and infinity; if there are any, adds them to
-/// `acc` in the rows where their key is live, and overwrites them with zeros.
-/// `getLive` builds whether (row block i, half h) sees key 8 * n + 2 * t + c,
-/// as i1, at the insertion point.
+/// The block's threads test the K x N tile `right` for NaN and infinity, each
+/// the chunks that it copied, and meet at a barrier. If there are any, they are
+/// added to `acc` in the rows where their key is live, and overwritten with
+/// zeros. `getLive` builds whether (row block i, half h) sees key 8 * n + 2 * t
+/// + c, as i1, at the insertion point.
 void absorbNonFinite(
     KernelBuilder &b, SharedMemory &shared, const SharedOperand &right,
     llvm::MutableArrayRef<Value> acc, int64_t numN, Type elementType,

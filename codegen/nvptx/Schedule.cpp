@@ -45,6 +45,16 @@ struct Ring {
   Value buffer;
 };
 
+/// The product that adds to the accumulator of a loop.
+struct Product {
+  vector::ContractionOp contract;
+  /// The iteration argument, and its factor in this iteration.
+  BlockArgument acc;
+  arith::MulFOp scaled;
+  /// The pairs that count; null if all do.
+  Value live;
+};
+
 /// Schedules the one scf.forall of a kernel.
 class KernelScheduler {
 public:
@@ -57,6 +67,10 @@ public:
 
 private:
   LogicalResult collect();
+  LogicalResult matchProduct(ForTilesOp loop);
+  void absorb(const Product &product, ForTilesOp loop, Value slot,
+              IRMapping &mapping);
+  void mapScaled(const Product &product, IRMapping &mapping);
   LogicalResult pipelineLoops();
   void allocate();
   void prefetch(Ring &ring, ForTilesOp loop, Value tile, Value slot,
@@ -81,6 +95,7 @@ private:
   ImplicitLocOpBuilder b;
   SmallVector<ForTilesOp, 2> loops;
   SmallVector<Ring, 2> rings;
+  SmallVector<Product, 2> products;
   vector::TransferReadOp query;
   Value queryBuffer;
   /// The cursor of the first tile of loop i or of the loops after it; one more
@@ -134,7 +149,9 @@ LogicalResult KernelScheduler::collect() {
   if (!loops.empty() && !query)
     return forall.emitOpError(
         "expected a query tile before the loops over key tiles");
-  for (ForTilesOp loop : loops)
+  for (ForTilesOp loop : loops) {
+    if (failed(matchProduct(loop)))
+      return failure();
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
         continue;
@@ -143,7 +160,62 @@ LogicalResult KernelScheduler::collect() {
           }))
         rings.push_back({read.getBase(), read.getVectorType(), read, loop, {}});
     }
+  }
   return success();
+}
+
+/// Finds the product that adds to the accumulator of `loop`.
+LogicalResult KernelScheduler::matchProduct(ForTilesOp loop) {
+  Product found;
+  auto take = [&](vector::ContractionOp contract, Value live) {
+    auto scaled = contract.getAcc().getDefiningOp<arith::MulFOp>();
+    auto acc =
+        dyn_cast_if_present<BlockArgument>(scaled ? scaled.getLhs() : Value());
+    if (acc && acc.getOwner() == &loop.getBody().front())
+      found = {contract, acc, scaled, live};
+  };
+  for (Operation &op : loop.getBody().front()) {
+    if (auto contract = dyn_cast<vector::ContractionOp>(op))
+      take(contract, Value());
+    auto mask = dyn_cast<vector::MaskOp>(op);
+    auto pairs = mask ? mask.getMask().getDefiningOp<vector::BroadcastOp>()
+                      : vector::BroadcastOp();
+    if (auto contract = dyn_cast_if_present<vector::ContractionOp>(
+            pairs ? mask.getMaskableOp() : nullptr))
+      take(contract, pairs.getSource());
+    if (mask && !found.contract)
+      return mask.emitOpError("expected a product that adds to the scaled "
+                              "accumulator, masked by a broadcast tile");
+  }
+  products.push_back(found);
+  return success();
+}
+
+/// Begins an iteration over a masked tile: V may hold what is not finite.
+void KernelScheduler::absorb(const Product &product, ForTilesOp loop,
+                             Value slot, IRMapping &mapping) {
+  Value live = cloneSlice(b, product.live, loop.getBody().front(), mapping);
+  vector::ContractionOp contract = product.contract;
+  auto read = contract.getRhs().getDefiningOp<vector::TransferReadOp>();
+  Ring *ring = llvm::find_if(
+      rings, [&](const Ring &known) { return known.source == read.getBase(); });
+  Value acc = mapping.lookup(product.acc);
+  acc = AbsorbOp::create(b, acc.getType(), acc, ring->buffer, slot, live);
+  mapping.map(product.acc, acc);
+}
+
+/// The accumulator times its factor. An infinite sum stays infinite however
+/// small the factor: 0 would make it NaN.
+void KernelScheduler::mapScaled(const Product &product, IRMapping &mapping) {
+  arith::MulFOp scaled = product.scaled;
+  Value factor = mapping.lookupOrDefault(scaled.getRhs());
+  auto type = cast<VectorType>(factor.getType());
+  Value least = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(type, std::numeric_limits<float>::min()));
+  factor = arith::MaxNumFOp::create(b, factor, least);
+  mapping.map(scaled.getResult(),
+              arith::MulFOp::create(b, mapping.lookup(scaled.getLhs()), factor)
+                  .getResult());
 }
 
 void KernelScheduler::allocate() {
@@ -256,7 +328,6 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
     Value slot = args[0], cursor = args[1];
-    waitForTile(stages - 2);
     auto i32 = [&](int64_t value) -> Value {
       return arith::ConstantIntOp::create(b, value, 32);
     };
@@ -272,20 +343,42 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     auto toIndex = [&](Value value) -> Value {
       return arith::IndexCastOp::create(b, b.getIndexType(), value);
     };
-    Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
-
     IRMapping mapping;
     Value tile = number == 0 ? cursor
                              : arith::SubIOp::create(b, cursor,
                                                      index(number * loopSpan));
     mapping.map(loop.getInductionVar(), tile);
     mapping.map(loop.getIterArgs(), args.drop_front(numState));
+    const Product &product = products[number];
+    if (product.live) {
+      NVVM::CpAsyncWaitGroupOp::create(b, b.getI32IntegerAttr(stages - 2));
+      absorb(product, loop, toIndex(slot), mapping);
+    } else {
+      waitForTile(stages - 2);
+    }
+
+    Value fetched = advance(args[numState - 1], number);
+    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
     if (!schedule.getQInRegisters())
       mapping.map(query.getVector(),
                   readShared(queryBuffer, index(0), query.getVectorType(),
                              query.getPadding()));
+    bool canBeInfinite =
+        llvm::any_of(products, [](const Product &any) { return any.live; });
     for (Operation &op : loop.getBody().front().without_terminator()) {
+      if (op.getNumResults() == 1 && mapping.contains(op.getResult(0)))
+        continue;
+      if (&op == product.scaled && canBeInfinite) {
+        mapScaled(product, mapping);
+        continue;
+      }
+      if (auto mask = dyn_cast<vector::MaskOp>(op)) {
+        // The weights of dead pairs are zero, and v is finite by now.
+        vector::ContractionOp contract = product.contract;
+        Operation *plain = b.clone(*contract, mapping);
+        mapping.map(mask.getResult(0), plain->getResult(0));
+        continue;
+      }
       auto read = dyn_cast<vector::TransferReadOp>(op);
       if (!read || !isGlobalTile(read)) {
         b.clone(op, mapping);
