@@ -1,0 +1,213 @@
+//===- Pack.cpp - residue classes as dense problems on strided views ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/passes/Passes.h"
+
+#include "attn/dialect/Attn.h"
+#include "attn/dialect/Constraints.h"
+#include "attn/dialect/mask/Packing.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace mlir::attn {
+#define GEN_PASS_DEF_ATTNPACK
+#include "attn/passes/Passes.h.inc"
+} // namespace mlir::attn
+
+using namespace mlir;
+using namespace mlir::attn;
+
+namespace {
+
+/// Builds the loop over the classes of one op.
+class Packer {
+public:
+  Packer(RewriterBase &rewriter, AttentionOp op, int64_t modulus)
+      : rewriter(rewriter), op(op), loc(op.getLoc()), modulus(modulus) {
+    rewriter.setInsertionPoint(op);
+    numQueries = tensor::getMixedSize(rewriter, loc, op.getQ(), 2);
+    numKeys = tensor::getMixedSize(rewriter, loc, op.getK(), 2);
+  }
+
+  /// Returns the mask of one class.
+  MaskAttr run();
+
+private:
+  OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> operands) {
+    return affine::makeComposedFoldedAffineApply(rewriter, loc, expr, operands);
+  }
+  Value toValue(OpFoldResult value) {
+    return getValueOrCreateConstantIndexOp(rewriter, loc, value);
+  }
+  OpFoldResult getOffset();
+  /// The rows first, first + modulus, ... of `total`.
+  OpFoldResult countRows(OpFoldResult total, OpFoldResult first);
+  Value getClass(Value tensor, OpFoldResult first, OpFoldResult count);
+
+  RewriterBase &rewriter;
+  AttentionOp op;
+  Location loc;
+  int64_t modulus;
+  OpFoldResult numQueries, numKeys;
+};
+
+} // namespace
+
+OpFoldResult Packer::getOffset() {
+  switch (op.getAlignment()) {
+  case Alignment::Start:
+    return rewriter.getIndexAttr(0);
+  case Alignment::End:
+    return apply(rewriter.getAffineDimExpr(0) - rewriter.getAffineDimExpr(1),
+                 {numKeys, numQueries});
+  case Alignment::Offset:
+    return getAsOpFoldResult(op.getOffset());
+  }
+  llvm_unreachable("every alignment is handled");
+}
+
+OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
+  // Equal classes, however they are numbered.
+  if (std::optional<int64_t> known = getConstantIntValue(total);
+      known && *known % modulus == 0)
+    return rewriter.getIndexAttr(*known / modulus);
+  AffineExpr d0 = rewriter.getAffineDimExpr(0),
+             d1 = rewriter.getAffineDimExpr(1);
+  return apply((d1 - d0).ceilDiv(modulus), {first, total});
+}
+
+Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count) {
+  SmallVector<OpFoldResult> offsets(4, rewriter.getIndexAttr(0));
+  SmallVector<OpFoldResult> strides(4, rewriter.getIndexAttr(1));
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(rewriter, loc, tensor);
+  offsets[2] = first;
+  sizes[2] = count;
+  strides[2] = rewriter.getIndexAttr(modulus);
+  return tensor::ExtractSliceOp::create(rewriter, loc, tensor, offsets, sizes,
+                                        strides);
+}
+
+MaskAttr Packer::run() {
+  OpFoldResult offset = getOffset();
+  SmallVector<OpFoldResult> rowSizes =
+      tensor::getMixedSizes(rewriter, loc, op.getQ());
+  rowSizes.pop_back();
+  SmallVector<OpFoldResult> outSizes = rowSizes;
+  outSizes.push_back(tensor::getMixedSize(rewriter, loc, op.getV(), 3));
+  SmallVector<Value> results = {op.getO()}, outputs;
+  outputs.push_back(tensor::EmptyOp::create(
+      rewriter, loc, outSizes, getElementTypeOrSelf(op.getO().getType())));
+  if (op.getLse() && !op.getLse().use_empty()) {
+    results.push_back(op.getLse());
+    outputs.push_back(tensor::EmptyOp::create(rewriter, loc, rowSizes,
+                                              rewriter.getF32Type()));
+  }
+  // Fewer queries than classes: the others have none.
+  int64_t numClasses =
+      std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
+  auto loop = scf::ForallOp::create(
+      rewriter, loc, ArrayRef<OpFoldResult>(rewriter.getIndexAttr(0)),
+      ArrayRef<OpFoldResult>(rewriter.getIndexAttr(numClasses)),
+      ArrayRef<OpFoldResult>(rewriter.getIndexAttr(1)), outputs, std::nullopt);
+  loop->setAttr("attn.residues", rewriter.getI64IntegerAttr(modulus));
+  loop->setAttr("attn.mask", rewriter.getStringAttr(op.getMask().str()));
+
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPointToStart(loop.getBody());
+  OpFoldResult index = loop.getInductionVar(0), residue = index, shifted;
+  AffineExpr d0 = rewriter.getAffineDimExpr(0),
+             d1 = rewriter.getAffineDimExpr(1);
+  std::optional<int64_t> known = getConstantIntValue(offset);
+  if (known && *known % modulus == 0) {
+    shifted = rewriter.getIndexAttr(*known / modulus);
+  } else {
+    residue = apply((d0 + d1) % modulus, {index, offset});
+    shifted = apply((d0 + d1).floorDiv(modulus), {index, offset});
+  }
+  OpFoldResult rows = countRows(numQueries, index);
+  OpFoldResult keys = countRows(numKeys, residue);
+  Value q = getClass(op.getQ(), index, rows);
+  Value k = getClass(op.getK(), residue, keys);
+  Value v = getClass(op.getV(), residue, keys);
+
+  unsigned number = op.getSymbols().size();
+  SmallVector<Value> symbols(op.getSymbols()), used;
+  symbols.push_back(toValue(residue));
+  MaskAttr mask = bindUsedSymbols(
+      getResidueClass(op.getMask(), modulus, MaskBound::symbol(number)),
+      symbols, used);
+
+  auto qType = cast<RankedTensorType>(q.getType());
+  SmallVector<int64_t> shape(qType.getShape().drop_back());
+  Type lseType = results.size() == 2
+                     ? RankedTensorType::get(shape, rewriter.getF32Type())
+                     : Type();
+  shape.push_back(cast<RankedTensorType>(op.getO().getType()).getDimSize(3));
+  auto packed = AttentionOp::create(
+      rewriter, loc, qType.clone(shape), lseType, q, k, v, used,
+      toValue(shifted), op.getHead(), mask,
+      AlignmentAttr::get(rewriter.getContext(), Alignment::Offset),
+      op.getScaleAttr(), op.getScheduleAttr());
+
+  rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
+  for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {
+    ArrayRef<OpFoldResult> sizes = number == 0 ? outSizes : rowSizes;
+    SmallVector<OpFoldResult> offsets(sizes.size(), rewriter.getIndexAttr(0));
+    SmallVector<OpFoldResult> strides(sizes.size(), rewriter.getIndexAttr(1));
+    SmallVector<OpFoldResult> classSizes(sizes);
+    offsets[2] = index;
+    classSizes[2] = rows;
+    strides[2] = rewriter.getIndexAttr(modulus);
+    tensor::ParallelInsertSliceOp::create(rewriter, loc,
+                                          packed->getResult(number), output,
+                                          offsets, classSizes, strides);
+  }
+  for (auto [result, replacement] : llvm::zip_equal(results, loop.getResults()))
+    rewriter.replaceAllUsesWith(result, replacement);
+  rewriter.eraseOp(op);
+  return mask;
+}
+
+namespace {
+struct AttnPackPass : attn::impl::AttnPackBase<AttnPackPass> {
+  using AttnPackBase::AttnPackBase;
+
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    SmallVector<AttentionOp> ops;
+    getOperation().walk([&](AttentionOp op) {
+      if (!op->getParentOfType<scf::ForallOp>())
+        ops.push_back(op);
+    });
+    for (AttentionOp op : ops) {
+      ScheduleAttr schedule = op.getScheduleAttr();
+      Packing packing =
+          getPacking(op, schedule ? schedule.getQTile() : qTile.getValue(),
+                     schedule ? schedule.getKvTile() : kvTile.getValue());
+      Location loc = op.getLoc();
+      if (packing.modulus == 1) {
+        if (packing.reason) {
+          ++numRefused;
+          emitRemark(loc) << "the residue classes of mask "
+                          << op.getMask().str()
+                          << " are not packed: " << packing.reason;
+        }
+        continue;
+      }
+      std::string text = op.getMask().str();
+      MaskAttr mask = Packer(rewriter, op, packing.modulus).run();
+      ++numPacked;
+      emitRemark(loc) << "mask " << text << " runs as " << packing.modulus
+                      << " residue classes, each of them " << mask.str();
+    }
+  }
+};
+} // namespace
