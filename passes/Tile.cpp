@@ -9,6 +9,7 @@
 #include "attn/dialect/Attn.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
@@ -104,6 +105,29 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
             {d1 - d0, rewriter.getAffineConstantExpr(schedule.getQTile())},
             rewriter.getContext()),
         {first, total});
+  // In the last step some classes may have no query left: they see no key.
+  std::optional<int64_t> numQueries = getConstantIntValue(sizes[2]);
+  if (!numQueries ||
+      (*numQueries % modulus.getInt() != 0 &&
+       *numQueries / modulus.getInt() % schedule.getQTile() == 0)) {
+    Value none = arith::ConstantIndexOp::create(rewriter, loc, 0);
+    Value isEmpty = arith::CmpIOp::create(
+        rewriter, loc, arith::CmpIPredicate::eq,
+        getValueOrCreateConstantIndexOp(rewriter, loc, rows), none);
+    for (OpOperand *operand : {&whole.getKMutable(), &whole.getVMutable()}) {
+      SmallVector<OpFoldResult> extents =
+          operand->get()
+              .getDefiningOp<tensor::ExtractSliceOp>()
+              .getMixedSizes();
+      extents[2] = arith::SelectOp::create(rewriter, loc, isEmpty, none,
+                                           getValueOrCreateConstantIndexOp(
+                                               rewriter, loc, extents[2]))
+                       .getResult();
+      operand->set(tensor::ExtractSliceOp::create(
+          rewriter, loc, operand->get(), SmallVector<OpFoldResult>(4, zero),
+          extents, SmallVector<OpFoldResult>(4, one)));
+    }
+  }
   SmallVector<OpFoldResult> offsets = {ivs[0], ivs[1], first},
                             tileSizes = {one, one, rows};
   auto tiling = cast<TilingInterface>(whole.getOperation());

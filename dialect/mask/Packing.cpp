@@ -15,8 +15,8 @@ using namespace mlir::attn;
 using llvm::divideCeilSigned;
 using llvm::divideFloorSigned;
 
-/// A larger modulus would leave the step of a loop over queries near the end of
-/// 64 bits, and no sequence has so many classes.
+/// Products of larger moduli could leave 64 bits, and no sequence has so many
+/// classes.
 static constexpr int64_t maxModulus = int64_t(1) << 40;
 
 //===----------------------------------------------------------------------===//
@@ -48,6 +48,36 @@ static SmallVector<int64_t> getSmallerDivisors(int64_t value) {
   return divisors;
 }
 
+/// The least common multiple, or `a` if that is too large.
+static int64_t getCommonMultiple(int64_t a, int64_t b) {
+  int64_t factor = b / std::gcd(a, b);
+  return a <= maxModulus / factor ? a * factor : a;
+}
+
+/// What intersections and unions of the two atoms show without a proof.
+static int64_t getModulusOfParts(MaskAttr mask) {
+  switch (mask.getKind()) {
+  case MaskKind::Stride:
+    return mask.getBounds()[0].getConstant();
+  case MaskKind::Dilated:
+    return mask.getBounds()[2].getConstant();
+  case MaskKind::And: {
+    int64_t modulus = 1;
+    for (MaskAttr operand : mask.getOperands())
+      modulus = getCommonMultiple(modulus, getModulusOfParts(operand));
+    return modulus;
+  }
+  case MaskKind::Or: {
+    int64_t modulus = 0;
+    for (MaskAttr operand : mask.getOperands())
+      modulus = std::gcd(modulus, getModulusOfParts(operand));
+    return modulus;
+  }
+  default:
+    return 1;
+  }
+}
+
 int64_t mlir::attn::getResidueModulus(MaskAttr mask) {
   std::set<int64_t> moduli;
   collectModuli(getMaskPredicate(mask), moduli);
@@ -55,7 +85,7 @@ int64_t mlir::attn::getResidueModulus(MaskAttr mask) {
   for (int64_t a : moduli)
     for (int64_t b : moduli)
       candidates.insert(std::gcd(a, b));
-  int64_t found = 1;
+  int64_t found = getModulusOfParts(mask);
   constexpr int maxQuestions = 24;
   for (int question = 0; question < maxQuestions && !candidates.empty();) {
     auto largest = std::prev(candidates.end());
@@ -67,9 +97,7 @@ int64_t mlir::attn::getResidueModulus(MaskAttr mask) {
     MaskAttr stride = MaskAttr::getAtom(mask.getContext(), MaskKind::Stride,
                                         MaskBound::constant(candidate));
     if (isSubset(mask, stride).value_or(false)) {
-      int64_t factor = candidate / std::gcd(found, candidate);
-      if (found <= maxModulus / factor)
-        found *= factor;
+      found = getCommonMultiple(found, candidate);
     } else {
       for (int64_t divisor : getSmallerDivisors(candidate))
         candidates.insert(divisor);
