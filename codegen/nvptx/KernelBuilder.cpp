@@ -63,6 +63,14 @@ Value KernelBuilder::shuffleFrom(Value value, Value source) {
                               i32(31), NVVM::ShflKind::idx, UnitAttr());
 }
 
+Value KernelBuilder::hide(Value value) {
+  return LLVM::InlineAsmOp::create(
+             *this, i32Type, ValueRange{value}, "", "=r,0",
+             /*has_side_effects=*/true, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
 Value KernelBuilder::hoist(function_ref<Value()> build) {
   InsertionGuard guard(*this);
   setInsertionPoint(function.getBody().front().getTerminator());
@@ -110,8 +118,10 @@ KernelBuilder::loop(Value lower, Value upper, Value step, ValueRange state,
   setInsertionPointToStart(first);
   Value i = header->getArgument(0);
   SmallVector<Value> carried(llvm::drop_begin(header->getArguments()));
+  // Loops are rare paths: the optimizer would find induction variables in them
+  // and keep their starting values in registers all the time.
   SmallVector<Value> next{};
-  SmallVector<Value> results = body(i, carried);
+  SmallVector<Value> results = body(hide(i), carried);
   next.push_back(add(i, step));
   llvm::append_range(next, results);
   branch(header, next);

@@ -99,6 +99,8 @@ public:
   Value shuffleXor(Value value, int64_t mask);
   /// The value of lane `source`, an i32.
   Value shuffleFrom(Value value, Value source);
+  /// `value`, an i32, in a way that the optimizer cannot see through.
+  Value hide(Value value);
   void barrier() { NVVM::BarrierOp::create(*this); }
 
   /// Runs `build` with the insertion point at the end of the entry block.

@@ -74,8 +74,7 @@ private:
   // Vectors.
   LogicalResult lowerConstant(Operation *op);
   LogicalResult lowerElementwise(Operation *op);
-  FailureOr<TileValue> buildElementwise(Operation *op,
-                                        ArrayRef<TileValue> operands);
+  FailureOr<TileValue> buildElementwise(Operation *op);
   LogicalResult lower(vector::StepOp op);
   LogicalResult lowerReshape(Operation *op, Value source);
   LogicalResult lower(vector::MultiDimReductionOp op);
@@ -86,8 +85,11 @@ private:
   /// `whole`.
   TileValue getTile(Value value, bool whole = true);
   TileValue reduceParts(const TileValue &partial);
-  FailureOr<TileValue> rebuild(Value value,
-                               DenseMap<Value, TileValue> &rebuilt);
+  /// An element as TileValue::at numbers them, computed here if it was put off.
+  /// Values in `replaced` stand for those of the source.
+  Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c,
+                   const DenseMap<Value, TileValue> *replaced = nullptr);
+  void hideLeaves(Value value, DenseMap<Value, TileValue> &hidden);
   int64_t getNumN(VectorType type) const { return type.getShape().back() / 8; }
 
   LogicalResult lowerOp(Operation *op);

@@ -205,12 +205,13 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.branch(header, inits);
   b.setInsertionPointToStart(header);
   ValueRange arguments = header->getArguments();
-  for (auto [argument, value] : llvm::zip_equal(op.getBeforeArguments(), yielded))
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getBeforeArguments(), yielded))
     takeCarried(argument, arguments, value);
   if (failed(lowerBody(*op.getBeforeBody())))
     return failure();
-  for (auto [passed, argument, result] :
-       llvm::zip_equal(condition.getArgs(), op.getAfterArguments(), op.getResults()))
+  for (auto [passed, argument, result] : llvm::zip_equal(
+           condition.getArgs(), op.getAfterArguments(), op.getResults()))
     for (Value target : {Value(argument), Value(result)}) {
       if (isa<VectorType>(target.getType()))
         tiles[target] = getTile(passed, /*whole=*/false);

@@ -132,7 +132,8 @@ LogicalResult KernelScheduler::collect() {
     }
   }
   if (!loops.empty() && !query)
-    return forall.emitOpError("expected a query tile before the loops over key tiles");
+    return forall.emitOpError(
+        "expected a query tile before the loops over key tiles");
   for (ForTilesOp loop : loops)
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
@@ -381,15 +382,20 @@ LogicalResult KernelScheduler::pipelineLoops() {
 
 LogicalResult KernelScheduler::run() {
   if (schedule.getStages() < 2)
-    return forall.emitOpError("expected a schedule of at least 2 stages, found ") << schedule.getStages();
-  // A mask that leaves every row empty has no loops: only the output is written.
-  if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) || failed(stageOutput()))
+    return forall.emitOpError(
+               "expected a schedule of at least 2 stages, found ")
+           << schedule.getStages();
+  // A mask that leaves every row empty has no loops: only the output is
+  // written.
+  if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) ||
+      failed(stageOutput()))
     return failure();
   if (query)
     query.erase();
   int64_t bytes = 0;
   for (auto shared : forall.getBody()->getOps<SharedOp>())
-    bytes = std::max<int64_t>(bytes, shared.getOffset() + shared.getType().getNumElements() * 2);
+    bytes = std::max<int64_t>(bytes, shared.getOffset() +
+                                         shared.getType().getNumElements() * 2);
   forall->getParentOfType<func::FuncOp>()->setAttr("attn.shared_bytes",
                                                    b.getI64IntegerAttr(bytes));
   return success();
