@@ -19,6 +19,7 @@
 #include <cstring>
 #include <random>
 #include <sstream>
+#include <sys/mman.h>
 
 using namespace mlir;
 namespace reference = mlir::attn::reference;
@@ -33,7 +34,7 @@ struct Problem {
   /// Which extents are dynamic: batches, heads, queries, keys.
   bool dynamic[4];
   /// How q, k, v and o lie in memory.
-  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4];
+  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count, Far } layout[4];
 
   std::string type(int64_t heads, int64_t rows, int64_t columns, bool isQuery,
                    const std::string &elementType) const {
@@ -202,6 +203,12 @@ std::vector<int64_t> stridesOf(Problem::Layout layout,
   case Problem::Padded:
     strides = {h * n * (d + 8), n * (d + 8), d + 8, 1};
     break;
+  case Problem::Far: {
+    // Rows lie more than 2^31 elements apart.
+    int64_t row = (int64_t(1) << 31) + 64;
+    strides = {h * n * row, n * row, row, 1};
+    break;
+  }
   default:
     strides = {h * n * (d + 3), n * (d + 3), d + 3, 1};
     break;
@@ -283,14 +290,27 @@ public:
     auto place = [&](::attn::ElementType type,
                      const std::vector<int64_t> &shape,
                      const std::vector<int64_t> &strides, int64_t size) {
-      std::string bytes(size_t(size * ::attn::sizeOf(type)), '\xff');
-      uint64_t address = *(*device)->allocate(bytes.size(), nullptr);
-      ::attn::Tensor flat = ::attn::Tensor::rowMajor(
-          type, {size}, address, (*device)->properties().memory);
-      if (size && !::attn::copyToTensor(**device, flat, bytes.data()))
-        ADD_FAILURE() << "cannot fill device memory";
-      ::attn::Tensor tensor = flat;
-      tensor.shape = shape;
+      size_t bytes = size_t(size * ::attn::sizeOf(type));
+      constexpr size_t far = size_t(1) << 30;
+      uint64_t address;
+      if (bytes < far) {
+        address = *(*device)->allocate(bytes, nullptr);
+        std::string poison(bytes, '\xff');
+        ::attn::Tensor flat = ::attn::Tensor::rowMajor(
+            type, {size}, address, (*device)->properties().memory);
+        if (size && !::attn::copyToTensor(**device, flat, poison.data()))
+          ADD_FAILURE() << "cannot fill device memory";
+      } else {
+        // Address space without memory behind it, but for the pages touched.
+        void *space =
+            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        EXPECT_NE(space, MAP_FAILED);
+        address = reinterpret_cast<uintptr_t>(space);
+        spaces.emplace_back(space, bytes);
+      }
+      ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
+          type, shape, address, (*device)->properties().memory);
       tensor.strides = strides;
       return tensor;
     };
@@ -353,8 +373,14 @@ public:
   /// What is added to %w on the device alone: a fault that must be found.
   int64_t deviceError = 0;
 
+  ~Differential() {
+    for (auto [space, bytes] : spaces)
+      ::munmap(space, bytes);
+  }
+
 private:
   std::unique_ptr<MLIRContext> context;
+  std::vector<std::pair<void *, size_t>> spaces;
 };
 
 /// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by
@@ -419,6 +445,25 @@ TEST(Differential, AWrongOffsetOfThePackingIsFound) {
     EXPECT_EQ(differential.numPacked, 1);
     differential.deviceError = 1;
     EXPECT_NE(differential.run(problem, generator, "mode=eager"), "") << mask;
+  }
+}
+
+TEST(Differential, StridesPast32BitsAreFollowed) {
+  Differential differential;
+  for (const char *mask : {"", "mask(causal)"}) {
+    Generator generator(3);
+    Problem problem = generator.problem();
+    problem.mask = mask;
+    problem.alignment = problem.scale = "";
+    problem.target = "sm_80";
+    problem.batches = problem.kvHeads = problem.groups = 1;
+    problem.queries = 3;
+    problem.keys = 5;
+    problem.headSize = problem.valueSize = 32;
+    for (Problem::Layout &layout : problem.layout)
+      layout = Problem::Far;
+    EXPECT_EQ(differential.run(problem, generator, "mode=lazy"), "")
+        << problem.source();
   }
 }
 
