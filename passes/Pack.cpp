@@ -9,6 +9,7 @@
 #include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/Packing.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -46,9 +47,20 @@ private:
   Value toValue(OpFoldResult value) {
     return getValueOrCreateConstantIndexOp(rewriter, loc, value);
   }
+  /// Of batch `batch` if each has its own.
   OpFoldResult getOffset();
+  bool hasOffsets() {
+    return op.getOffset() && isa<RankedTensorType>(op.getOffset().getType());
+  }
   /// The rows first, first + modulus, ... of `total`.
   OpFoldResult countRows(OpFoldResult total, OpFoldResult first);
+  /// The part of a tensor whose sizes are `sizes` that belongs to one class: of
+  /// one batch, if each has an offset of its own.
+  struct Part {
+    SmallVector<OpFoldResult> offsets, sizes, strides;
+  };
+  Part getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
+               OpFoldResult count);
   Value getClass(Value tensor, OpFoldResult first, OpFoldResult count);
 
   RewriterBase &rewriter;
@@ -56,6 +68,8 @@ private:
   Location loc;
   int64_t modulus;
   OpFoldResult numQueries, numKeys;
+  /// The loop's batch, if it has one.
+  Value batch;
 };
 
 } // namespace
@@ -68,9 +82,16 @@ OpFoldResult Packer::getOffset() {
     return apply(rewriter.getAffineDimExpr(0) - rewriter.getAffineDimExpr(1),
                  {numKeys, numQueries});
   case Alignment::Offset:
-    return getAsOpFoldResult(op.getOffset());
+    break;
   }
-  llvm_unreachable("every alignment is handled");
+  if (!hasOffsets())
+    return getAsOpFoldResult(op.getOffset());
+  Value offset =
+      tensor::ExtractOp::create(rewriter, loc, op.getOffset(), batch);
+  if (!offset.getType().isIndex())
+    offset = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
+                                        offset);
+  return offset;
 }
 
 OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
@@ -83,20 +104,30 @@ OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
   return apply((d1 - d0).ceilDiv(modulus), {first, total});
 }
 
+Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
+                             OpFoldResult count) {
+  Part part;
+  part.offsets.assign(sizes.size(), rewriter.getIndexAttr(0));
+  part.strides.assign(sizes.size(), rewriter.getIndexAttr(1));
+  part.sizes.assign(sizes.begin(), sizes.end());
+  if (batch) {
+    part.offsets[0] = batch;
+    part.sizes[0] = rewriter.getIndexAttr(1);
+  }
+  part.offsets[2] = first;
+  part.sizes[2] = count;
+  part.strides[2] = rewriter.getIndexAttr(modulus);
+  return part;
+}
+
 Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count) {
-  SmallVector<OpFoldResult> offsets(4, rewriter.getIndexAttr(0));
-  SmallVector<OpFoldResult> strides(4, rewriter.getIndexAttr(1));
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(rewriter, loc, tensor);
-  offsets[2] = first;
-  sizes[2] = count;
-  strides[2] = rewriter.getIndexAttr(modulus);
-  return tensor::ExtractSliceOp::create(rewriter, loc, tensor, offsets, sizes,
-                                        strides);
+  Part part =
+      getPart(tensor::getMixedSizes(rewriter, loc, tensor), first, count);
+  return tensor::ExtractSliceOp::create(rewriter, loc, tensor, part.offsets,
+                                        part.sizes, part.strides);
 }
 
 MaskAttr Packer::run() {
-  OpFoldResult offset = getOffset();
   SmallVector<OpFoldResult> rowSizes =
       tensor::getMixedSizes(rewriter, loc, op.getQ());
   rowSizes.pop_back();
@@ -113,16 +144,25 @@ MaskAttr Packer::run() {
   // Fewer queries than classes: the others have none.
   int64_t numClasses =
       std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
+  SmallVector<OpFoldResult> bounds;
+  if (hasOffsets())
+    bounds.push_back(rowSizes[0]);
+  bounds.push_back(rewriter.getIndexAttr(numClasses));
   auto loop = scf::ForallOp::create(
-      rewriter, loc, ArrayRef<OpFoldResult>(rewriter.getIndexAttr(0)),
-      ArrayRef<OpFoldResult>(rewriter.getIndexAttr(numClasses)),
-      ArrayRef<OpFoldResult>(rewriter.getIndexAttr(1)), outputs, std::nullopt);
+      rewriter, loc,
+      SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(0)),
+      bounds,
+      SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(1)),
+      outputs, std::nullopt);
   loop->setAttr("attn.residues", rewriter.getI64IntegerAttr(modulus));
   loop->setAttr("attn.mask", rewriter.getStringAttr(op.getMask().str()));
 
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointToStart(loop.getBody());
-  OpFoldResult index = loop.getInductionVar(0), residue = index, shifted;
+  if (hasOffsets())
+    batch = loop.getInductionVar(0);
+  OpFoldResult index = loop.getInductionVars().back(), residue = index, shifted;
+  OpFoldResult offset = getOffset();
   AffineExpr d0 = rewriter.getAffineDimExpr(0),
              d1 = rewriter.getAffineDimExpr(1);
   std::optional<int64_t> known = getConstantIntValue(offset);
@@ -160,15 +200,10 @@ MaskAttr Packer::run() {
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {
     ArrayRef<OpFoldResult> sizes = number == 0 ? outSizes : rowSizes;
-    SmallVector<OpFoldResult> offsets(sizes.size(), rewriter.getIndexAttr(0));
-    SmallVector<OpFoldResult> strides(sizes.size(), rewriter.getIndexAttr(1));
-    SmallVector<OpFoldResult> classSizes(sizes);
-    offsets[2] = index;
-    classSizes[2] = rows;
-    strides[2] = rewriter.getIndexAttr(modulus);
-    tensor::ParallelInsertSliceOp::create(rewriter, loc,
-                                          packed->getResult(number), output,
-                                          offsets, classSizes, strides);
+    Part part = getPart(sizes, index, rows);
+    tensor::ParallelInsertSliceOp::create(
+        rewriter, loc, packed->getResult(number), output, part.offsets,
+        part.sizes, part.strides);
   }
   for (auto [result, replacement] : llvm::zip_equal(results, loop.getResults()))
     rewriter.replaceAllUsesWith(result, replacement);

@@ -55,7 +55,7 @@ def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
     } {attn.mask = "causal & dilated<256, 0, 4>", attn.residues = 4}
     ```
     In general the keys of class r are those with `j mod d = (r + offset) mod d`, and its queries start at position
-    `(r + offset) floordiv d`. Offsets that differ between batches are refused.
+    `(r + offset) floordiv d`. Where each batch has an offset of its own, the loop is one over (batch, r).
   }];
   let options = [
     Option<"qTile", "q-tile", "int64_t", "128", "Query rows per tile of ops without a schedule">,

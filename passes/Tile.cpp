@@ -77,14 +77,18 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
   OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
   auto loop = scf::ForallOp::create(
       rewriter, loc, {zero, zero, zero, zero},
-      {sizes[0], sizes[1], classes.getMixedUpperBound()[0], sizes[2]},
+      {sizes[0], sizes[1], classes.getMixedUpperBound().back(), sizes[2]},
       {one, one, one, rewriter.getIndexAttr(step)}, classes.getOutputs(),
       std::nullopt);
 
   rewriter.setInsertionPointToStart(loop.getBody());
   SmallVector<Value> ivs = loop.getInductionVars();
   IRMapping mapping;
-  mapping.map(classes.getInductionVar(0), ivs[2]);
+  // Batches with offsets of their own are in the loop already.
+  bool hasBatch = classes.getRank() == 2;
+  if (hasBatch)
+    mapping.map(classes.getInductionVar(0), ivs[0]);
+  mapping.map(classes.getInductionVars().back(), ivs[2]);
   mapping.map(classes.getRegionIterArgs(), loop.getRegionIterArgs());
   for (Operation &inner : classes.getBody()->without_terminator())
     rewriter.clone(inner, mapping);
@@ -128,7 +132,8 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
           extents, SmallVector<OpFoldResult>(4, one)));
     }
   }
-  SmallVector<OpFoldResult> offsets = {ivs[0], ivs[1], first},
+  SmallVector<OpFoldResult> offsets = {hasBatch ? zero : OpFoldResult(ivs[0]),
+                                       ivs[1], first},
                             tileSizes = {one, one, rows};
   auto tiling = cast<TilingInterface>(whole.getOperation());
   // Where the tile's results go, computed before the tile, so that it can be

@@ -132,8 +132,6 @@ Packing mlir::attn::getPacking(AttentionOp op, int64_t rowsPerTile,
   int64_t modulus = getResidueModulus(op.getMask());
   if (modulus == 1)
     return {};
-  if (op.getOffset() && isa<RankedTensorType>(op.getOffset().getType()))
-    return {1, "each batch has an offset of its own, and so other residues"};
   auto getSize = [](Value tensor) -> std::optional<int64_t> {
     auto type = cast<RankedTensorType>(tensor.getType());
     return type.isDynamicDim(2) ? std::nullopt

@@ -109,19 +109,36 @@ func.func @none(%q: tensor<1x1x2048x64xf16>) -> tensor<1x1x2048x64xf16> {
 
 // -----
 
-// What has classes, and why they are not used.
+// Offsets of their own: the loop is one over batches too.
 // CHECK-LABEL: func.func @batches(
-// CHECK-NOT: scf.forall
-// CHECK-LABEL: func.func @short(
-// CHECK-NOT: scf.forall
+// CHECK-SAME: %[[Q:.*]]: tensor<2x1x2048x64xf16>, %[[X:.*]]: tensor<2xi32>
+// CHECK: scf.forall (%[[B:.*]], %[[R:.*]]) in (2, 4)
+// CHECK: %[[V:.*]] = tensor.extract %[[X]][%[[B]]]
+// CHECK: %[[OFFSET:.*]] = arith.index_cast %[[V]]
+// CHECK: %[[RESIDUE:.*]] = affine.apply #{{.*}}(%[[R]], %[[OFFSET]])
+// CHECK: tensor.extract_slice %[[Q]][%[[B]], 0, %[[R]], 0] [1, 1, 512, 64] [1, 1, 4, 1]
+// CHECK: tensor.extract_slice %[[Q]][%[[B]], 0, %[[RESIDUE]], 0] [1, 1, 512, 64] [1, 1, 4, 1]
+// CHECK: tensor.parallel_insert_slice %{{.*}}[%[[B]], 0, %[[R]], 0] [1, 1, 512, 64] [1, 1, 4, 1]
 // TILE-LABEL: func.func @batches(
+// TILE: scf.forall (%[[B:.*]], %[[H:.*]], %[[R:.*]], %[[I:.*]]) = (0, 0, 0, 0) to (2, 1, 4, 2048) step (1, 1, 1, 512)
+// TILE: tensor.extract_slice %{{.*}}[%[[B]], 0, %[[R]], 0] [1, 1, 512, 64] [1, 1, 4, 1]
+// TILE: tensor.extract_slice %{{.*}}[0, %[[H]], %{{.*}}, 0] [1, 1, 128, 64] [1, 1, 1, 1]
+// TILE: tensor.parallel_insert_slice %{{.*}}[%[[B]], %[[H]], %{{.*}}, 0] [1, 1, 128, 64] [1, 1, 4, 1]
 #s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
 func.func @batches(%q: tensor<2x1x2048x64xf16>, %x: tensor<2xi32>) -> tensor<2x1x2048x64xf16> {
-  // expected-remark @+1 {{the residue classes of mask stride<4> are not packed: each batch has an offset of its own, and so other residues}}
+  // expected-remark @+1 {{mask stride<4> runs as 4 residue classes, each of them all}}
   %o = attn.attention %q, %q, %q mask(stride<4>) schedule(#s) align(%x : tensor<2xi32>)
       : (tensor<2x1x2048x64xf16>, tensor<2x1x2048x64xf16>, tensor<2x1x2048x64xf16>) -> tensor<2x1x2048x64xf16>
   return %o : tensor<2x1x2048x64xf16>
 }
+
+// -----
+
+// What has classes, and why they are not used.
+// CHECK-LABEL: func.func @short(
+// CHECK-NOT: scf.forall
+// TILE-LABEL: func.func @short(
+#s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
 func.func @short(%q: tensor<2x1x60x64xf16>) -> tensor<2x1x60x64xf16> {
   // expected-remark @+1 {{the residue classes of mask stride<4> are not packed: the classes would be shorter than a tile}}
   %o = attn.attention %q, %q, %q mask(stride<4>) schedule(#s)
