@@ -25,8 +25,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
     ++batchesAtOffset[offset];
 
   // As attn-pack decides, which sees the types alone.
-  int64_t modulus =
-      getPacking(op, schedule.getQTile(), schedule.getKvTile()).modulus;
+  SmallVector<Packing, 1> packings =
+      getPackings(op, schedule.getQTile(), schedule.getKvTile());
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
   for (auto [offset, batches] : batchesAtOffset) {
@@ -35,9 +35,9 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                        attention.firstHead + head, attention.queries,
                        attention.keys, offset);
       MaskProblem::TileCounts counts = countPackedTiles(
-          op.getMask(), modulus, attention.symbols, attention.firstHead + head,
-          attention.queries, attention.keys, offset, schedule.getQTile(),
-          schedule.getKvTile());
+          op.getMask(), getModulus(packings, head), attention.symbols,
+          attention.firstHead + head, attention.queries, attention.keys, offset,
+          schedule.getQTile(), schedule.getKvTile());
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -76,7 +76,13 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
-  cost["residue_classes"] = modulus;
+  cost["residue_classes"] = packings[0].modulus;
+  if (packings.size() > 1) {
+    cost["residue_classes"] = Json::array();
+    for (const Packing &packing : packings)
+      cost["residue_classes"].push_back(
+          {packing.first, *packing.last, packing.modulus});
+  }
   cost["tiles"] = {{"total", tiles.total},
                    {"empty", tiles.empty},
                    {"full", tiles.full},

@@ -27,18 +27,33 @@ using namespace mlir::attn;
 
 namespace {
 
-/// Builds the loop over the classes of one op.
+/// Builds the loops over the classes of one op, one for each packing.
 class Packer {
 public:
-  Packer(RewriterBase &rewriter, AttentionOp op, int64_t modulus)
-      : rewriter(rewriter), op(op), loc(op.getLoc()), modulus(modulus) {
+  Packer(RewriterBase &rewriter, AttentionOp op)
+      : rewriter(rewriter), op(op), loc(op.getLoc()) {
     rewriter.setInsertionPoint(op);
     numQueries = tensor::getMixedSize(rewriter, loc, op.getQ(), 2);
     numKeys = tensor::getMixedSize(rewriter, loc, op.getK(), 2);
+    rowSizes = tensor::getMixedSizes(rewriter, loc, op.getQ());
+    rowSizes.pop_back();
+    outSizes = rowSizes;
+    outSizes.push_back(tensor::getMixedSize(rewriter, loc, op.getV(), 3));
+    results = {op.getO()};
+    outputs.push_back(tensor::EmptyOp::create(
+        rewriter, loc, outSizes, getElementTypeOrSelf(op.getO().getType())));
+    if (op.getLse() && !op.getLse().use_empty()) {
+      results.push_back(op.getLse());
+      outputs.push_back(tensor::EmptyOp::create(rewriter, loc, rowSizes,
+                                                rewriter.getF32Type()));
+    }
   }
 
-  /// Returns the mask of one class.
-  MaskAttr run();
+  /// Builds the loop of one packing, after those before it. Returns the mask of
+  /// one class.
+  MaskAttr add(const Packing &packing);
+  /// Replaces the op by the loops.
+  void finish();
 
 private:
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> operands) {
@@ -60,14 +75,20 @@ private:
     SmallVector<OpFoldResult> offsets, sizes, strides;
   };
   Part getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
-               OpFoldResult count);
-  Value getClass(Value tensor, OpFoldResult first, OpFoldResult count);
+               OpFoldResult count, bool isKey);
+  Value getClass(Value tensor, OpFoldResult first, OpFoldResult count,
+                 bool isKey);
 
   RewriterBase &rewriter;
   AttentionOp op;
   Location loc;
-  int64_t modulus;
   OpFoldResult numQueries, numKeys;
+  /// Sizes and values of the results; the values are what the loops so far have
+  /// written.
+  SmallVector<OpFoldResult> outSizes, rowSizes;
+  SmallVector<Value> results, outputs;
+  Packing packing;
+  int64_t modulus = 1;
   /// The loop's batch, if it has one.
   Value batch;
 };
@@ -105,7 +126,7 @@ OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
 }
 
 Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
-                             OpFoldResult count) {
+                             OpFoldResult count, bool isKey) {
   Part part;
   part.offsets.assign(sizes.size(), rewriter.getIndexAttr(0));
   part.strides.assign(sizes.size(), rewriter.getIndexAttr(1));
@@ -114,33 +135,32 @@ Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
     part.offsets[0] = batch;
     part.sizes[0] = rewriter.getIndexAttr(1);
   }
+  if (packing.last) {
+    // Keys and values have a head for each group of query heads.
+    int64_t group = isKey ? op.getGroupSize() : 1;
+    part.offsets[1] = rewriter.getIndexAttr(packing.first / group);
+    part.sizes[1] =
+        rewriter.getIndexAttr((*packing.last - packing.first) / group);
+  }
   part.offsets[2] = first;
   part.sizes[2] = count;
   part.strides[2] = rewriter.getIndexAttr(modulus);
   return part;
 }
 
-Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count) {
-  Part part =
-      getPart(tensor::getMixedSizes(rewriter, loc, tensor), first, count);
+Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count,
+                       bool isKey) {
+  Part part = getPart(tensor::getMixedSizes(rewriter, loc, tensor), first,
+                      count, isKey);
   return tensor::ExtractSliceOp::create(rewriter, loc, tensor, part.offsets,
                                         part.sizes, part.strides);
 }
 
-MaskAttr Packer::run() {
-  SmallVector<OpFoldResult> rowSizes =
-      tensor::getMixedSizes(rewriter, loc, op.getQ());
-  rowSizes.pop_back();
-  SmallVector<OpFoldResult> outSizes = rowSizes;
-  outSizes.push_back(tensor::getMixedSize(rewriter, loc, op.getV(), 3));
-  SmallVector<Value> results = {op.getO()}, outputs;
-  outputs.push_back(tensor::EmptyOp::create(
-      rewriter, loc, outSizes, getElementTypeOrSelf(op.getO().getType())));
-  if (op.getLse() && !op.getLse().use_empty()) {
-    results.push_back(op.getLse());
-    outputs.push_back(tensor::EmptyOp::create(rewriter, loc, rowSizes,
-                                              rewriter.getF32Type()));
-  }
+MaskAttr Packer::add(const Packing &part) {
+  packing = part;
+  modulus = part.modulus;
+  batch = Value();
+  rewriter.setInsertionPoint(op);
   // Fewer queries than classes: the others have none.
   int64_t numClasses =
       std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
@@ -155,7 +175,7 @@ MaskAttr Packer::run() {
       SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(1)),
       outputs, std::nullopt);
   loop->setAttr("attn.residues", rewriter.getI64IntegerAttr(modulus));
-  loop->setAttr("attn.mask", rewriter.getStringAttr(op.getMask().str()));
+  loop->setAttr("attn.mask", rewriter.getStringAttr(packing.mask.str()));
 
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointToStart(loop.getBody());
@@ -174,15 +194,15 @@ MaskAttr Packer::run() {
   }
   OpFoldResult rows = countRows(numQueries, index);
   OpFoldResult keys = countRows(numKeys, residue);
-  Value q = getClass(op.getQ(), index, rows);
-  Value k = getClass(op.getK(), residue, keys);
-  Value v = getClass(op.getV(), residue, keys);
+  Value q = getClass(op.getQ(), index, rows, /*isKey=*/false);
+  Value k = getClass(op.getK(), residue, keys, /*isKey=*/true);
+  Value v = getClass(op.getV(), residue, keys, /*isKey=*/true);
 
   unsigned number = op.getSymbols().size();
   SmallVector<Value> symbols(op.getSymbols()), used;
   symbols.push_back(toValue(residue));
   MaskAttr mask = bindUsedSymbols(
-      getResidueClass(op.getMask(), modulus, MaskBound::symbol(number)),
+      getResidueClass(packing.mask, modulus, MaskBound::symbol(number)),
       symbols, used);
 
   auto qType = cast<RankedTensorType>(q.getType());
@@ -200,15 +220,19 @@ MaskAttr Packer::run() {
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {
     ArrayRef<OpFoldResult> sizes = number == 0 ? outSizes : rowSizes;
-    Part part = getPart(sizes, index, rows);
+    Part part = getPart(sizes, index, rows, /*isKey=*/false);
     tensor::ParallelInsertSliceOp::create(
         rewriter, loc, packed->getResult(number), output, part.offsets,
         part.sizes, part.strides);
   }
-  for (auto [result, replacement] : llvm::zip_equal(results, loop.getResults()))
-    rewriter.replaceAllUsesWith(result, replacement);
-  rewriter.eraseOp(op);
+  outputs.assign(loop.result_begin(), loop.result_end());
   return mask;
+}
+
+void Packer::finish() {
+  for (auto [result, output] : llvm::zip_equal(results, outputs))
+    rewriter.replaceAllUsesWith(result, output);
+  rewriter.eraseOp(op);
 }
 
 namespace {
@@ -224,24 +248,32 @@ struct AttnPackPass : attn::impl::AttnPackBase<AttnPackPass> {
     });
     for (AttentionOp op : ops) {
       ScheduleAttr schedule = op.getScheduleAttr();
-      Packing packing =
-          getPacking(op, schedule ? schedule.getQTile() : qTile.getValue(),
-                     schedule ? schedule.getKvTile() : kvTile.getValue());
+      SmallVector<Packing, 1> packings =
+          getPackings(op, schedule ? schedule.getQTile() : qTile.getValue(),
+                      schedule ? schedule.getKvTile() : kvTile.getValue());
       Location loc = op.getLoc();
-      if (packing.modulus == 1) {
-        if (packing.reason) {
+      if (packings.size() == 1 && packings[0].modulus == 1) {
+        if (packings[0].reason) {
           ++numRefused;
           emitRemark(loc) << "the residue classes of mask "
                           << op.getMask().str()
-                          << " are not packed: " << packing.reason;
+                          << " are not packed: " << packings[0].reason;
         }
         continue;
       }
-      std::string text = op.getMask().str();
-      MaskAttr mask = Packer(rewriter, op, packing.modulus).run();
+      Packer packer(rewriter, op);
+      for (const Packing &packing : packings) {
+        MaskAttr mask = packer.add(packing);
+        InFlightDiagnostic remark = emitRemark(loc);
+        if (packing.last)
+          remark << "heads " << packing.first << " to " << *packing.last - 1
+                 << ": ";
+        remark << "mask " << packing.mask.str() << " runs as "
+               << packing.modulus << " residue classes, each of them "
+               << mask.str();
+      }
+      packer.finish();
       ++numPacked;
-      emitRemark(loc) << "mask " << text << " runs as " << packing.modulus
-                      << " residue classes, each of them " << mask.str();
     }
   }
 };

@@ -56,6 +56,8 @@ def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
     ```
     In general the keys of class r are those with `j mod d = (r + offset) mod d`, and its queries start at position
     `(r + offset) floordiv d`. Where each batch has an offset of its own, the loop is one over (batch, r).
+    Where `heads<a, b>` makes some heads see a mask with a larger d than all of them have, each range of heads gets a loop
+    of its own, and they write into the same results after each other.
   }];
   let options = [
     Option<"qTile", "q-tile", "int64_t", "128", "Query rows per tile of ops without a schedule">,

@@ -74,6 +74,9 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
   rewriter.setInsertionPoint(classes);
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(rewriter, loc, view.getSource());
+  // The loop may be for some of the heads only.
+  if (!view.getType().isDynamicDim(1))
+    sizes[1] = rewriter.getIndexAttr(view.getType().getDimSize(1));
   OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
   auto loop = scf::ForallOp::create(
       rewriter, loc, {zero, zero, zero, zero},

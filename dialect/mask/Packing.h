@@ -37,13 +37,33 @@ struct PackingShape {
 /// the fewest tiles; the smallest of several. Unknown lengths count as long.
 int64_t chooseModulus(int64_t modulus, const PackingShape &shape);
 
-/// How an op is packed: into the residue classes of `modulus`. With modulus 1
-/// it is not, and `reason` says why; it is null where the set has no classes.
+/// The mask of the heads first <= h < last, which tell no difference between
+/// themselves.
+struct HeadRange {
+  int64_t first, last;
+  MaskAttr mask;
+};
+/// The mask taken apart at the ends of its `heads<a, b>`, for `numHeads` heads.
+/// Nothing if one of them is not constant, or a literal set uses the head.
+llvm::SmallVector<HeadRange, 1> splitByHeads(MaskAttr mask, int64_t numHeads);
+
+/// How some heads of an op are packed: into the residue classes of `modulus`.
+/// With modulus 1 they are not, and `reason` says why; it is null where the set
+/// has no classes.
 struct Packing {
+  /// All heads of the op, seeing its own mask, if `last` is not set.
+  int64_t first = 0;
+  std::optional<int64_t> last;
+  MaskAttr mask;
   int64_t modulus = 1;
   const char *reason = nullptr;
 };
-Packing getPacking(AttentionOp op, int64_t rowsPerTile, int64_t keysPerTile);
+/// One for the op, or one for each range of heads where some of them have
+/// larger moduli than all of them.
+llvm::SmallVector<Packing, 1> getPackings(AttentionOp op, int64_t rowsPerTile,
+                                          int64_t keysPerTile);
+/// The modulus of the head with this index in the op.
+int64_t getModulus(llvm::ArrayRef<Packing> packings, int64_t head);
 
 /// The tiles of `mask` packed by `modulus`, summed over its classes; of the
 /// mask itself if that is 1. The arguments are those of MaskProblem.

@@ -176,7 +176,9 @@ public:
          "dilated<40, 0, 2>", "stride<4> & stride<6>",
          "(stride<9> | dilated<3, inf, 6>)",
          "affine_set<(h, i, j) : ((i - j) mod 4 == 0)>",
-         "(heads<0, 1> & stride<4> | !heads<0, 1> & stride<6>)"});
+         "(heads<0, 1> & stride<4> | !heads<0, 1> & stride<6>)",
+         "(heads<0, 1> & dilated<9, 9, 4> | !heads<0, 1> & causal)",
+         "(heads<0, 1> & window<20, 5> | heads<1, 2> & stride<7>)"});
     p.mask = "mask(" + classes + (below(3) ? " & " + mask(1) : "") + ")";
     return p;
   }

@@ -230,7 +230,7 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
   // attn-tile-kv says where its bounds are wider than they need be, attn-pack
   // into how many classes it took the mask apart.
   bool isExact = true, isFullExact = true;
-  int64_t classes = 1;
+  SmallVector<int64_t> classesOfHead(problem.heads, 1);
   OwningOpRef<ModuleOp> module;
   {
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
@@ -238,8 +238,17 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
         return failure();
       std::string text = diagnostic.str();
       auto [mask, packed] = StringRef(text).split(" runs as ");
-      if (!packed.empty())
-        return success(!packed.consumeInteger(10, classes));
+      if (!packed.empty()) {
+        int64_t first = 0, last = problem.heads - 1, classes;
+        if (mask.consume_front("heads ") &&
+            (mask.consumeInteger(10, first) || !mask.consume_front(" to ") ||
+             mask.consumeInteger(10, last)))
+          return failure();
+        if (packed.consumeInteger(10, classes))
+          return failure();
+        std::fill(&classesOfHead[first], &classesOfHead[last] + 1, classes);
+        return success();
+      }
       if (StringRef(text).contains("are not packed"))
         return success();
       (StringRef(text).contains("full key tiles") ? isFullExact : isExact) =
@@ -278,7 +287,7 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
   int64_t liveTiles = 0, fullTiles = 0;
   for (int64_t b = 0; b < B; ++b)
     for (int64_t h = 0; h < Hq; ++h) {
-      int64_t hk = h / (Hq / Hkv);
+      int64_t hk = h / (Hq / Hkv), classes = classesOfHead[h];
       int64_t offset = problem.align == Align::End     ? Nk - Nq
                        : problem.align == Align::Start ? 0
                        : problem.align == Align::Scalar

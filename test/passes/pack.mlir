@@ -134,6 +134,37 @@ func.func @batches(%q: tensor<2x1x2048x64xf16>, %x: tensor<2xi32>) -> tensor<2x1
 
 // -----
 
+// Heads that see different masks, one kind with classes: a loop for each kind, which write into the same tensors.
+// CHECK-LABEL: func.func @heads(
+// CHECK-SAME: %[[Q:.*]]: tensor<1x8x2048x64xf16>, %[[K:.*]]: tensor<1x4x2048x64xf16>
+// CHECK: %[[E:.*]] = tensor.empty()
+// CHECK: %[[FIRST:.*]] = scf.forall (%[[R:.*]]) in (1) shared_outs(%[[O:.*]] = %[[E]])
+// CHECK: tensor.extract_slice %[[Q]][0, 0, %[[R]], 0] [1, 4, 2048, 64] [1, 1, 1, 1]
+// CHECK: tensor.extract_slice %[[K]][0, 0, %[[R]], 0] [1, 2, 2048, 64] [1, 1, 1, 1]
+// CHECK: mask(window<128, 0>)
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %[[O]][0, 0, %[[R]], 0] [1, 4, 2048, 64] [1, 1, 1, 1]
+// CHECK: {attn.mask = "window<128, 0>", attn.residues = 1 : i64}
+// CHECK: scf.forall (%[[R:.*]]) in (16) shared_outs(%[[O:.*]] = %[[FIRST]])
+// CHECK: tensor.extract_slice %[[Q]][0, 4, %[[R]], 0] [1, 4, 128, 64] [1, 1, 16, 1]
+// CHECK: tensor.extract_slice %[[K]][0, 2, %[[R]], 0] [1, 2, 128, 64] [1, 1, 16, 1]
+// CHECK: mask(causal)
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %[[O]][0, 4, %[[R]], 0] [1, 4, 128, 64] [1, 1, 16, 1]
+// TILE-LABEL: func.func @heads(
+// TILE: scf.forall (%{{.*}}) = (0, 0, 0, 0) to (1, 4, 1, 2048) step (1, 1, 1, 128)
+// TILE: scf.forall (%{{.*}}, %[[H:.*]], %{{.*}}, %{{.*}}) = (0, 0, 0, 0) to (1, 4, 16, 2048) step (1, 1, 1, 2048)
+// TILE: %[[H4:.*]] = affine.apply #{{.*}}(%[[H]])
+// TILE: tensor.parallel_insert_slice %{{.*}}[%{{.*}}, %[[H4]], %{{.*}}, 0] [1, 1, 128, 64] [1, 1, 16, 1]
+#s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
+func.func @heads(%q: tensor<1x8x2048x64xf16>, %k: tensor<1x4x2048x64xf16>) -> tensor<1x8x2048x64xf16> {
+  // expected-remark @+2 {{heads 0 to 3: mask window<128, 0> runs as 1 residue classes, each of them window<128, 0>}}
+  // expected-remark @+1 {{heads 4 to 7: mask causal & stride<16> runs as 16 residue classes, each of them causal}}
+  %o = attn.attention %q, %k, %k mask(causal & (heads<0, 4> & window<128, 0> | heads<4, 8> & stride<16>)) schedule(#s)
+      : (tensor<1x8x2048x64xf16>, tensor<1x4x2048x64xf16>, tensor<1x4x2048x64xf16>) -> tensor<1x8x2048x64xf16>
+  return %o : tensor<1x8x2048x64xf16>
+}
+
+// -----
+
 // What has classes, and why they are not used.
 // CHECK-LABEL: func.func @short(
 // CHECK-NOT: scf.forall
@@ -144,4 +175,10 @@ func.func @short(%q: tensor<2x1x60x64xf16>) -> tensor<2x1x60x64xf16> {
   %o = attn.attention %q, %q, %q mask(stride<4>) schedule(#s)
       : (tensor<2x1x60x64xf16>, tensor<2x1x60x64xf16>, tensor<2x1x60x64xf16>) -> tensor<2x1x60x64xf16>
   return %o : tensor<2x1x60x64xf16>
+}
+func.func @key_heads(%q: tensor<1x8x2048x64xf16>, %k: tensor<1x4x2048x64xf16>) -> tensor<1x8x2048x64xf16> {
+  // expected-remark @+1 {{are not packed: heads that share a key head see different masks}}
+  %o = attn.attention %q, %k, %k mask(causal & (heads<0, 3> & window<128, 0> | heads<3, 8> & stride<16>)) schedule(#s)
+      : (tensor<1x8x2048x64xf16>, tensor<1x4x2048x64xf16>, tensor<1x4x2048x64xf16>) -> tensor<1x8x2048x64xf16>
+  return %o : tensor<1x8x2048x64xf16>
 }

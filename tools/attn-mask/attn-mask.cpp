@@ -129,8 +129,8 @@ static LogicalResult draw(MLIRContext &context) {
       continue;
     }
     drawTiles(llvm::outs(), mask, options);
-    int64_t modulus =
-        getPacking(op, options.rowsPerTile, options.keysPerTile).modulus;
+    int64_t modulus = getModulus(
+        getPackings(op, options.rowsPerTile, options.keysPerTile), head);
     if (modulus == 1)
       continue;
     MaskProblem::TileCounts counts = countPackedTiles(

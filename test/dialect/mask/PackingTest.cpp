@@ -80,6 +80,68 @@ TEST(Packing, ClassesOfKnownMasks) {
         << c.text;
 }
 
+TEST(Packing, HeadsThatSeeDifferentMasks) {
+  MLIRContext context;
+  auto split = [&](const char *text, int64_t numHeads) {
+    std::string result;
+    for (const HeadRange &range :
+         splitByHeads(parseMask(context, text), numHeads))
+      result += llvm::formatv("{0}-{1}: {2}; ", range.first, range.last,
+                              range.mask.str());
+    return result;
+  };
+  EXPECT_EQ(split("heads<0, 4> & window<s0, 0> | heads<4, 8> & stride<16>", 8),
+            "0-4: window<s0, 0>; 4-8: stride<16>; ");
+  EXPECT_EQ(split("causal & (window<9, 9> | !heads<2, inf>)", 6),
+            "0-2: causal; 2-6: window<9, 0>; ");
+  EXPECT_EQ(split("causal & heads<0, 4> | causal & heads<4, 9>", 6),
+            "0-6: causal; ");
+  EXPECT_EQ(split("heads<1, 3> & causal", 6),
+            "0-1: !all; 1-3: causal; 3-6: !all; ");
+  EXPECT_EQ(split("causal", 3), "0-3: causal; ");
+  EXPECT_EQ(split("heads<0, s0> & causal", 6), "");
+  EXPECT_EQ(split("affine_set<(h, i, j) : (h - 2 >= 0)>", 6), "");
+
+  constexpr unsigned seed = 77;
+  std::mt19937 rng(seed);
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng);
+  };
+  int several = 0;
+  for (int round = 0; round < 300; ++round) {
+    RandomMaskOptions options;
+    options.depth = pick(0, 3);
+    MaskAttr mask = randomMask(context, rng, options);
+    int64_t numHeads = pick(1, 6), next = 0;
+    if (round % 2) {
+      MaskAttr some = MaskAttr::getAtom(
+          &context, MaskKind::Heads,
+          {MaskBound::constant(pick(0, 2)), MaskBound::constant(pick(2, 6))});
+      mask = MaskAttr::getOr(
+          {MaskAttr::getAnd({some, mask}),
+           MaskAttr::getAnd(
+               {MaskAttr::getNot(some), randomMask(context, rng, options)})});
+    }
+    SmallVector<HeadRange, 1> ranges = splitByHeads(mask, numHeads);
+    several += ranges.size() > 1;
+    for (const HeadRange &range : ranges) {
+      ASSERT_EQ(range.first, next);
+      next = range.last;
+      ASSERT_FALSE(range.mask.dependsOnHead());
+      for (int64_t h = range.first; h < range.last; ++h)
+        for (int sample = 0; sample < 100; ++sample) {
+          int64_t symbols[] = {pick(-3, 30), pick(0, 45)};
+          int64_t p = pick(-20, 60), j = pick(0, 60);
+          ASSERT_EQ(isLive(range.mask, symbols, h, p, j),
+                    isLive(mask, symbols, h, p, j))
+              << mask.str() << " for head " << h << " is " << range.mask.str();
+        }
+    }
+    ASSERT_TRUE(ranges.empty() || next == numHeads);
+  }
+  EXPECT_GT(several, 20);
+}
+
 /// The classes of a grid hold each live pair once, and nothing else.
 TEST(Packing, BijectionOfLivePairs) {
   constexpr unsigned seed = 31;
