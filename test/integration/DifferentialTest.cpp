@@ -167,6 +167,22 @@ public:
     return p;
   }
 
+  /// One whose mask has residue classes.
+  Problem packedProblem() {
+    Problem p = problem();
+    std::string classes = oneOf<std::string>(
+        {"stride<2>", "stride<3>", "stride<5>", "stride<8>", "stride<33>",
+         "stride<64>", "stride<300>", "dilated<9, 9, 8>", "dilated<%w, 2, 3>",
+         "dilated<40, 0, 2>", "stride<4> & stride<6>",
+         "(stride<9> | dilated<3, inf, 6>)",
+         "affine_set<(h, i, j) : ((i - j) mod 4 == 0)>",
+         "(heads<0, 1> & stride<4> | !heads<0, 1> & stride<6>)",
+         "(heads<0, 1> & dilated<9, 9, 4> | !heads<0, 1> & causal)",
+         "(heads<0, 1> & window<20, 5> | heads<1, 2> & stride<7>)"});
+    p.mask = "mask(" + classes + (below(3) ? " & " + mask(1) : "") + ")";
+    return p;
+  }
+
 private:
   std::mt19937_64 random;
   int64_t heads = 1;
@@ -223,6 +239,8 @@ public:
                   const std::string &deviceOptions) {
     std::string diagnostics;
     ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
+      if (StringRef(diagnostic.str()).contains("residue classes, each"))
+        ++numPacked;
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         diagnostics += diagnostic.str() + "\n";
       return success();
@@ -325,7 +343,7 @@ public:
                               shape[0] * shape[1] * shape[2]));
     }
     if (::attn::Status status =
-            (*executable)->run(arguments, results, {p.symbol});
+            (*executable)->run(arguments, results, {p.symbol + deviceError});
         !status)
       return status.error().message;
     if (::attn::Status status = (*device)->synchronize(nullptr); !status)
@@ -352,6 +370,11 @@ public:
     return "";
   }
 
+  /// How many kernels ran over residue classes.
+  int64_t numPacked = 0;
+  /// What is added to %w on the device alone: a fault that must be found.
+  int64_t deviceError = 0;
+
   ~Differential() {
     for (auto [space, bytes] : spaces)
       ::munmap(space, bytes);
@@ -369,14 +392,14 @@ int64_t environment(const char *name, int64_t otherwise) {
   return text ? std::atoll(text) : otherwise;
 }
 
-TEST(Differential, RandomProblemsAgreeWithTheReference) {
-  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+/// Runs `count` problems, `make` them from a generator, in all three modes.
+void runMany(Differential &differential, int64_t count,
+             Problem (Generator::*make)()) {
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
-  Differential differential;
   for (int64_t i = 0; i < count; ++i) {
     Generator generator(uint64_t(first + i));
-    Problem problem = generator.problem();
+    Problem problem = (generator.*make)();
     std::string device = modes[i % 3];
     if (i % 3 == 2)
       device += ",seed=" + std::to_string(first + i);
@@ -390,6 +413,40 @@ TEST(Differential, RandomProblemsAgreeWithTheReference) {
                            << problem.layout[0] << problem.layout[1]
                            << problem.layout[2] << problem.layout[3] << "\n"
                            << problem.source();
+  }
+}
+
+TEST(Differential, RandomProblemsAgreeWithTheReference) {
+  Differential differential;
+  runMany(differential, environment("ATTN_DIFFERENTIAL_COUNT", 60),
+          &Generator::problem);
+}
+
+TEST(Differential, PackedMasksAgreeWithTheReference) {
+  Differential differential;
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+  runMany(differential, count, &Generator::packedProblem);
+  // Very short ones stay as they are.
+  EXPECT_GE(differential.numPacked, count / 2);
+}
+
+/// The offset decides which keys a class of queries sees.
+TEST(Differential, AWrongOffsetOfThePackingIsFound) {
+  for (const char *mask :
+       {"stride<4>", "dilated<8, 8, 3>", "causal & stride<7>"}) {
+    Generator generator(5);
+    Problem problem = generator.problem();
+    problem.mask = std::string("mask(") + mask + ")";
+    problem.alignment = "align(%w)";
+    problem.scale = "";
+    problem.queries = 193;
+    problem.keys = 257;
+    problem.symbol = 30;
+    Differential differential;
+    EXPECT_EQ(differential.run(problem, generator, "mode=eager"), "");
+    EXPECT_EQ(differential.numPacked, 1);
+    differential.deviceError = 1;
+    EXPECT_NE(differential.run(problem, generator, "mode=eager"), "") << mask;
   }
 }
 
