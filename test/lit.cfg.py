@@ -20,6 +20,8 @@ config.test_exec_root = os.path.join(build, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(build, "bin"), llvm_tools, os.path.join(root, ".venv", "bin"), os.environ.get("PATH", "")])
 config.environment["ATTN_BUILD"] = build
+# Tests leave nothing in the cache of whoever runs them.
+config.environment["ATTN_CACHE"] = "0"
 for name in ["HOME", "ATTN_LIBCUDA", "CUDA_HOME", "CI"]:
     if name in os.environ:
         config.environment[name] = os.environ[name]
