@@ -7,6 +7,7 @@
 
 #include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/Source.h"
+#include "attn/runtime/core/Target.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -112,21 +113,25 @@ Result<Bundle> ParsedSource::compile(const std::string &target) {
 
 Result<std::string> attn::targetOf(const Device &device) {
   const DeviceProperties &properties = device.properties();
-  int found = 10 * properties.major + properties.minor;
+  Target own;
+  own.major = properties.major;
+  own.minor = properties.minor;
+  return targetFor(own.text(), properties.name);
+}
+
+Result<std::string> attn::targetFor(const std::string &deviceTarget,
+                                    const std::string &name) {
+  std::optional<Target> device = parseTarget(deviceTarget);
   std::string best;
-  for (const nvptx::Target &target : nvptx::getTargets()) {
-    unsigned number = 0;
-    // Without a suffix, later GPUs run it too.
-    if (!target.name.substr(3).getAsInteger(10, number) &&
-        static_cast<int>(number) <= found)
-      best = target.name.str();
+  for (const nvptx::Target &known : nvptx::getTargets()) {
+    std::optional<Target> target = parseTarget(known.name.str());
+    if (device && target && runsOn(*target, device->major, device->minor))
+      best = known.name.str();
   }
   if (best.empty())
     return Error{ErrorCode::Unsupported,
-                 "'" + properties.name + "' has compute capability " +
-                     std::to_string(properties.major) + "." +
-                     std::to_string(properties.minor) +
-                     ", expected at least 8.0"};
+                 "no code can be compiled for '" + name + "', which is " +
+                     deviceTarget + "; expected sm_80 or later"};
   return best;
 }
 

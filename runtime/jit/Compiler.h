@@ -41,6 +41,9 @@ private:
 
 /// What code for this device is compiled for.
 Result<std::string> targetOf(const Device &device);
+/// The same for a device called `name` whose own target is known.
+Result<std::string> targetFor(const std::string &deviceTarget,
+                              const std::string &name);
 
 /// The compiler's version and what tells two builds of it apart; empty if this
 /// build cannot be told from others.
