@@ -1,0 +1,23 @@
+from collections.abc import Sequence
+from typing import Any
+
+__version__: str
+
+class Kernel:
+    mlir: str
+    code: bytes
+    manifest: str
+    def run(self, arguments: Sequence[Any], results: Sequence[Any], scalars: Sequence[int], stream: int = 0) -> None: ...
+
+class Session:
+    target: str
+    name: str
+    on_host: bool
+    def __init__(self, device: str, options: str = "") -> None: ...
+    def compile(self, source: str, function: str = "") -> Kernel: ...
+    def clear(self) -> None: ...
+    def statistics(self) -> dict[str, int]: ...
+    def report(self, clear: bool) -> str: ...
+
+def make_source(type: str, sizes: Sequence[int], mask: str, symbols: Sequence[str], scale: float | None, align: str,
+                lse: bool) -> str: ...
