@@ -1,5 +1,6 @@
 """The test suite: FileCheck tests, shell tests, and the GoogleTest binaries (in unit/)."""
 
+import glob
 import os
 import shutil
 
@@ -41,3 +42,7 @@ if os.path.exists(os.path.join(build, "bin", "attn-opt")):
     config.available_features.add("compiler")
 else:
     config.excludes += ["dialect", "passes", "codegen", "tools", "integration", "docs"]
+if glob.glob(os.path.join(build, "python", "attn", "_attn*.so")):
+    config.available_features.add("python-package")
+if glob.glob(os.path.join(root, ".venv", "lib", "python3*", "site-packages", "torch")):
+    config.available_features.add("torch")

@@ -173,6 +173,8 @@ class _Traced:
         raise NotImplementedError(f"mask_mod: '{self.text}' indexes data, which is no affine expression")
 
     def __getattr__(self, name):
+        if name.startswith("__"):  # what libraries ask of arrays
+            raise AttributeError(name)
         raise NotImplementedError(f"mask_mod: '{self.text}.{name}' is not affine")
 
 
@@ -218,7 +220,10 @@ class _Batch:
 def flex_attention(mask_mod):
     """FlexAttention's `mask_mod(b, h, q_idx, kv_idx)`, traced into a set. It must combine comparisons of affine and modular
     expressions of h, q_idx and kv_idx with `&`, `|` and `~`; anything else is a NotImplementedError that names it."""
-    result = mask_mod(_Batch(), _Traced("h"), _Traced("i"), _Traced("j"))
+    try:
+        result = mask_mod(_Batch(), _Traced("h"), _Traced("i"), _Traced("j"))
+    except (IndexError, TypeError) as error:
+        raise NotImplementedError(f"mask_mod: it does more than compare affine expressions: {error}") from error
     if isinstance(result, bool):
         result = masks.all_() if result else ~masks.all_()
     if not isinstance(result, Mask):
