@@ -100,6 +100,23 @@ struct Session {
     }
     return {std::move(*program), std::move(*bundle), source};
   }
+
+  /// Only compiles, for any target: the manifest and the code.
+  std::pair<std::string, nb::bytes> emit(const std::string &source,
+                                         const std::string &function,
+                                         const std::string &wanted) {
+    Result<std::shared_ptr<const Bundle>> bundle =
+        invalidArgument("not compiled");
+    {
+      nb::gil_scoped_release unlocked;
+      bundle =
+          jit.compile({source, function, wanted.empty() ? target : wanted});
+    }
+    if (!bundle)
+      raise(bundle.error());
+    return {valueOf(writeManifest((*bundle)->manifest)),
+            nb::bytes((*bundle)->code.data(), (*bundle)->code.size())};
+  }
 };
 
 } // namespace
@@ -159,6 +176,8 @@ NB_MODULE(_attn, m) {
       .def(nb::init<const std::string &, const std::string &>(), "device"_a,
            "options"_a = "")
       .def("compile", &Session::compile, "source"_a, "function"_a = "")
+      .def("emit", &Session::emit, "source"_a, "function"_a = "",
+           "target"_a = "")
       .def("clear", [](Session &s) { s.jit.clear(); })
       .def_ro("target", &Session::target)
       .def_prop_ro("name",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The Python package, in the simulator where there is nothing better."""
 
-import math
+import json
 import threading
 import time
 import unittest
@@ -150,6 +150,16 @@ class Attention(unittest.TestCase):
             areas[color] = areas.get(color, 0) + width
         self.assertEqual(sorted(areas.values()), [8, 28, 28])
 
+    def test_compiles_for_other_targets(self):
+        source = attn.compile(heads=2, head_size=64, device="sim").mlir
+        manifest, code = attn.api._session("sim").emit(source, target="sm_86")
+        self.assertEqual(json.loads(manifest)["target"], "sm_86")
+        self.assertIn(b".target sm_86", code)
+        with self.assertRaisesRegex(ValueError, "found sm_20"):
+            attn.api._session("sim").emit(source, target="sm_20")
+        with self.assertRaisesRegex(ValueError, r"attention\.mlir:2:3: error: .*retrn"):
+            attn.api._session("sim").emit("func.func @f() {\n  retrn\n}")
+
     def test_threads(self):
         q, k, v = inputs()
         expected = attn.attention(q, k, v, mask=attn.causal())
@@ -212,10 +222,10 @@ class Attention(unittest.TestCase):
         call = lambda: attn.attention(q, k, v)  # noqa: E731
         for _ in range(2000):
             call()
-        before, start = resident(), time.perf_counter()
+        before, start = resident(), time.process_time()
         for _ in range(10000):
             call()
-        self.assertLess((time.perf_counter() - start) / 10000, 1e-3)
+        self.assertLess((time.process_time() - start) / 10000, 5e-4)
         self.assertLess(resident() - before, 1 << 20)
 
 

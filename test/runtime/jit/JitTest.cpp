@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <ctime>
 #include <random>
 #include <sys/wait.h>
 #include <thread>
@@ -249,13 +250,12 @@ TEST(Jit, AHitIsCheap) {
   CompileRequest request = requestOf(smallSpec(), "");
   ASSERT_TRUE(jit.load(device, request));
   constexpr int calls = 20000;
-  auto start = std::chrono::steady_clock::now();
+  std::clock_t start = std::clock(); // of this process: others do not count
   for (int i = 0; i < calls; ++i)
     ASSERT_TRUE(jit.load(device, request));
-  std::chrono::duration<double, std::micro> time =
-      std::chrono::steady_clock::now() - start;
-  RecordProperty("microseconds", std::to_string(time.count() / calls));
-  EXPECT_LT(time.count() / calls, 10);
+  double seconds = double(std::clock() - start) / CLOCKS_PER_SEC;
+  RecordProperty("microseconds", std::to_string(1e6 * seconds / calls));
+  EXPECT_LT(1e6 * seconds / calls, 10);
 }
 
 //===----------------------------------------------------------------------===//
