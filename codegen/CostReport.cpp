@@ -15,7 +15,9 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   ScheduleAttr schedule = op.getScheduleAttr();
 
   // Problems that differ only in the batch or the head are counted once.
-  int64_t heads = op.getMask().dependsOnHead() ? attention.queryHeads : std::min<int64_t>(attention.queryHeads, 1);
+  int64_t heads = op.getMask().dependsOnHead()
+                      ? attention.queryHeads
+                      : std::min<int64_t>(attention.queryHeads, 1);
   int64_t headsPerCount = heads == 0 ? 0 : attention.queryHeads / heads;
   llvm::DenseMap<int64_t, int64_t> batchesAtOffset;
   for (int64_t offset : attention.offsets)
@@ -25,9 +27,11 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   int64_t livePairs = 0;
   for (auto [offset, batches] : batchesAtOffset) {
     for (int64_t head = 0; head < heads; ++head) {
-      MaskProblem mask(op.getMask(), attention.symbols, attention.firstHead + head, attention.queries, attention.keys,
-                       offset);
-      MaskProblem::TileCounts counts = mask.countTiles(schedule.getQTile(), schedule.getKvTile());
+      MaskProblem mask(op.getMask(), attention.symbols,
+                       attention.firstHead + head, attention.queries,
+                       attention.keys, offset);
+      MaskProblem::TileCounts counts =
+          mask.countTiles(schedule.getQTile(), schedule.getKvTile());
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -39,18 +43,25 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   }
 
   auto bytesOf = [](Value value) -> int64_t {
-    return value ? cast<RankedTensorType>(value.getType()).getElementTypeBitWidth() / 8 : 0;
+    return value ? cast<RankedTensorType>(value.getType())
+                           .getElementTypeBitWidth() /
+                       8
+                 : 0;
   };
-  int64_t queryRows = attention.batches * attention.queryHeads * attention.queries;
+  int64_t queryRows =
+      attention.batches * attention.queryHeads * attention.queries;
   int64_t keyRows = attention.batches * attention.kvHeads * attention.keys;
-  int64_t bytes = queryRows * (attention.headSize * bytesOf(op.getQ()) + attention.valueSize * bytesOf(op.getO()) +
+  int64_t bytes = queryRows * (attention.headSize * bytesOf(op.getQ()) +
+                               attention.valueSize * bytesOf(op.getO()) +
                                bytesOf(op.getLse())) +
-                  keyRows * (attention.headSize * bytesOf(op.getK()) + attention.valueSize * bytesOf(op.getV()));
+                  keyRows * (attention.headSize * bytesOf(op.getK()) +
+                             attention.valueSize * bytesOf(op.getV()));
   int64_t flopsPerPair = 2 * (attention.headSize + attention.valueSize);
 
   Json cost;
   cost["mask"] = op.getMask().str();
-  cost["symbols"] = std::vector<int64_t>(attention.symbols.begin(), attention.symbols.end());
+  cost["symbols"] =
+      std::vector<int64_t>(attention.symbols.begin(), attention.symbols.end());
   cost["batches"] = attention.batches;
   cost["query_heads"] = attention.queryHeads;
   cost["kv_heads"] = attention.kvHeads;
@@ -59,11 +70,16 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
-  cost["tiles"] = {{"total", tiles.total}, {"empty", tiles.empty}, {"full", tiles.full}, {"partial", tiles.partial}};
+  cost["tiles"] = {{"total", tiles.total},
+                   {"empty", tiles.empty},
+                   {"full", tiles.full},
+                   {"partial", tiles.partial}};
   cost["live_pairs"] = livePairs;
   cost["executed_pairs"] = tiles.executedPairs;
   cost["useful_fraction"] =
-      tiles.executedPairs == 0 ? Json() : Json(double(livePairs) / double(tiles.executedPairs));
+      tiles.executedPairs == 0
+          ? Json()
+          : Json(double(livePairs) / double(tiles.executedPairs));
   cost["flops"] = livePairs * flopsPerPair;
   cost["executed_flops"] = tiles.executedPairs * flopsPerPair;
   cost["bytes"] = bytes;

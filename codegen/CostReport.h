@@ -1,4 +1,5 @@
-//===- CostReport.h - what an attention op costs, counted and not measured ---*- C++ -*-===//
+//===- CostReport.h - what an attention op costs, counted and not measured ---*-
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -10,11 +11,15 @@
 
 namespace mlir::attn {
 
-/// The cost of one attention op under its schedule, summed over batches and heads:
-///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are empty, full and partial;
-///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size), `useful_fraction` (their quotient; null when
+/// The cost of one attention op under its schedule, summed over batches and
+/// heads:
+///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are
+///  empty, full and partial;
+///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size),
+///  `useful_fraction` (their quotient; null when
 ///    nothing is executed);
-///  - `flops`: 2 (D + Dv) for each live pair; `executed_flops`: the same for each executed pair;
+///  - `flops`: 2 (D + Dv) for each live pair; `executed_flops`: the same for
+///  each executed pair;
 ///  - `bytes`: q, k, v, o and lse once each, the least that must move.
 /// The op must carry a schedule.
 nlohmann::ordered_json getCost(const ConcreteAttention &attention);

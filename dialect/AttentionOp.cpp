@@ -1,4 +1,5 @@
-//===- AttentionOp.cpp - attn.attention: syntax and interfaces ---*- C++ -*-===//
+//===- AttentionOp.cpp - attn.attention: syntax and interfaces ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -15,7 +16,8 @@ using namespace mlir::attn;
 float AttentionOp::getScaleValue() {
   if (std::optional<APFloat> scale = getScale())
     return scale->convertToFloat();
-  return 1.0f / std::sqrt(static_cast<float>(cast<RankedTensorType>(getQ().getType()).getDimSize(3)));
+  return 1.0f / std::sqrt(static_cast<float>(
+                    cast<RankedTensorType>(getQ().getType()).getDimSize(3)));
 }
 
 int64_t AttentionOp::getGroupSize() {
@@ -41,17 +43,20 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   SMLoc clauseLoc;
   auto once = [&](bool seen) -> ParseResult {
     if (seen)
-      return parser.emitError(clauseLoc, "clause '") << clause << "' is given twice";
+      return parser.emitError(clauseLoc, "clause '")
+             << clause << "' is given twice";
     return success();
   };
   while (clauseLoc = parser.getCurrentLocation(),
-         succeeded(parser.parseOptionalKeyword(&clause, {"mask", "scale", "align", "head", "schedule"}))) {
+         succeeded(parser.parseOptionalKeyword(
+             &clause, {"mask", "scale", "align", "head", "schedule"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();
     } else if (clause == "scale") {
       double value;
-      if (once(bool(scale)) || parser.parseLParen() || parser.parseFloat(value) || parser.parseRParen())
+      if (once(bool(scale)) || parser.parseLParen() ||
+          parser.parseFloat(value) || parser.parseRParen())
         return failure();
       scale = builder.getF32FloatAttr(static_cast<float>(value));
     } else if (clause == "align") {
@@ -64,39 +69,48 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
       } else {
         alignment = Alignment::Offset;
         if (parser.parseOperand(offsets.emplace_back()) ||
-            (succeeded(parser.parseOptionalColon()) && parser.parseType(offsetType)))
+            (succeeded(parser.parseOptionalColon()) &&
+             parser.parseType(offsetType)))
           return failure();
       }
       if (parser.parseRParen())
         return failure();
     } else if (clause == "head") {
-      if (once(!heads.empty()) || parser.parseLParen() || parser.parseOperand(heads.emplace_back()) ||
-          parser.parseRParen())
+      if (once(!heads.empty()) || parser.parseLParen() ||
+          parser.parseOperand(heads.emplace_back()) || parser.parseRParen())
         return failure();
     } else {
-      if (once(bool(schedule)) || parser.parseLParen() || parser.parseAttribute(schedule) || parser.parseRParen())
+      if (once(bool(schedule)) || parser.parseLParen() ||
+          parser.parseAttribute(schedule) || parser.parseRParen())
         return failure();
     }
   }
 
   FunctionType type;
-  if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type))
+  if (parser.parseOptionalAttrDict(result.attributes) ||
+      parser.parseColonType(type))
     return failure();
-  if (type.getNumInputs() != 3 || type.getNumResults() < 1 || type.getNumResults() > 2)
-    return parser.emitError(parser.getNameLoc(), "expected the types of q, k, v -> the types of o and, if wanted, lse");
+  if (type.getNumInputs() != 3 || type.getNumResults() < 1 ||
+      type.getNumResults() > 2)
+    return parser.emitError(
+        parser.getNameLoc(),
+        "expected the types of q, k, v -> the types of o and, if wanted, lse");
 
   Type index = builder.getIndexType();
-  if (parser.resolveOperands(tensors, type.getInputs(), operandsLoc, result.operands) ||
+  if (parser.resolveOperands(tensors, type.getInputs(), operandsLoc,
+                             result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
       parser.resolveOperands(heads, index, result.operands))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask ? mask : MaskAttr::getAll(context);
-  properties.alignment = AlignmentAttr::get(context, alignment.value_or(Alignment::End));
+  properties.alignment =
+      AlignmentAttr::get(context, alignment.value_or(Alignment::End));
   properties.scale = scale;
   properties.schedule = schedule;
-  llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()), static_cast<int32_t>(offsets.size()),
+  llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
+                               static_cast<int32_t>(offsets.size()),
                                static_cast<int32_t>(heads.size())},
              properties.operandSegmentSizes.begin());
   result.addTypes(type.getResults());
@@ -127,15 +141,21 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   if (getSchedule())
     printer << " schedule(" << getScheduleAttr() << ")";
   printer.printOptionalAttrDict(
-      (*this)->getAttrs(), {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});
+      (*this)->getAttrs(),
+      {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});
   printer << " : ";
-  printer.printFunctionalType(TypeRange{getQ().getType(), getK().getType(), getV().getType()},
-                              (*this)->getResultTypes());
+  printer.printFunctionalType(
+      TypeRange{getQ().getType(), getK().getType(), getV().getType()},
+      (*this)->getResultTypes());
 }
 
-LogicalResult AttentionOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {
-  SmallVector<OpFoldResult> q = tensor::getMixedSizes(builder, getLoc(), getQ());
-  shapes.push_back({q[0], q[1], q[2], tensor::getMixedSize(builder, getLoc(), getV(), 3)});
+LogicalResult
+AttentionOp::reifyResultShapes(OpBuilder &builder,
+                               ReifiedRankedShapedTypeDims &shapes) {
+  SmallVector<OpFoldResult> q =
+      tensor::getMixedSizes(builder, getLoc(), getQ());
+  shapes.push_back(
+      {q[0], q[1], q[2], tensor::getMixedSize(builder, getLoc(), getV(), 3)});
   if (getLse())
     shapes.push_back({q[0], q[1], q[2]});
   return success();

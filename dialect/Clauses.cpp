@@ -9,9 +9,11 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// Moves MLIR's parser to `end`, over tokens that the mask parser has read as text. Collects the values on the way.
-static ParseResult skipTo(OpAsmParser &parser, const char *end,
-                          SmallVectorImpl<OpAsmParser::UnresolvedOperand> &operands) {
+/// Moves MLIR's parser to `end`, over tokens that the mask parser has read as
+/// text. Collects the values on the way.
+static ParseResult
+skipTo(OpAsmParser &parser, const char *end,
+       SmallVectorImpl<OpAsmParser::UnresolvedOperand> &operands) {
   while (parser.getCurrentLocation().getPointer() < end) {
     OpAsmParser::UnresolvedOperand operand;
     OptionalParseResult isOperand = parser.parseOptionalOperand(operand);
@@ -24,30 +26,40 @@ static ParseResult skipTo(OpAsmParser &parser, const char *end,
     StringRef keyword;
     std::string string;
     APInt integer;
-    if (succeeded(parser.parseOptionalKeyword(&keyword)) || succeeded(parser.parseOptionalMinus()) ||
-        succeeded(parser.parseOptionalLess()) || succeeded(parser.parseOptionalGreater()) ||
-        succeeded(parser.parseOptionalComma()) || succeeded(parser.parseOptionalStar()) ||
-        succeeded(parser.parseOptionalVerticalBar()) || succeeded(parser.parseOptionalLParen()) ||
-        succeeded(parser.parseOptionalRParen()) || succeeded(parser.parseOptionalLSquare()) ||
-        succeeded(parser.parseOptionalRSquare()) || succeeded(parser.parseOptionalColon()) ||
-        succeeded(parser.parseOptionalEqual()) || succeeded(parser.parseOptionalPlus()) ||
+    if (succeeded(parser.parseOptionalKeyword(&keyword)) ||
+        succeeded(parser.parseOptionalMinus()) ||
+        succeeded(parser.parseOptionalLess()) ||
+        succeeded(parser.parseOptionalGreater()) ||
+        succeeded(parser.parseOptionalComma()) ||
+        succeeded(parser.parseOptionalStar()) ||
+        succeeded(parser.parseOptionalVerticalBar()) ||
+        succeeded(parser.parseOptionalLParen()) ||
+        succeeded(parser.parseOptionalRParen()) ||
+        succeeded(parser.parseOptionalLSquare()) ||
+        succeeded(parser.parseOptionalRSquare()) ||
+        succeeded(parser.parseOptionalColon()) ||
+        succeeded(parser.parseOptionalEqual()) ||
+        succeeded(parser.parseOptionalPlus()) ||
         succeeded(parser.parseOptionalString(&string)))
       continue;
     OptionalParseResult isInteger = parser.parseOptionalInteger(integer);
     if (!isInteger.has_value() || failed(*isInteger))
-      return parser.emitError(parser.getCurrentLocation(), "unexpected text in a mask clause");
+      return parser.emitError(parser.getCurrentLocation(),
+                              "unexpected text in a mask clause");
   }
   return success();
 }
 
-ParseResult mlir::attn::parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
-                                        SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols) {
+ParseResult mlir::attn::parseMaskClause(
+    OpAsmParser &parser, MaskAttr &mask,
+    SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols) {
   if (parser.parseLParen())
     return failure();
   const char *start = parser.getCurrentLocation().getPointer();
   // The buffer that MLIR's lexer reads ends with a null character.
   FailureOr<ParsedMask> parsed = parseMaskExpression(
-      StringRef(start), MaskSymbolSyntax::Named, parser.getContext(), [&](size_t offset, const Twine &message) {
+      StringRef(start), MaskSymbolSyntax::Named, parser.getContext(),
+      [&](size_t offset, const Twine &message) {
         parser.emitError(SMLoc::getFromPointer(start + offset), message);
       });
   if (failed(parsed))
@@ -56,17 +68,21 @@ ParseResult mlir::attn::parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
   if (skipTo(parser, start + parsed->length, uses) || parser.parseRParen())
     return failure();
   for (const OpAsmParser::UnresolvedOperand &use : uses)
-    if (llvm::none_of(symbols, [&](const OpAsmParser::UnresolvedOperand &symbol) {
-          return symbol.name == use.name && symbol.number == use.number;
-        }))
+    if (llvm::none_of(
+            symbols, [&](const OpAsmParser::UnresolvedOperand &symbol) {
+              return symbol.name == use.name && symbol.number == use.number;
+            }))
       symbols.push_back(use);
   mask = parsed->mask;
   return success();
 }
 
-void mlir::attn::printMaskClause(OpAsmPrinter &printer, MaskAttr mask, ValueRange symbols) {
+void mlir::attn::printMaskClause(OpAsmPrinter &printer, MaskAttr mask,
+                                 ValueRange symbols) {
   printer << "mask(";
   mask.printExpression(
-      printer.getStream(), [&](unsigned number) { printer.printOperand(symbols[number]); }, /*quoteSets=*/false);
+      printer.getStream(),
+      [&](unsigned number) { printer.printOperand(symbols[number]); },
+      /*quoteSets=*/false);
   printer << ")";
 }

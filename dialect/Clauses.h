@@ -9,9 +9,11 @@
 
 namespace mlir::attn {
 
-/// Reads what follows the keyword `mask`: `(expression)`, whose `%name`s become `symbols` in order of appearance.
-ParseResult parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
-                            llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols);
+/// Reads what follows the keyword `mask`: `(expression)`, whose `%name`s become
+/// `symbols` in order of appearance.
+ParseResult
+parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
+                llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols);
 
 /// Writes `mask(expression)`.
 void printMaskClause(OpAsmPrinter &printer, MaskAttr mask, ValueRange symbols);

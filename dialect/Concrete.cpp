@@ -12,7 +12,8 @@ using namespace mlir;
 using namespace mlir::attn;
 
 MaskProblem ConcreteAttention::getMask(int64_t batch, int64_t head) const {
-  return MaskProblem(AttentionOp(op).getMask(), symbols, firstHead + head, queries, keys, offsets[batch]);
+  return MaskProblem(AttentionOp(op).getMask(), symbols, firstHead + head,
+                     queries, keys, offsets[batch]);
 }
 
 namespace {
@@ -25,8 +26,10 @@ public:
   LogicalResult bind(ArrayRef<ArgumentValue> arguments) {
     if (arguments.size() != function.getNumArguments())
       return function.emitError("expected ")
-             << function.getNumArguments() << " arguments, found " << arguments.size();
-    for (auto [argument, value] : llvm::zip_equal(function.getArguments(), arguments)) {
+             << function.getNumArguments() << " arguments, found "
+             << arguments.size();
+    for (auto [argument, value] :
+         llvm::zip_equal(function.getArguments(), arguments)) {
       auto tensor = dyn_cast<RankedTensorType>(argument.getType());
       if (!tensor) {
         if (value.elements.size() != 1 || !value.shape.empty())
@@ -35,11 +38,15 @@ public:
         continue;
       }
       if (static_cast<int64_t>(value.shape.size()) != tensor.getRank())
-        return error(argument) << "expected " << tensor.getRank() << " dimensions, found " << value.shape.size();
-      for (auto [dim, pair] : llvm::enumerate(llvm::zip_equal(tensor.getShape(), value.shape)))
-        if (!ShapedType::isDynamic(std::get<0>(pair)) && std::get<0>(pair) != std::get<1>(pair))
-          return error(argument) << "expected extent " << std::get<0>(pair) << " in dimension " << dim << ", found "
-                                 << std::get<1>(pair);
+        return error(argument) << "expected " << tensor.getRank()
+                               << " dimensions, found " << value.shape.size();
+      for (auto [dim, pair] :
+           llvm::enumerate(llvm::zip_equal(tensor.getShape(), value.shape)))
+        if (!ShapedType::isDynamic(std::get<0>(pair)) &&
+            std::get<0>(pair) != std::get<1>(pair))
+          return error(argument)
+                 << "expected extent " << std::get<0>(pair) << " in dimension "
+                 << dim << ", found " << std::get<1>(pair);
       shapes[argument] = value.shape;
       elements[argument] = value.elements;
     }
@@ -70,7 +77,8 @@ private:
     if (auto dim = dyn_cast<tensor::DimOp>(op)) {
       auto shape = shapes.find(dim.getSource());
       auto index = integers.find(dim.getIndex());
-      if (shape != shapes.end() && index != integers.end() && index->second >= 0 &&
+      if (shape != shapes.end() && index != integers.end() &&
+          index->second >= 0 &&
           index->second < static_cast<int64_t>(shape->second.size()))
         integers[dim] = shape->second[index->second];
       return;
@@ -79,17 +87,21 @@ private:
     SmallVector<Attribute> operands;
     for (Value operand : op.getOperands()) {
       auto known = integers.find(operand);
-      operands.push_back(known == integers.end() ? Attribute()
-                                                 : Attribute(builder.getIntegerAttr(operand.getType(), known->second)));
+      operands.push_back(known == integers.end()
+                             ? Attribute()
+                             : Attribute(builder.getIntegerAttr(
+                                   operand.getType(), known->second)));
     }
     SmallVector<OpFoldResult> folded;
-    if (failed(op.fold(operands, folded)) || folded.size() != op.getNumResults())
+    if (failed(op.fold(operands, folded)) ||
+        folded.size() != op.getNumResults())
       return;
     for (auto [result, fold] : llvm::zip_equal(op.getResults(), folded)) {
       if (auto attribute = dyn_cast<Attribute>(fold)) {
         if (auto integer = dyn_cast<IntegerAttr>(attribute))
           integers[result] = integer.getInt();
-      } else if (auto known = integers.find(cast<Value>(fold)); known != integers.end()) {
+      } else if (auto known = integers.find(cast<Value>(fold));
+                 known != integers.end()) {
         integers[result] = known->second;
       }
     }
@@ -99,25 +111,32 @@ private:
     auto known = integers.find(value);
     if (known != integers.end())
       return known->second;
-    return op.emitError(what) << " is not a function of the arguments' shapes and values";
+    return op.emitError(what)
+           << " is not a function of the arguments' shapes and values";
   }
 
   FailureOr<ConcreteAttention> resolve(AttentionOp op) {
     for (Value tensor : {op.getQ(), op.getK(), op.getV()})
       if (!shapes.contains(tensor))
         return op.emitError("the shape of ") << tensor << " is not known";
-    ArrayRef<int64_t> q = shapes[op.getQ()], k = shapes[op.getK()], v = shapes[op.getV()];
+    ArrayRef<int64_t> q = shapes[op.getQ()], k = shapes[op.getK()],
+                      v = shapes[op.getV()];
     if (q[0] != k[0] || q[0] != v[0])
-      return op.emitError("q, k and v disagree on the number of batches: ") << q[0] << ", " << k[0] << ", " << v[0];
+      return op.emitError("q, k and v disagree on the number of batches: ")
+             << q[0] << ", " << k[0] << ", " << v[0];
     if (k[1] != v[1] || k[2] != v[2])
-      return op.emitError("k and v disagree: ") << k[1] << " heads of " << k[2] << " keys, " << v[1] << " heads of "
-                                                << v[2] << " keys";
+      return op.emitError("k and v disagree: ")
+             << k[1] << " heads of " << k[2] << " keys, " << v[1]
+             << " heads of " << v[2] << " keys";
     if (q[3] != k[3])
-      return op.emitError("q and k disagree on the head size: ") << q[3] << ", " << k[3];
+      return op.emitError("q and k disagree on the head size: ")
+             << q[3] << ", " << k[3];
     if (k[1] == 0 || q[1] % k[1] != 0)
-      return op.emitError("the number of query heads, ") << q[1] << ", is not a multiple of the number of KV heads, "
-                                                         << k[1];
-    ConcreteAttention result{op, q[0], q[1], k[1], q[2], k[2], q[3], v[3], {}, {}, 0};
+      return op.emitError("the number of query heads, ")
+             << q[1] << ", is not a multiple of the number of KV heads, "
+             << k[1];
+    ConcreteAttention result{op,   q[0], q[1], k[1], q[2], k[2],
+                             q[3], v[3], {},   {},   0};
     for (Value symbol : op.getSymbols()) {
       FailureOr<int64_t> value = integer(op, symbol, "a symbol of the mask");
       if (failed(value))
@@ -130,7 +149,8 @@ private:
         return failure();
       result.firstHead = *value;
     }
-    int64_t offset = op.getAlignment() == Alignment::End ? result.keys - result.queries : 0;
+    int64_t offset =
+        op.getAlignment() == Alignment::End ? result.keys - result.queries : 0;
     result.offsets.assign(result.batches, offset);
     if (op.getAlignment() == Alignment::Offset) {
       if (op.getOffset().getType().isIndex()) {
@@ -141,10 +161,12 @@ private:
       } else {
         auto known = elements.find(op.getOffset());
         if (known == elements.end())
-          return op.emitError("the offsets are not an argument of the function");
+          return op.emitError(
+              "the offsets are not an argument of the function");
         if (static_cast<int64_t>(known->second.size()) != result.batches)
           return op.emitError("expected one offset for each of the ")
-                 << result.batches << " batches, found " << known->second.size();
+                 << result.batches << " batches, found "
+                 << known->second.size();
         result.offsets = known->second;
       }
     }
@@ -162,8 +184,9 @@ private:
 
 } // namespace
 
-FailureOr<SmallVector<ConcreteAttention>> mlir::attn::bindArguments(FunctionOpInterface function,
-                                                                    ArrayRef<ArgumentValue> arguments) {
+FailureOr<SmallVector<ConcreteAttention>>
+mlir::attn::bindArguments(FunctionOpInterface function,
+                          ArrayRef<ArgumentValue> arguments) {
   Binder binder(function);
   SmallVector<ConcreteAttention> result;
   if (failed(binder.bind(arguments)) || failed(binder.run(result)))
@@ -171,11 +194,13 @@ FailureOr<SmallVector<ConcreteAttention>> mlir::attn::bindArguments(FunctionOpIn
   return result;
 }
 
-FailureOr<SmallVector<ArgumentValue>> mlir::attn::getStaticArguments(FunctionOpInterface function) {
+FailureOr<SmallVector<ArgumentValue>>
+mlir::attn::getStaticArguments(FunctionOpInterface function) {
   SmallVector<ArgumentValue> result;
   for (Type type : function.getArgumentTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    if (!tensor || !tensor.hasStaticShape() || tensor.getElementType().isIntOrIndex())
+    if (!tensor || !tensor.hasStaticShape() ||
+        tensor.getElementType().isIntOrIndex())
       return failure();
     result.push_back({llvm::to_vector(tensor.getShape()), {}});
   }

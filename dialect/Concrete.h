@@ -1,4 +1,5 @@
-//===- Concrete.h - a function's attention ops at given argument shapes and values ---*- C++ -*-===//
+//===- Concrete.h - a function's attention ops at given argument shapes and
+//values ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -11,8 +12,9 @@
 
 namespace mlir::attn {
 
-/// What one argument is at run time. A tensor has a shape; of a tensor of integers the elements are wanted too, row-major. An
-/// index or integer has one element and no shape.
+/// What one argument is at run time. A tensor has a shape; of a tensor of
+/// integers the elements are wanted too, row-major. An index or integer has one
+/// element and no shape.
 struct ArgumentValue {
   llvm::SmallVector<int64_t> shape;
   llvm::SmallVector<int64_t> elements;
@@ -32,14 +34,17 @@ struct ConcreteAttention {
   MaskProblem getMask(int64_t batch, int64_t head) const;
 };
 
-/// The attention ops of `function` in order. Errors, at the function or the op: arguments that do not fit its types, extents
-/// that contradict each other, an index that is not a function of the arguments' shapes and values.
-FailureOr<llvm::SmallVector<ConcreteAttention>> bindArguments(FunctionOpInterface function,
-                                                              llvm::ArrayRef<ArgumentValue> arguments);
+/// The attention ops of `function` in order. Errors, at the function or the op:
+/// arguments that do not fit its types, extents that contradict each other, an
+/// index that is not a function of the arguments' shapes and values.
+FailureOr<llvm::SmallVector<ConcreteAttention>>
+bindArguments(FunctionOpInterface function,
+              llvm::ArrayRef<ArgumentValue> arguments);
 
-/// The arguments of a function whose types say everything: static shapes and no values. Failure, without a diagnostic, if
-/// they do not.
-FailureOr<llvm::SmallVector<ArgumentValue>> getStaticArguments(FunctionOpInterface function);
+/// The arguments of a function whose types say everything: static shapes and no
+/// values. Failure, without a diagnostic, if they do not.
+FailureOr<llvm::SmallVector<ArgumentValue>>
+getStaticArguments(FunctionOpInterface function);
 
 } // namespace mlir::attn
 

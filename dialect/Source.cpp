@@ -8,9 +8,12 @@
 
 using namespace llvm;
 
-static bool isIdentifier(char c) { return isAlnum(c) || c == '_' || c == '$' || c == '.'; }
+static bool isIdentifier(char c) {
+  return isAlnum(c) || c == '_' || c == '$' || c == '.';
+}
 
-/// The position after the string literal or comment that starts at `i`, or `i` if none does.
+/// The position after the string literal or comment that starts at `i`, or `i`
+/// if none does.
 static size_t skipOpaque(StringRef text, size_t i) {
   if (text.substr(i).starts_with("//"))
     return std::min(text.find('\n', i), text.size());
@@ -31,7 +34,8 @@ std::string mlir::attn::prepareSource(StringRef source) {
       continue;
     }
     if (!isIdentifier(source[i])) {
-      // A prefixed name (%x, #x, !x, @x, ^x) says nothing about which op this is.
+      // A prefixed name (%x, #x, !x, @x, ^x) says nothing about which op this
+      // is.
       bool prefix = StringRef("%#!@^").contains(source[i]);
       for (++i; prefix && i < source.size() && isIdentifier(source[i]);)
         ++i;

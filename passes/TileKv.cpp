@@ -146,7 +146,8 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
       builder, op.getLoc(), interval.upper, getOperands(positions));
   OpFoldResult condition = contains(interval.condition, positions);
   if (auto value = dyn_cast<Value>(condition)) {
-    Value none = arith::ConstantIndexOp::create(builder, 0);
+    // The lower bound may be negative: only an interval of no length is empty.
+    Value none = toValue(result.lower);
     result.upper =
         arith::SelectOp::create(builder, value, toValue(result.upper), none)
             .getResult();

@@ -19,7 +19,7 @@ def main():
             text = file.read()
         for block in re.finditer(r"```mlir\n(.*?)```", text, re.S):
             code = block.group(1)
-            if "func.func" not in code or "..." in code:
+            if not re.search(r"func\.func.*\{\s*\n(?:.*\n)*\}", code) or "..." in code:
                 continue
             ran += 1
             result = subprocess.run([attn_opt, "-"], input=code, capture_output=True, text=True)

@@ -43,5 +43,5 @@ shape=$(.venv/bin/python -c "import numpy, sys; print('x'.join(map(str, numpy.lo
 echo "Real data: one attention layer of the MiniLM sentence encoder on a paragraph of English ($data/README.md)"
 example minilm "$shape,$shape,$shape" --input="$data/q.npy" --input="$data/k.npy" --input="$data/v.npy" \
   --output="$out/minilm-o.npy"
-example causal 1x8x200x64,1x2x333x64,1x2x333x64,100 --random=1x8x200x64,1x2x333x64,1x2x333x64,100
+example causal 1x8x500x64,1x2x700x64,1x2x700x64,200 --random=1x8x500x64,1x2x700x64,1x2x700x64,200
 example longformer 1x2x1024x64,1x2x1024x64,1x2x1024x64 --random=1x2x1024x64,1x2x1024x64,1x2x1024x64

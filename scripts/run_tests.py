@@ -30,11 +30,9 @@ def main():
     tests = arguments.tests or [os.path.join(root, "test")]
     with tempfile.TemporaryDirectory() as folder:
         results = os.path.join(folder, "results.json")
-        command = [LIT, "-v", "--no-progress-bar", "--output", results, f"--param=build={build}"]
+        command = [LIT, "-sv", "--no-progress-bar", "--quiet", "--output", results, f"--param=build={build}"]
         if arguments.filter:
             command += ["--filter", arguments.filter]
-        if not sys.stdout.isatty():
-            command.append("--quiet")
         status = subprocess.run(command + tests, env={**os.environ, "ATTN_BUILD": build}).returncode
         if not os.path.exists(results):
             print("error: lit wrote no results", file=sys.stderr)
@@ -52,7 +50,8 @@ def main():
         if kind == "skipped":
             reasons[outcome.get("output", "").strip().splitlines()[-1] if outcome.get("output") else code] += 1
         elif kind == "failed":
-            print(f"{code}: {outcome['name']}")
+            output = outcome.get("output", "").splitlines()
+            print(f"\n{code}: {outcome['name']}", *output[-60:], sep="\n")
     for reason, count in sorted(reasons.items()):
         print(f"skipped {count}: {reason}")
     if status != 0 and counts["failed"] == 0 or not outcomes:

@@ -125,10 +125,18 @@ static Value buildFloat(KernelBuilder &b, Operation *op, ValueRange x) {
 }
 
 bool nvptx::isElementwise(Operation *op) {
-  return op->getNumResults() == 1 &&
-         OpTrait::hasElementwiseMappableTraits(op) &&
-         isa_and_present<arith::ArithDialect, math::MathDialect>(
-             op->getDialect());
+  return isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::DivSIOp,
+             arith::DivUIOp, arith::RemSIOp, arith::RemUIOp,
+             arith::FloorDivSIOp, arith::CeilDivSIOp, arith::AndIOp,
+             arith::OrIOp, arith::XOrIOp, arith::ShLIOp, arith::ShRSIOp,
+             arith::ShRUIOp, arith::MinSIOp, arith::MaxSIOp, arith::MinUIOp,
+             arith::MaxUIOp, arith::CmpIOp, arith::IndexCastOp,
+             arith::IndexCastUIOp, arith::ExtSIOp, arith::ExtUIOp,
+             arith::TruncIOp, arith::SelectOp, arith::AddFOp, arith::SubFOp,
+             arith::MulFOp, arith::DivFOp, arith::NegFOp, arith::MaxNumFOp,
+             arith::MinNumFOp, arith::MaximumFOp, arith::MinimumFOp,
+             arith::CmpFOp, arith::SIToFPOp, arith::TruncFOp, math::FmaOp,
+             math::AbsFOp, math::Exp2Op, math::Log2Op>(op);
 }
 
 Value nvptx::buildElement(KernelBuilder &b, Operation *op,

@@ -9,12 +9,12 @@
 
 namespace mlir::attn::nvptx {
 
-/// Whether `op` is an elementwise op of arith or math that `buildElement`
-/// knows.
+/// Whether `op` is one of the elementwise ops of arith and math that kernels
+/// are made of.
 bool isElementwise(Operation *op);
 
-/// The result of `op` on scalars (index as i64); null for an op that is not
-/// known.
+/// The result of `op`, which is elementwise and not a rounding to 16 bits, on
+/// scalars (index as i64).
 Value buildElement(KernelBuilder &b, Operation *op, ValueRange operands);
 
 /// `type`, or i64 for index.

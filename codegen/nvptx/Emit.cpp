@@ -23,8 +23,9 @@ using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
 void nvptx::registerNvptxDialects(DialectRegistry &registry) {
-  registry.insert<AttnDialect, NvptxDialect, affine::AffineDialect, arith::ArithDialect, func::FuncDialect,
-                  gpu::GPUDialect, index::IndexDialect, LLVM::LLVMDialect, memref::MemRefDialect,
+  registry.insert<AttnDialect, NvptxDialect, affine::AffineDialect,
+                  arith::ArithDialect, func::FuncDialect, gpu::GPUDialect,
+                  index::IndexDialect, LLVM::LLVMDialect, memref::MemRefDialect,
                   tensor::TensorDialect>();
   registerPtxTranslations(registry);
 }
@@ -47,7 +48,8 @@ static std::optional<::attn::ElementType> getElementType(Type type) {
 }
 
 namespace {
-/// Fills the manifest of one function: first from its tensors, then from the kernels that they became.
+/// Fills the manifest of one function: first from its tensors, then from the
+/// kernels that they became.
 class ManifestBuilder {
 public:
   explicit ManifestBuilder(func::FuncOp function) : names(function) {}
@@ -58,27 +60,34 @@ public:
   ::attn::Manifest manifest;
 
 private:
-  LogicalResult addBuffer(Location loc, Value tensor, ::attn::BufferRole role, int64_t number, StringRef fallback);
+  LogicalResult addBuffer(Location loc, Value tensor, ::attn::BufferRole role,
+                          int64_t number, StringRef fallback);
   LogicalResult addTemporary(memref::AllocOp alloc);
   LogicalResult addLaunch(func::CallOp call, LLVM::LLVMFuncOp kernel);
-  FailureOr<::attn::ParamDesc> getParameter(func::CallOp call, DictionaryAttr role);
-  FailureOr<::attn::Expression> getGrid(func::CallOp call, LLVM::LLVMFuncOp kernel);
+  FailureOr<::attn::ParamDesc> getParameter(func::CallOp call,
+                                            DictionaryAttr role);
+  FailureOr<::attn::Expression> getGrid(func::CallOp call,
+                                        LLVM::LLVMFuncOp kernel);
   /// The buffer that a memref of the lowered function is.
   std::optional<int64_t> getBuffer(Value memref);
 
   ShapeNames names;
-  /// By argument of the lowered function: the index of its buffer, or -1 for a scalar.
+  /// By argument of the lowered function: the index of its buffer, or -1 for a
+  /// scalar.
   SmallVector<int64_t> argumentBuffers;
   DenseMap<Value, int64_t> temporaries;
 };
 } // namespace
 
-LogicalResult ManifestBuilder::addBuffer(Location loc, Value tensor, ::attn::BufferRole role, int64_t number,
-                                         StringRef fallback) {
+LogicalResult ManifestBuilder::addBuffer(Location loc, Value tensor,
+                                         ::attn::BufferRole role,
+                                         int64_t number, StringRef fallback) {
   auto type = cast<ShapedType>(tensor.getType());
-  std::optional<::attn::ElementType> element = getElementType(type.getElementType());
+  std::optional<::attn::ElementType> element =
+      getElementType(type.getElementType());
   if (!element)
-    return emitError(loc) << "no buffer can hold elements of type " << type.getElementType();
+    return emitError(loc) << "no buffer can hold elements of type "
+                          << type.getElementType();
   // An index is stored as an i64.
   if (*element == ::attn::ElementType::Index)
     element = ::attn::ElementType::I64;
@@ -100,19 +109,25 @@ LogicalResult ManifestBuilder::addSignature(func::FuncOp function) {
   for (BlockArgument argument : function.getArguments()) {
     int64_t number = argument.getArgNumber();
     if (isa<ShapedType>(argument.getType())) {
-      if (failed(addBuffer(function.getLoc(), argument, ::attn::BufferRole::Argument, number, "arg")))
+      if (failed(addBuffer(function.getLoc(), argument,
+                           ::attn::BufferRole::Argument, number, "arg")))
         return failure();
       continue;
     }
-    std::optional<::attn::ElementType> type = getElementType(argument.getType());
+    std::optional<::attn::ElementType> type =
+        getElementType(argument.getType());
     if (!type || ::attn::isFloat(*type))
-      return function.emitOpError("expected scalar arguments of type i32, i64 or index, found ") << argument.getType();
-    manifest.scalars.push_back({number, names.getName(argument, "scalar"), *type});
+      return function.emitOpError(
+                 "expected scalar arguments of type i32, i64 or index, found ")
+             << argument.getType();
+    manifest.scalars.push_back(
+        {number, names.getName(argument, "scalar"), *type});
     argumentBuffers.push_back(-1);
   }
   Operation *terminator = function.getBody().front().getTerminator();
   for (auto [number, value] : llvm::enumerate(terminator->getOperands()))
-    if (failed(addBuffer(function.getLoc(), value, ::attn::BufferRole::Result, number, "result")))
+    if (failed(addBuffer(function.getLoc(), value, ::attn::BufferRole::Result,
+                         number, "result")))
       return failure();
   return success();
 }
@@ -123,7 +138,8 @@ std::optional<int64_t> ManifestBuilder::getBuffer(Value memref) {
   if (auto argument = dyn_cast<BlockArgument>(memref))
     return argumentBuffers[argument.getArgNumber()];
   auto temporary = temporaries.find(memref);
-  return temporary == temporaries.end() ? std::nullopt : std::optional(temporary->second);
+  return temporary == temporaries.end() ? std::nullopt
+                                        : std::optional(temporary->second);
 }
 
 LogicalResult ManifestBuilder::addTemporary(memref::AllocOp alloc) {
@@ -139,10 +155,13 @@ LogicalResult ManifestBuilder::addTemporary(memref::AllocOp alloc) {
       continue;
     }
     auto dim = sizes.front().getDefiningOp<memref::DimOp>();
-    std::optional<int64_t> source = dim ? getBuffer(dim.getSource()) : std::nullopt;
+    std::optional<int64_t> source =
+        dim ? getBuffer(dim.getSource()) : std::nullopt;
     if (!source || !dim.getConstantIndex())
-      return alloc.emitOpError("expected the sizes of a temporary to be sizes of arguments");
-    buffer.shape.push_back(manifest.buffers[*source].shape[*dim.getConstantIndex()]);
+      return alloc.emitOpError(
+          "expected the sizes of a temporary to be sizes of arguments");
+    buffer.shape.push_back(
+        manifest.buffers[*source].shape[*dim.getConstantIndex()]);
     sizes = sizes.drop_front();
   }
   temporaries[alloc.getResult()] = manifest.buffers.size();
@@ -150,7 +169,8 @@ LogicalResult ManifestBuilder::addTemporary(memref::AllocOp alloc) {
   return success();
 }
 
-FailureOr<::attn::ParamDesc> ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
+FailureOr<::attn::ParamDesc>
+ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
   NamedAttribute what = *role.begin();
   auto pair = dyn_cast<DenseI64ArrayAttr>(what.getValue());
   int64_t number = pair ? pair[0] : cast<IntegerAttr>(what.getValue()).getInt();
@@ -158,25 +178,30 @@ FailureOr<::attn::ParamDesc> ManifestBuilder::getParameter(func::CallOp call, Di
   if (what.getName() == "attn.scalar") {
     auto argument = dyn_cast<BlockArgument>(operand);
     if (!argument)
-      return call.emitOpError("expected scalar operands that are arguments of the function");
+      return call.emitOpError(
+          "expected scalar operands that are arguments of the function");
     return ::attn::ParamDesc::scalar(argument.getArgNumber());
   }
   std::optional<int64_t> buffer = getBuffer(operand);
   if (!buffer)
-    return call.emitOpError("expected operands that are arguments, results or temporaries");
+    return call.emitOpError(
+        "expected operands that are arguments, results or temporaries");
   if (what.getName() == "attn.pointer")
     return ::attn::ParamDesc::pointer(*buffer);
-  return what.getName() == "attn.size" ? ::attn::ParamDesc::size(*buffer, pair[1])
-                                       : ::attn::ParamDesc::stride(*buffer, pair[1]);
+  return what.getName() == "attn.size"
+             ? ::attn::ParamDesc::size(*buffer, pair[1])
+             : ::attn::ParamDesc::stride(*buffer, pair[1]);
 }
 
-static ::attn::Expression getExpression(AffineExpr expr, ArrayRef<::attn::Expression> symbols) {
+static ::attn::Expression getExpression(AffineExpr expr,
+                                        ArrayRef<::attn::Expression> symbols) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return {constant.getValue()};
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
     return symbols[symbol.getPosition()];
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  ::attn::Expression left = getExpression(binary.getLHS(), symbols), right = getExpression(binary.getRHS(), symbols);
+  ::attn::Expression left = getExpression(binary.getLHS(), symbols),
+                     right = getExpression(binary.getRHS(), symbols);
   switch (expr.getKind()) {
   case AffineExprKind::Add:
     return ::attn::addExpr(left, right);
@@ -189,20 +214,28 @@ static ::attn::Expression getExpression(AffineExpr expr, ArrayRef<::attn::Expres
   }
 }
 
-FailureOr<::attn::Expression> ManifestBuilder::getGrid(func::CallOp call, LLVM::LLVMFuncOp kernel) {
-  auto dims = kernel->getAttrOfType<DenseI64ArrayAttr>("attn.grid_dims").asArrayRef();
+FailureOr<::attn::Expression>
+ManifestBuilder::getGrid(func::CallOp call, LLVM::LLVMFuncOp kernel) {
+  auto dims =
+      kernel->getAttrOfType<DenseI64ArrayAttr>("attn.grid_dims").asArrayRef();
   SmallVector<::attn::Expression> symbols;
   for (size_t i = 0; i < dims.size(); i += 2) {
     std::optional<int64_t> buffer = getBuffer(call.getOperand(dims[i]));
     if (!buffer)
-      return call.emitOpError("expected operands that are arguments, results or temporaries");
-    const ::attn::Dimension &size = manifest.buffers[*buffer].shape[dims[i + 1]];
-    symbols.push_back(size.isDynamic() ? ::attn::Expression(size.name) : ::attn::Expression(size.size));
+      return call.emitOpError(
+          "expected operands that are arguments, results or temporaries");
+    const ::attn::Dimension &size =
+        manifest.buffers[*buffer].shape[dims[i + 1]];
+    symbols.push_back(size.isDynamic() ? ::attn::Expression(size.name)
+                                       : ::attn::Expression(size.size));
   }
-  return getExpression(kernel->getAttrOfType<AffineMapAttr>("attn.grid").getValue().getResult(0), symbols);
+  return getExpression(
+      kernel->getAttrOfType<AffineMapAttr>("attn.grid").getValue().getResult(0),
+      symbols);
 }
 
-LogicalResult ManifestBuilder::addLaunch(func::CallOp call, LLVM::LLVMFuncOp kernel) {
+LogicalResult ManifestBuilder::addLaunch(func::CallOp call,
+                                         LLVM::LLVMFuncOp kernel) {
   ::attn::LaunchDesc launch;
   launch.entry = kernel.getName().str();
   FailureOr<::attn::Expression> grid = getGrid(call, kernel);
@@ -210,7 +243,8 @@ LogicalResult ManifestBuilder::addLaunch(func::CallOp call, LLVM::LLVMFuncOp ker
     return failure();
   launch.grid = std::move(*grid);
   launch.threads = kernel->getAttrOfType<DenseI32ArrayAttr>("nvvm.reqntid")[0];
-  launch.shared = kernel->getAttrOfType<IntegerAttr>("attn.shared_bytes").getInt();
+  launch.shared =
+      kernel->getAttrOfType<IntegerAttr>("attn.shared_bytes").getInt();
   for (auto role : kernel.getArgAttrsAttr().getAsRange<DictionaryAttr>()) {
     FailureOr<::attn::ParamDesc> parameter = getParameter(call, role);
     if (failed(parameter))
@@ -224,13 +258,16 @@ LogicalResult ManifestBuilder::addLaunch(func::CallOp call, LLVM::LLVMFuncOp ker
   return success();
 }
 
-LogicalResult ManifestBuilder::addLaunches(func::FuncOp lowered, gpu::GPUModuleOp kernels) {
+LogicalResult ManifestBuilder::addLaunches(func::FuncOp lowered,
+                                           gpu::GPUModuleOp kernels) {
   for (Operation &op : lowered.getBody().front()) {
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
       if (failed(addTemporary(alloc)))
         return failure();
     } else if (auto call = dyn_cast<func::CallOp>(op)) {
-      auto kernel = kernels ? kernels.lookupSymbol<LLVM::LLVMFuncOp>(call.getCallee()) : LLVM::LLVMFuncOp();
+      auto kernel =
+          kernels ? kernels.lookupSymbol<LLVM::LLVMFuncOp>(call.getCallee())
+                  : LLVM::LLVMFuncOp();
       if (!kernel)
         return call.emitOpError("expected a call of a kernel");
       if (failed(addLaunch(call, kernel)))
@@ -240,14 +277,19 @@ LogicalResult ManifestBuilder::addLaunches(func::FuncOp lowered, gpu::GPUModuleO
   return success();
 }
 
-FailureOr<::attn::Bundle> nvptx::compileToBundle(ModuleOp module, StringRef name, const NvptxPipelineOptions &options) {
+FailureOr<::attn::Bundle>
+nvptx::compileToBundle(ModuleOp module, StringRef name,
+                       const NvptxPipelineOptions &options) {
   auto function = module.lookupSymbol<func::FuncOp>(name);
   if (!function || function.isExternal())
     return module.emitError("has no function ") << name << " with a body";
   const Target *target = findTarget(options.target);
   if (!target) {
-    InFlightDiagnostic diagnostic = module.emitError("expected a target among ");
-    llvm::interleaveComma(getTargets(), diagnostic, [&](const Target &known) { diagnostic << known.name; });
+    InFlightDiagnostic diagnostic =
+        module.emitError("expected a target among ");
+    llvm::interleaveComma(getTargets(), diagnostic, [&](const Target &known) {
+      diagnostic << known.name;
+    });
     return diagnostic << ", found " << options.target;
   }
 
@@ -260,19 +302,22 @@ FailureOr<::attn::Bundle> nvptx::compileToBundle(ModuleOp module, StringRef name
     return failure();
   auto modules = work->getOps<gpu::GPUModuleOp>();
   if (modules.empty())
-    return function.emitOpError("expected at least one attn.attention to compile");
+    return function.emitOpError(
+        "expected at least one attn.attention to compile");
   gpu::GPUModuleOp kernels = *modules.begin();
 
   ManifestBuilder builder(function);
   if (failed(builder.addSignature(function)) ||
-      failed(builder.addLaunches(work->lookupSymbol<func::FuncOp>(name), kernels)))
+      failed(
+          builder.addLaunches(work->lookupSymbol<func::FuncOp>(name), kernels)))
     return failure();
   FailureOr<std::string> ptx = emitPtx(kernels, *target);
   if (failed(ptx))
     return failure();
   builder.manifest.target = target->name.str();
   builder.manifest.code.file = name.str() + ".ptx";
-  ::attn::Result<::attn::Bundle> bundle = ::attn::makeBundle(std::move(builder.manifest), std::move(*ptx));
+  ::attn::Result<::attn::Bundle> bundle =
+      ::attn::makeBundle(std::move(builder.manifest), std::move(*ptx));
   if (!bundle)
     return function.emitOpError("internal error: ") << bundle.error().message;
   return std::move(*bundle);

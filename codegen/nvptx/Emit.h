@@ -16,10 +16,12 @@ class DialectRegistry;
 
 namespace mlir::attn::nvptx {
 
-/// Compiles the function of that name to PTX and the manifest that says how to launch it. `module` holds functions
-/// with `attn.attention` on tensors and is left as it is. Its context needs `registerNvptxDialects`. Errors are
+/// Compiles the function of that name to PTX and the manifest that says how to
+/// launch it. `module` holds functions with `attn.attention` on tensors and is
+/// left as it is. Its context needs `registerNvptxDialects`. Errors are
 /// reported at their op.
-FailureOr<::attn::Bundle> compileToBundle(ModuleOp module, StringRef function, const NvptxPipelineOptions &options);
+FailureOr<::attn::Bundle> compileToBundle(ModuleOp module, StringRef function,
+                                          const NvptxPipelineOptions &options);
 
 /// Registers every dialect and translation that `compileToBundle` needs.
 void registerNvptxDialects(DialectRegistry &registry);

@@ -25,12 +25,28 @@ KernelBuilder::KernelBuilder(LLVM::LLVMFuncOp function, BlockShape shape)
   setInsertionPointToEnd(entry);
   branch(createBlockAfter());
   setInsertionPoint(entry->getTerminator());
-  thread = NVVM::ThreadIdXOp::create(*this, i32Type);
+  phase = entry;
+  setThread(NVVM::ThreadIdXOp::create(*this, i32Type));
+  setInsertionPointToStart(entry->getNextNode());
+}
+
+void KernelBuilder::setThread(Value value) {
+  thread = value;
   lane = andBits(thread, i32(31));
   warp = shiftRight(thread, i32(5));
   quad = shiftRight(lane, i32(2));
   quadLane = andBits(lane, i32(3));
-  setInsertionPointToStart(entry->getNextNode());
+}
+
+void KernelBuilder::startPhase() {
+  Block *begin = createBlockAfter(), *rest = createBlockAfter();
+  branch(begin);
+  setInsertionPointToStart(begin);
+  phase = begin;
+  // Every lane asks itself.
+  setThread(shuffleXor(thread, 0));
+  branch(rest);
+  setInsertionPointToStart(rest);
 }
 
 Value KernelBuilder::constant(Type type, int64_t value) {
@@ -63,9 +79,17 @@ Value KernelBuilder::shuffleFrom(Value value, Value source) {
                               i32(31), NVVM::ShflKind::idx, UnitAttr());
 }
 
+Value KernelBuilder::hide(Value value) {
+  return LLVM::InlineAsmOp::create(
+             *this, i32Type, ValueRange{value}, "", "=r,0",
+             /*has_side_effects=*/true, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
 Value KernelBuilder::hoist(function_ref<Value()> build) {
   InsertionGuard guard(*this);
-  setInsertionPoint(function.getBody().front().getTerminator());
+  setInsertionPoint(phase->getTerminator());
   return build();
 }
 
@@ -110,8 +134,10 @@ KernelBuilder::loop(Value lower, Value upper, Value step, ValueRange state,
   setInsertionPointToStart(first);
   Value i = header->getArgument(0);
   SmallVector<Value> carried(llvm::drop_begin(header->getArguments()));
+  // Loops are rare paths: the optimizer would find induction variables in them
+  // and keep their starting values in registers all the time.
   SmallVector<Value> next{};
-  SmallVector<Value> results = body(i, carried);
+  SmallVector<Value> results = body(hide(i), carried);
   next.push_back(add(i, step));
   llvm::append_range(next, results);
   branch(header, next);

@@ -99,10 +99,17 @@ public:
   Value shuffleXor(Value value, int64_t mask);
   /// The value of lane `source`, an i32.
   Value shuffleFrom(Value value, Value source);
+  /// `value`, an i32, in a way that the optimizer cannot see through.
+  Value hide(Value value);
   void barrier() { NVVM::BarrierOp::create(*this); }
 
-  /// Runs `build` with the insertion point at the end of the entry block.
+  /// Runs `build` with the insertion point where the current phase begins: in
+  /// the entry block, or where `startPhase` was called last.
   Value hoist(llvm::function_ref<Value()> build);
+  /// Computes the thread's coordinates anew, in a way that neither LLVM nor
+  /// ptxas can see through: what a phase derives from them does not stay in
+  /// registers through the loops of the phase before.
+  void startPhase();
 
   /// Appends a block to the function.
   Block *createBlockAfter(TypeRange argumentTypes = {});
@@ -124,7 +131,10 @@ public:
        llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
 
 private:
+  void setThread(Value value);
+
   LLVM::LLVMFuncOp function;
+  Block *phase;
   llvm::DenseMap<std::pair<Type, int64_t>, Value> integers;
   llvm::DenseMap<uint32_t, Value> floats;
 };

@@ -52,6 +52,7 @@ public:
 private:
   // Control flow.
   LogicalResult lower(scf::ForallOp op);
+  LogicalResult decodeBlock(scf::ForallOp op, Value block);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
   SmallVector<Type> getCarriedTypes(Value value);
@@ -74,8 +75,7 @@ private:
   // Vectors.
   LogicalResult lowerConstant(Operation *op);
   LogicalResult lowerElementwise(Operation *op);
-  FailureOr<TileValue> buildElementwise(Operation *op,
-                                        ArrayRef<TileValue> operands);
+  FailureOr<TileValue> buildElementwise(Operation *op);
   LogicalResult lower(vector::StepOp op);
   LogicalResult lowerReshape(Operation *op, Value source);
   LogicalResult lower(vector::MultiDimReductionOp op);
@@ -86,8 +86,10 @@ private:
   /// `whole`.
   TileValue getTile(Value value, bool whole = true);
   TileValue reduceParts(const TileValue &partial);
-  FailureOr<TileValue> rebuild(Value value,
-                               DenseMap<Value, TileValue> &rebuilt);
+  /// An element as TileValue::at numbers them, computed here if it was put off.
+  Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c);
+  LogicalResult lowerAgain(Value value, Block *block,
+                           DenseMap<Value, TileValue> &saved);
   int64_t getNumN(VectorType type) const { return type.getShape().back() / 8; }
 
   LogicalResult lowerOp(Operation *op);
@@ -100,6 +102,9 @@ private:
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
   int64_t numProducts = 0;
+  /// Positions are computed anew, hidden from the optimizer, so that it does
+  /// not find them in the common path and keep them alive.
+  bool inRarePath = false;
 };
 
 } // namespace mlir::attn::nvptx

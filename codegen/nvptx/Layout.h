@@ -41,6 +41,9 @@ struct TileValue {
   /// For Row: each of the four lanes of a row holds a part of the row's value,
   /// which is their sum.
   bool partial = false;
+  /// For Tile: the integer op that computes the elements where they are used,
+  /// if they are not computed yet.
+  Operation *deferred = nullptr;
 
   /// Element (i, n, 2 * h + c) of a tile with `numN` blocks of columns.
   Value at(int64_t i, int64_t n, int64_t numN, int64_t c) const {

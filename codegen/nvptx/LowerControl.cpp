@@ -68,8 +68,7 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
 /// fastest, so that the blocks of one batch and key head run together and share
 /// K and V in the L2 cache. The last dimension, the query tiles, counts down:
 /// under a causal mask the longest come first.
-LogicalResult KernelLowering::lower(scf::ForallOp op) {
-  Value block = NVVM::BlockIdXOp::create(b, b.i32Type);
+LogicalResult KernelLowering::decodeBlock(scf::ForallOp op, Value block) {
   auto materialize = [&](OpFoldResult value) {
     std::optional<int64_t> known = getConstantIntValue(value);
     return known ? b.i64(*known) : getScalar(cast<Value>(value));
@@ -98,7 +97,56 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
     }
     scalars[op.getInductionVar(dim)] = b.mul(b.widen(index), b.i64(*stepSize));
   }
-  return lowerBody(*op.getBody());
+  return success();
+}
+
+static bool isTileLoop(Operation &op) {
+  return isa<scf::WhileOp>(op) &&
+         llvm::any_of(op.getResultTypes(), llvm::IsaPred<VectorType>);
+}
+
+/// What the ops after the tile loops need of the block's coordinates, of slices
+/// and of sizes is computed again for them: it would else stay in registers
+/// through the loops.
+LogicalResult KernelLowering::lower(scf::ForallOp op) {
+  Value block = NVVM::BlockIdXOp::create(b, b.i32Type);
+  if (failed(decodeBlock(op, block)))
+    return failure();
+  auto ops = op.getBody()->without_terminator();
+  auto tileLoops = llvm::make_filter_range(ops, isTileLoop);
+  auto lowerAll = [&](auto range) {
+    for (Operation &inner : range) {
+      b.setLoc(inner.getLoc());
+      if (failed(lowerOp(&inner)))
+        return failure();
+    }
+    return success();
+  };
+  if (tileLoops.empty())
+    return lowerAll(ops);
+  Operation *lastLoop = nullptr;
+  for (Operation &loop : tileLoops)
+    lastLoop = &loop;
+  auto epilogue =
+      llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
+  if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
+      failed(decodeBlock(op, b.shuffleXor(block, 0))))
+    return failure();
+
+  llvm::SmallPtrSet<Operation *, 16> needed;
+  SmallVector<Operation *> worklist(llvm::make_pointer_range(epilogue));
+  while (!worklist.empty())
+    for (Value operand : worklist.pop_back_val()->getOperands()) {
+      Operation *source = operand.getDefiningOp();
+      if (source && source->getBlock() == op.getBody() &&
+          source->isBeforeInBlock(lastLoop) && isMemoryEffectFree(source) &&
+          !isa<VectorType>(operand.getType()) && source->getNumRegions() == 0 &&
+          needed.insert(source).second)
+        worklist.push_back(source);
+    }
+  auto again = llvm::make_filter_range(
+      ops, [&](Operation &inner) { return needed.contains(&inner); });
+  return failed(lowerAll(again)) ? failure() : lowerAll(epilogue);
 }
 
 /// Whether a lane may keep `value`, one f32 of each row, as its part of a sum
@@ -205,12 +253,13 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.branch(header, inits);
   b.setInsertionPointToStart(header);
   ValueRange arguments = header->getArguments();
-  for (auto [argument, value] : llvm::zip_equal(op.getBeforeArguments(), yielded))
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getBeforeArguments(), yielded))
     takeCarried(argument, arguments, value);
   if (failed(lowerBody(*op.getBeforeBody())))
     return failure();
-  for (auto [passed, argument, result] :
-       llvm::zip_equal(condition.getArgs(), op.getAfterArguments(), op.getResults()))
+  for (auto [passed, argument, result] : llvm::zip_equal(
+           condition.getArgs(), op.getAfterArguments(), op.getResults()))
     for (Value target : {Value(argument), Value(result)}) {
       if (isa<VectorType>(target.getType()))
         tiles[target] = getTile(passed, /*whole=*/false);
@@ -230,6 +279,10 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.setInsertionPointToEnd(headerEnd);
   b.branchIf(getScalar(condition.getCondition()), body, exit);
   b.setInsertionPointToEnd(exit);
+  if (isTileLoop(*op)) {
+    b.startPhase();
+    shared.startPhase();
+  }
   return success();
 }
 

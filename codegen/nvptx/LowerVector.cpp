@@ -111,9 +111,24 @@ static bool isLinear(Operation *op, ArrayRef<TileValue> operands) {
   return false;
 }
 
-FailureOr<TileValue>
-KernelLowering::buildElementwise(Operation *op, ArrayRef<TileValue> given) {
-  SmallVector<TileValue, 3> operands(given);
+Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
+                                 int64_t numN, int64_t c) {
+  auto known = tiles.find(value);
+  if (known == tiles.end())
+    return getScalar(value);
+  Operation *deferred = known->second.deferred;
+  if (!deferred)
+    return known->second.at(i, n, numN, c);
+  SmallVector<Value, 3> operands;
+  for (Value operand : deferred->getOperands())
+    operands.push_back(getElement(operand, i, n, numN, c));
+  return buildElement(b, deferred, operands);
+}
+
+FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
+  SmallVector<TileValue, 3> operands;
+  for (Value operand : op->getOperands())
+    operands.push_back(getTile(operand, /*whole=*/false));
   bool partial = llvm::any_of(
       operands, [](const TileValue &operand) { return operand.partial; });
   if (partial && !isLinear(op, operands)) {
@@ -126,7 +141,7 @@ KernelLowering::buildElementwise(Operation *op, ArrayRef<TileValue> given) {
   auto type = cast<VectorType>(op->getResult(0).getType());
   if (failed(layout))
     return op->emitOpError("expected operands of f32, i32 or i1");
-  int64_t numRows = b.shape.getRowFragments();
+  int64_t numRows = b.shape.getRowFragments(), numN = getNumN(type);
   TileValue result{*layout, {}, partial};
 
   if (isa<arith::TruncFOp>(op)) {
@@ -134,69 +149,68 @@ KernelLowering::buildElementwise(Operation *op, ArrayRef<TileValue> given) {
       return op->emitOpError("expected a tile rounded from f32 to 16 bits");
     result.layout = Layout::Packed;
     for (int64_t i = 0; i < numRows; ++i)
-      for (int64_t n = 0; n < getNumN(type); ++n)
+      for (int64_t n = 0; n < numN; ++n)
         for (int64_t h = 0; h < 2; ++h)
-          result.elements.push_back(
-              pack(b, operands[0].at(i, n, getNumN(type), 2 * h),
-                   operands[0].at(i, n, getNumN(type), 2 * h + 1),
-                   type.getElementType()));
+          result.elements.push_back(pack(b, operands[0].at(i, n, numN, 2 * h),
+                                         operands[0].at(i, n, numN, 2 * h + 1),
+                                         type.getElementType()));
     return result;
   }
 
-  auto element = [&](ValueRange values) {
-    Value built = buildElement(b, op, values);
-    if (built)
-      result.elements.push_back(built);
-    return success(static_cast<bool>(built));
-  };
-  size_t count = 0;
+  if (*layout == Layout::Tile) {
+    // The pairs of a mask need more predicates than there are: each is computed
+    // where it is used.
+    if (llvm::all_of(op->getOperands(), [](Value operand) {
+          return !isa<FloatType>(getScalarType(operand.getType()));
+        })) {
+      result.deferred = op;
+      return result;
+    }
+    for (int64_t i = 0; i < numRows; ++i)
+      for (int64_t n = 0; n < numN; ++n)
+        for (int64_t c = 0; c < 4; ++c) {
+          SmallVector<Value, 3> values;
+          for (auto [tile, operand] :
+               llvm::zip_equal(operands, op->getOperands()))
+            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c)
+                                           : tile.at(i, n, numN, c));
+          result.elements.push_back(buildElement(b, op, values));
+        }
+    return result;
+  }
+
+  size_t count = 1;
   for (const TileValue &operand : operands)
     if (operand.layout == *layout)
       count = operand.elements.size();
-  bool ok = true;
-  if (*layout == Layout::Tile) {
-    for (int64_t i = 0; i < numRows && ok; ++i)
-      for (int64_t n = 0; n < getNumN(type) && ok; ++n)
-        for (int64_t c = 0; c < 4 && ok; ++c)
-          ok = succeeded(element(
-              llvm::map_to_vector<3>(operands, [&](const TileValue &operand) {
-                return operand.at(i, n, getNumN(type), c);
-              })));
-  } else {
-    for (size_t i = 0; i < count && ok; ++i)
-      ok = succeeded(element(
-          llvm::map_to_vector<3>(operands, [&](const TileValue &operand) {
-            // An axis begins with its rows.
-            return operand.layout == Layout::Splat ? operand.elements.front()
-                                                   : operand.elements[i];
-          })));
+  for (size_t i = 0; i < count; ++i) {
+    SmallVector<Value, 3> values;
+    for (const TileValue &operand : operands) // An axis begins with its rows.
+      values.push_back(operand.layout == Layout::Splat
+                           ? operand.elements.front()
+                           : operand.elements[i]);
+    result.elements.push_back(buildElement(b, op, values));
   }
-  if (!ok)
-    return op->emitOpError("has no lowering to PTX");
   return result;
 }
 
 LogicalResult KernelLowering::lowerElementwise(Operation *op) {
   Value result = op->getResult(0);
   if (getVectorType(result)) {
-    SmallVector<TileValue, 3> operands;
-    for (Value operand : op->getOperands())
-      operands.push_back(getTile(operand, /*whole=*/false));
-    FailureOr<TileValue> value = buildElementwise(op, operands);
+    FailureOr<TileValue> value = buildElementwise(op);
     if (failed(value))
       return failure();
     tiles[result] = std::move(*value);
     return success();
   }
   SmallVector<Value, 3> operands;
-  for (Value operand : op->getOperands())
+  for (Value operand : op->getOperands()) {
     operands.push_back(getScalar(operand));
-  Value built = llvm::is_contained(operands, Value())
-                    ? Value()
-                    : buildElement(b, op, operands);
-  if (!built)
-    return op->emitOpError("has no lowering to PTX");
-  scalars[result] = built;
+    if (!operands.back())
+      return op->emitOpError(
+          "expected scalar operands of f32, i1, i32, i64 or index");
+  }
+  scalars[result] = buildElement(b, op, operands);
   return success();
 }
 
@@ -207,21 +221,25 @@ LogicalResult KernelLowering::lowerElementwise(Operation *op) {
 LogicalResult KernelLowering::lower(vector::StepOp op) {
   TileValue value{Layout::Axis, {}, false};
   int64_t length = op.getType().getDimSize(0);
-  auto push = [&](Value element) {
-    value.elements.push_back(b.widen(element));
+  auto position = [&](function_ref<Value()> build) {
+    Value first = b.hoist(build);
+    return inRarePath ? b.hide(first) : first;
   };
-  if (length == b.shape.rows)
+  auto push = [&](Value first, int64_t distance) {
+    auto build = [&] { return b.add(first, b.i32(distance)); };
+    value.elements.push_back(b.widen(inRarePath ? build() : b.hoist(build)));
+  };
+  if (length == b.shape.rows) {
+    Value first = position([&] {
+      return b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+    });
     for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row)
-      push(b.hoist([&] {
-        return b.add(
-            b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad),
-            b.i32(8 * row));
-      }));
+      push(first, 8 * row);
+  }
+  Value first = position([&] { return b.shiftLeft(b.quadLane, b.i32(1)); });
   for (int64_t n = 0; n < length / 8; ++n)
     for (int64_t c = 0; c < 2; ++c)
-      push(b.hoist([&] {
-        return b.add(b.shiftLeft(b.quadLane, b.i32(1)), b.i32(8 * n + c));
-      }));
+      push(first, 8 * n + c);
   tiles[op.getResult()] = std::move(value);
   return success();
 }
@@ -326,46 +344,20 @@ LogicalResult KernelLowering::lower(vector::MaskOp op) {
   return lowerContract(contract, broadcast.getSource(), op.getResult(0));
 }
 
-/// Computes `value` again at the insertion point, from the rows, columns and
-/// scalars that it is made of. They are hidden from the optimizer, which would
-/// else keep the first computation's results alive.
-FailureOr<TileValue>
-KernelLowering::rebuild(Value value, DenseMap<Value, TileValue> &rebuilt) {
-  if (auto known = rebuilt.find(value); known != rebuilt.end())
-    return known->second;
+/// Lowers the vector ops of `block` that `value` comes from once more, at the
+/// insertion point: a rare path computes its mask anew, instead of keeping what
+/// the common path computed alive. The first results go to `saved`.
+LogicalResult KernelLowering::lowerAgain(Value value, Block *block,
+                                         DenseMap<Value, TileValue> &saved) {
   Operation *op = value.getDefiningOp();
-  TileValue tile = getTile(value);
-  if (tile.layout == Layout::Tile && op && isElementwise(op) &&
-      !tile.elements.front().getType().isF32()) {
-    SmallVector<TileValue, 3> operands;
-    for (Value operand : op->getOperands()) {
-      FailureOr<TileValue> part = rebuild(operand, rebuilt);
-      if (failed(part))
-        return failure();
-      operands.push_back(std::move(*part));
-    }
-    FailureOr<TileValue> again = buildElementwise(op, operands);
-    if (failed(again))
+  if (!op || op->getBlock() != block || !getVectorType(value) ||
+      saved.contains(value))
+    return success();
+  saved[value] = tiles.lookup(value);
+  for (Value operand : op->getOperands())
+    if (failed(lowerAgain(operand, block, saved)))
       return failure();
-    tile = std::move(*again);
-  } else if (op && isa<vector::BroadcastOp, vector::ShapeCastOp>(op) &&
-             tile.layout == Layout::Tile) {
-    return rebuild(op->getOperand(0), rebuilt);
-  } else {
-    for (Value &element : tile.elements) {
-      if (!element.getType().isInteger(32) && !element.getType().isInteger(64))
-        continue;
-      StringRef constraint = element.getType().isInteger(32) ? "=r,0" : "=l,0";
-      element =
-          LLVM::InlineAsmOp::create(
-              b, element.getType(), ValueRange{element}, "", constraint,
-              /*has_side_effects=*/true, /*is_align_stack=*/false,
-              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
-              .getResult(0);
-    }
-  }
-  rebuilt[value] = tile;
-  return tile;
+  return lowerOp(op);
 }
 
 LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
@@ -402,21 +394,22 @@ LogicalResult KernelLowering::lowerContract(vector::ContractionOp op,
         product.elements.push_back(acc.at(i, n, numN, c));
 
   if (live) {
-    DenseMap<Value, TileValue> rebuilt;
-    std::optional<TileValue> pairs;
-    int64_t numKeys = tile.rows / 8;
+    DenseMap<Value, TileValue> saved;
+    LogicalResult again = success();
     absorbNonFinite(b, shared, operand, product.elements, numN, elementType,
                     [&](int64_t i, int64_t n, int64_t c) {
-                      if (!pairs) {
-                        FailureOr<TileValue> again = rebuild(live, rebuilt);
-                        pairs = succeeded(again)
-                                    ? *again
-                                    : TileValue{Layout::Splat,
-                                                {b.constant(b.i1Type, 1)},
-                                                false};
+                      if (saved.empty()) {
+                        inRarePath = true;
+                        again = lowerAgain(live, op->getParentOp()->getBlock(),
+                                           saved);
+                        inRarePath = false;
                       }
-                      return pairs->at(i, n, numKeys, c);
+                      return getElement(live, i, n, tile.rows / 8, c);
                     });
+    if (failed(again))
+      return failure();
+    for (auto &[value, first] : saved)
+      tiles[value] = std::move(first);
   }
 
   auto left = op.getLhs().getDefiningOp<vector::TransferReadOp>();

@@ -153,8 +153,11 @@ void nvptx::absorbNonFinite(
     words.push_back(word);
   }
 
-  Value firstLane = b.andBits(b.lane, b.i32(28));
-  Value column = b.shiftLeft(b.quadLane, b.i32(1));
+  // Hidden, or else addresses that only this path needs would be computed
+  // before the main loop and kept in registers through it.
+  Value lane = b.hide(b.lane);
+  Value firstLane = b.andBits(lane, b.i32(28));
+  Value columnBytes = b.shiftLeft(b.andBits(lane, b.i32(3)), b.i32(2));
   SmallVector<Value> sums = b.loop(
       b.i32(0), b.i32(right.rows), b.i32(1), ValueRange(acc),
       [&](Value key, ValueRange state) {
@@ -174,19 +177,44 @@ void nvptx::absorbNonFinite(
               getPanels(right.rows, right.columns), [&](const Panel &panel) {
                 return 8 * n < panel.column + panel.width;
               });
-          Value address =
-              shared.getElement(right.base, panel, key,
-                                b.add(column, b.i32(8 * n - panel.column)));
+          Value chunk =
+              b.xorBits(panel.getSwizzle(b, key), b.i32(n - panel.column / 8));
+          Value bytes = b.add(b.mul(key, b.i32(panel.getRowBytes())),
+                              b.shiftLeft(chunk, b.i32(4)));
+          Value address = b.advance(
+              b.advance(right.base, b.add(bytes, columnBytes)), panel.bytes);
           Value word = b.load(b.i32Type, address, 4);
           Value marks = markNonFinite(b, word, pattern);
+          // A branch around the sums of each block of columns keeps the few
+          // values of one block in registers at a time.
+          Value any = b.compare(
+              Predicate::ne,
+              b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
+              b.i32(0));
+          Block *before = b.getInsertionBlock(), *adds = b.createBlockAfter();
+          Block *after =
+              b.createBlockAfter(SmallVector<Type>(2 * numRows, b.f32Type));
+          b.setInsertionPointToStart(adds);
+          SmallVector<Value> olds, news;
+          SmallVector<Value *> places;
           for (int64_t c = 0; c < 2; ++c) {
             Value value = getNonFinite(b, word, marks, c == 1, elementType);
             for (int64_t row = 0; row < numRows; ++row) {
               Value &sum = next[((row / 2) * numN + n) * 4 + (row % 2) * 2 + c];
-              sum = LLVM::FAddOp::create(
-                  b, sum, b.select(live[row], value, b.f32(0.0f)));
+              places.push_back(&sum);
+              olds.push_back(sum);
+              news.push_back(LLVM::FAddOp::create(
+                  b, sum, b.select(live[row], value, b.f32(0.0f))));
             }
           }
+          b.branch(after, news);
+          b.setInsertionPointToEnd(before);
+          LLVM::CondBrOp::create(b, any, adds, ValueRange(), after,
+                                 ValueRange(olds));
+          b.setInsertionPointToStart(after);
+          for (auto [place, value] :
+               llvm::zip_equal(places, after->getArguments()))
+            *place = value;
         }
         return next;
       });

@@ -15,14 +15,16 @@ using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
-static void addPasses(OpPassManager &manager, const AttnAssignScheduleOptions &assign) {
+static void addPasses(OpPassManager &manager,
+                      const AttnAssignScheduleOptions &assign) {
   manager.addNestedPass<func::FuncOp>(createAttnAssignSchedule(assign));
   buildTileProgramPipeline(manager, TileProgramOptions());
   manager.addNestedPass<func::FuncOp>(createAttnSchedule());
   manager.addPass(createAttnToNvvm());
 }
 
-void nvptx::buildNvptxPipeline(OpPassManager &manager, const NvptxPipelineOptions &options) {
+void nvptx::buildNvptxPipeline(OpPassManager &manager,
+                               const NvptxPipelineOptions &options) {
   AttnAssignScheduleOptions assign;
   assign.target = options.target;
   assign.qTile = options.schedule.qTile.value_or(0);
@@ -36,14 +38,26 @@ void nvptx::buildNvptxPipeline(OpPassManager &manager, const NvptxPipelineOption
 
 namespace {
 struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
-  Option<std::string> target{*this, "target", llvm::cl::desc("Architecture: sm_80, sm_86, sm_89 or sm_90"),
-                             llvm::cl::init("sm_80")};
-  Option<int64_t> qTile{*this, "q-tile", llvm::cl::desc("Query rows of a tile; 0 leaves the choice to the table")};
-  Option<int64_t> kvTile{*this, "kv-tile", llvm::cl::desc("Keys of a tile; 0 leaves the choice to the table")};
-  Option<int64_t> warps{*this, "warps", llvm::cl::desc("Warps of a block; 0 leaves the choice to the table")};
-  Option<int64_t> stages{*this, "stages", llvm::cl::desc("Buffers in the rings of K and V; 0 for the table's choice")};
-  Option<std::string> qInRegisters{*this, "q-in-registers",
-                                   llvm::cl::desc("Keep the query fragments in registers: true or false")};
+  Option<std::string> target{
+      *this, "target",
+      llvm::cl::desc("Architecture: sm_80, sm_86, sm_89 or sm_90"),
+      llvm::cl::init("sm_80")};
+  Option<int64_t> qTile{
+      *this, "q-tile",
+      llvm::cl::desc("Query rows of a tile; 0 leaves the choice to the table")};
+  Option<int64_t> kvTile{
+      *this, "kv-tile",
+      llvm::cl::desc("Keys of a tile; 0 leaves the choice to the table")};
+  Option<int64_t> warps{
+      *this, "warps",
+      llvm::cl::desc("Warps of a block; 0 leaves the choice to the table")};
+  Option<int64_t> stages{
+      *this, "stages",
+      llvm::cl::desc(
+          "Buffers in the rings of K and V; 0 for the table's choice")};
+  Option<std::string> qInRegisters{
+      *this, "q-in-registers",
+      llvm::cl::desc("Keep the query fragments in registers: true or false")};
 };
 } // namespace
 
@@ -51,7 +65,8 @@ void nvptx::registerNvptxPipelines() {
   PassPipelineRegistration<CommandLineOptions>(
       "attn-nvptx", "From attention to kernels of one thread for a GPU",
       [](OpPassManager &manager, const CommandLineOptions &options) {
-        addPasses(manager, {options.target, options.qTile, options.kvTile, options.warps, options.stages,
-                            options.qInRegisters});
+        addPasses(manager,
+                  {options.target, options.qTile, options.kvTile, options.warps,
+                   options.stages, options.qInRegisters});
       });
 }

@@ -19,8 +19,10 @@ struct NvptxPipelineOptions {
   ScheduleOverrides schedule;
 };
 
-/// From functions with `attn.attention` to `llvm.func` kernels in a `gpu.module`: all stages of docs/Stages.md.
-void buildNvptxPipeline(OpPassManager &manager, const NvptxPipelineOptions &options);
+/// From functions with `attn.attention` to `llvm.func` kernels in a
+/// `gpu.module`: all stages of docs/Stages.md.
+void buildNvptxPipeline(OpPassManager &manager,
+                        const NvptxPipelineOptions &options);
 
 /// Makes the pipeline known by name, with its options: attn-nvptx.
 void registerNvptxPipelines();

@@ -16,6 +16,7 @@
 #include "llvm/IR/PassManager.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/Scalar/ADCE.h"
@@ -34,6 +35,37 @@ void nvptx::registerPtxTranslations(DialectRegistry &registry) {
   registerNVVMDialectTranslation(registry);
 }
 
+namespace {
+/// Makes the backend use 32-bit addresses for shared memory, for as long as
+/// this lives: there is no other way than LLVM's global flag, which is put
+/// back.
+class ShortPointers {
+public:
+  ShortPointers() : lock(getMutex()) {
+    auto option = llvm::cl::getRegisteredOptions().find("nvptx-short-ptr");
+    if (option == llvm::cl::getRegisteredOptions().end())
+      return;
+    flag = static_cast<llvm::cl::opt<bool> *>(option->second);
+    before = flag->getValue();
+    flag->setValue(true);
+  }
+  ~ShortPointers() {
+    if (flag)
+      flag->setValue(before);
+  }
+
+private:
+  static std::mutex &getMutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
+
+  std::lock_guard<std::mutex> lock;
+  llvm::cl::opt<bool> *flag = nullptr;
+  bool before = false;
+};
+} // namespace
+
 static std::unique_ptr<llvm::TargetMachine>
 createTargetMachine(const Target &target, std::string &error) {
   // LLVM's registry is global and not guarded; kernels are compiled on several
@@ -50,12 +82,10 @@ createTargetMachine(const Target &target, std::string &error) {
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!backend)
     return nullptr;
-  llvm::TargetOptions options;
-  // Addresses of shared memory in 32 bits.
-  options.MCOptions.ABIName = "shortptr";
+  ShortPointers shortPointers;
   return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
-      triple, target.name, target.ptxFeature, options, std::nullopt,
-      std::nullopt, llvm::CodeGenOptLevel::Default));
+      triple, target.name, target.ptxFeature, llvm::TargetOptions(),
+      std::nullopt, std::nullopt, llvm::CodeGenOptLevel::Default));
 }
 
 /// The kernels come as one walk built them: what is left to do is to share

@@ -132,7 +132,8 @@ LogicalResult KernelScheduler::collect() {
     }
   }
   if (!loops.empty() && !query)
-    return forall.emitOpError("expected a query tile before the loops over key tiles");
+    return forall.emitOpError(
+        "expected a query tile before the loops over key tiles");
   for (ForTilesOp loop : loops)
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
@@ -256,15 +257,23 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
   auto after = [&](OpBuilder &, Location, ValueRange args) {
     Value slot = args[0], cursor = args[1];
     waitForTile(stages - 2);
-    auto step = [&](Value from, int64_t by) -> Value {
-      Value sum = arith::AddIOp::create(b, from, index(by));
-      Value wrapped = arith::AddIOp::create(b, from, index(by - stages));
+    auto i32 = [&](int64_t value) -> Value {
+      return arith::ConstantIntOp::create(b, value, 32);
+    };
+    auto step = [&](int64_t by) -> Value {
+      if (stages == 2)
+        return arith::SubIOp::create(b, i32(1), slot);
+      Value sum = arith::AddIOp::create(b, slot, i32(by));
+      Value wrapped = arith::AddIOp::create(b, slot, i32(by - stages));
       return arith::SelectOp::create(
-          b, compare(arith::CmpIPredicate::slt, sum, index(stages)), sum,
+          b, compare(arith::CmpIPredicate::slt, sum, i32(stages)), sum,
           wrapped);
     };
+    auto toIndex = [&](Value value) -> Value {
+      return arith::IndexCastOp::create(b, b.getIndexType(), value);
+    };
     Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, step(slot, stages - 1), number, last && isFull(loop));
+    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
 
     IRMapping mapping;
     Value tile = number == 0 ? cursor
@@ -285,11 +294,11 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
       Ring *ring = llvm::find_if(rings, [&](const Ring &known) {
         return known.source == read.getBase();
       });
-      mapping.map(read.getVector(), readShared(ring->buffer, slot, ring->tile,
-                                               read.getPadding()));
+      mapping.map(read.getVector(), readShared(ring->buffer, toIndex(slot),
+                                               ring->tile, read.getPadding()));
     }
 
-    SmallVector<Value> results{step(slot, 1)};
+    SmallVector<Value> results{step(1)};
     llvm::append_range(results, args.slice(2, numState - 2));
     results.push_back(fetched);
     for (Value value :
@@ -356,7 +365,8 @@ LogicalResult KernelScheduler::pipelineLoops() {
   // The prologue: the query tile belongs to the first group.
   LoadAsyncOp::create(b, query.getBase(), zero, queryBuffer, zero,
                       /*in_bounds=*/false);
-  SmallVector<Value> state{zero, firsts.front()};
+  SmallVector<Value> state{arith::ConstantIntOp::create(b, 0, 32),
+                           firsts.front()};
   fetch(state.back(), zero, 0, /*inBounds=*/false);
   for (int64_t stage = 1; stage + 1 < schedule.getStages(); ++stage) {
     state.push_back(advance(state.back(), 0));
@@ -381,15 +391,20 @@ LogicalResult KernelScheduler::pipelineLoops() {
 
 LogicalResult KernelScheduler::run() {
   if (schedule.getStages() < 2)
-    return forall.emitOpError("expected a schedule of at least 2 stages, found ") << schedule.getStages();
-  // A mask that leaves every row empty has no loops: only the output is written.
-  if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) || failed(stageOutput()))
+    return forall.emitOpError(
+               "expected a schedule of at least 2 stages, found ")
+           << schedule.getStages();
+  // A mask that leaves every row empty has no loops: only the output is
+  // written.
+  if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) ||
+      failed(stageOutput()))
     return failure();
   if (query)
     query.erase();
   int64_t bytes = 0;
   for (auto shared : forall.getBody()->getOps<SharedOp>())
-    bytes = std::max<int64_t>(bytes, shared.getOffset() + shared.getType().getNumElements() * 2);
+    bytes = std::max<int64_t>(bytes, shared.getOffset() +
+                                         shared.getType().getNumElements() * 2);
   forall->getParentOfType<func::FuncOp>()->setAttr("attn.shared_bytes",
                                                    b.getI64IntegerAttr(bytes));
   return success();

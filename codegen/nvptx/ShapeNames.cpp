@@ -1,4 +1,5 @@
-//===- ShapeNames.cpp - names for the dynamic sizes of a function ---*- C++ -*-===//
+//===- ShapeNames.cpp - names for the dynamic sizes of a function ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -10,8 +11,10 @@ using namespace mlir::attn::nvptx;
 
 ShapeNames::ShapeNames(func::FuncOp function) {
   function.walk([&](AttentionOp op) {
-    Value q = op.getQ(), k = op.getK(), v = op.getV(), o = op.getO(), lse = op.getLse();
-    for (auto [value, role] : {std::pair(q, "q"), std::pair(k, "k"), std::pair(v, "v"), std::pair(o, "o")})
+    Value q = op.getQ(), k = op.getK(), v = op.getV(), o = op.getO(),
+          lse = op.getLse();
+    for (auto [value, role] : {std::pair(q, "q"), std::pair(k, "k"),
+                               std::pair(v, "v"), std::pair(o, "o")})
       roles.try_emplace(value, role);
     unite({{q, 0}, {k, 0}, {v, 0}, {o, 0}});
     unite({{q, 1}, {o, 1}});
@@ -32,10 +35,12 @@ ShapeNames::ShapeNames(func::FuncOp function) {
   // A size that one tensor states holds for all that must agree with it.
   function.walk([&](AttentionOp op) {
     auto note = [&](Value value) {
-      if (auto type = dyn_cast_if_present<ShapedType>(value ? value.getType() : Type()))
+      if (auto type =
+              dyn_cast_if_present<ShapedType>(value ? value.getType() : Type()))
         for (int64_t dim = 0; dim < type.getRank(); ++dim)
           if (!type.isDynamicDim(dim))
-            constants[classes.getOrInsertLeaderValue({value.getAsOpaquePointer(), dim})] = type.getDimSize(dim);
+            constants[classes.getOrInsertLeaderValue(
+                {value.getAsOpaquePointer(), dim})] = type.getDimSize(dim);
     };
     for (Value operand : op->getOperands())
       note(operand);
@@ -45,7 +50,9 @@ ShapeNames::ShapeNames(func::FuncOp function) {
 }
 
 void ShapeNames::unite(std::initializer_list<std::pair<Value, int64_t>> sizes) {
-  auto key = [](std::pair<Value, int64_t> size) { return Size(size.first.getAsOpaquePointer(), size.second); };
+  auto key = [](std::pair<Value, int64_t> size) {
+    return Size(size.first.getAsOpaquePointer(), size.second);
+  };
   for (const auto &size : sizes)
     classes.unionSets(key(*sizes.begin()), key(size));
 }
@@ -58,7 +65,8 @@ std::vector<::attn::Dimension> ShapeNames::getShape(Value value) {
       shape.emplace_back(type.getDimSize(dim));
       continue;
     }
-    Size leader = classes.getOrInsertLeaderValue({value.getAsOpaquePointer(), dim});
+    Size leader =
+        classes.getOrInsertLeaderValue({value.getAsOpaquePointer(), dim});
     if (auto constant = constants.find(leader); constant != constants.end()) {
       shape.emplace_back(constant->second);
       continue;
@@ -75,5 +83,6 @@ std::string ShapeNames::getName(Value value, StringRef fallback) {
   auto role = roles.find(value);
   StringRef base = role == roles.end() ? fallback : role->second;
   unsigned &count = taken[base];
-  return count++ == 0 ? base.str() : base.str() + "_" + std::to_string(count - 1);
+  return count++ == 0 ? base.str()
+                      : base.str() + "_" + std::to_string(count - 1);
 }

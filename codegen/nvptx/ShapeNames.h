@@ -1,4 +1,5 @@
-//===- ShapeNames.h - names for the dynamic sizes of a function ---*- C++ -*-===//
+//===- ShapeNames.h - names for the dynamic sizes of a function ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -13,16 +14,19 @@
 
 namespace mlir::attn::nvptx {
 
-/// Gives one name to all dynamic sizes of a function's tensors that its attention ops require to be equal, and says what
-/// the arguments and results are to those ops.
+/// Gives one name to all dynamic sizes of a function's tensors that its
+/// attention ops require to be equal, and says what the arguments and results
+/// are to those ops.
 class ShapeNames {
 public:
   explicit ShapeNames(func::FuncOp function);
 
-  /// The shape of an argument, of a returned value or of a value between two ops.
+  /// The shape of an argument, of a returned value or of a value between two
+  /// ops.
   std::vector<::attn::Dimension> getShape(Value value);
 
-  /// q, k, v, o, lse or offset if the value has that role in an op, else `fallback`; made unique with a number.
+  /// q, k, v, o, lse or offset if the value has that role in an op, else
+  /// `fallback`; made unique with a number.
   std::string getName(Value value, StringRef fallback);
 
 private:
@@ -30,7 +34,8 @@ private:
   void unite(std::initializer_list<std::pair<Value, int64_t>> sizes);
 
   llvm::EquivalenceClasses<Size> classes;
-  /// The names given so far, and the constant sizes that some member of a class has.
+  /// The names given so far, and the constant sizes that some member of a class
+  /// has.
   llvm::DenseMap<Size, std::string> names;
   llvm::DenseMap<Size, int64_t> constants;
   llvm::DenseMap<Value, llvm::StringRef> roles;

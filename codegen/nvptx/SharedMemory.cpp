@@ -34,17 +34,10 @@ Value SharedMemory::getSlot(const SharedTile &tile, Value slot) {
                    b.mul(b.narrow(slot), b.i32(tile.getSlotBytes())));
 }
 
-Value SharedMemory::getLaneBytes(MatrixOrder order, const Panel &panel,
-                                 int64_t pair) {
-  Value &known = laneBytes[{static_cast<int>(order), panel.width, pair}];
+Value SharedMemory::getLaneBytes(MatrixOrder order, const Panel &panel) {
+  Value &known = laneBytes[{static_cast<int>(order), panel.width}];
   if (known)
     return known;
-  if (pair != 0) {
-    // The panel's chunks are numbered by xor, so that going to chunk pair
-    // `pair` flips bits.
-    Value first = getLaneBytes(order, panel, 0);
-    return known = b.hoist([&] { return b.xorBits(first, b.i32(pair * 32)); });
-  }
   return known = b.hoist([&] {
     Value row = b.andBits(b.lane, b.i32(7));
     Value low = b.andBits(b.shiftRight(b.lane, b.i32(3)), b.i32(1));
@@ -68,8 +61,14 @@ SmallVector<Value, 4> SharedMemory::loadMatrices(Value base, int64_t rows,
   for (const Panel &panel : getPanels(rows, columns)) {
     if (column >= panel.column + panel.width)
       continue;
-    Value address = b.advance(
-        base, getLaneBytes(order, panel, (column - panel.column) / 16));
+    // Chunks are numbered by xor, and the tile starts on a multiple of 128
+    // bytes: going to another pair of chunks flips bits of the address. One
+    // register for each order of lanes is all that lives on.
+    Value address = LLVM::PtrToIntOp::create(
+        b, b.i32Type, b.advance(base, getLaneBytes(order, panel)));
+    if (column != panel.column)
+      address = b.xorBits(address, b.i32((column - panel.column) * 2));
+    address = LLVM::IntToPtrOp::create(b, b.sharedPointer, address);
     address = b.advance(address, panel.bytes + row * panel.getRowBytes());
     Type result = LLVM::LLVMStructType::getLiteral(
         b.getContext(), SmallVector<Type>(4, b.i32Type));

@@ -1,5 +1,5 @@
 //===- SharedMemory.h - where the elements of a tile lie in shared memory ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -9,7 +9,6 @@
 #include "attn/codegen/nvptx/KernelBuilder.h"
 
 #include <map>
-#include <tuple>
 
 namespace mlir::attn::nvptx {
 
@@ -56,6 +55,13 @@ class SharedMemory {
 public:
   explicit SharedMemory(KernelBuilder &b) : b(b) {}
 
+  /// Forgets what was computed in the phase before (KernelBuilder::startPhase).
+  void startPhase() {
+    laneBytes.clear();
+    walks.clear();
+    walkBytes.clear();
+  }
+
   /// The address of slot `slot`, an i64, of `tile`.
   Value getSlot(const SharedTile &tile, Value slot);
 
@@ -83,10 +89,10 @@ public:
   Value getElement(Value base, const Panel &panel, Value row, Value column);
 
 private:
-  Value getLaneBytes(MatrixOrder order, const Panel &panel, int64_t pair);
+  Value getLaneBytes(MatrixOrder order, const Panel &panel);
 
   KernelBuilder &b;
-  std::map<std::tuple<int, int64_t, int64_t>, Value> laneBytes;
+  std::map<std::pair<int, int64_t>, Value> laneBytes;
   std::map<int64_t, Walk> walks;
   std::map<std::pair<int64_t, int64_t>, Value> walkBytes;
 };

@@ -1,4 +1,5 @@
-//===- MaskAttr.cpp - building, printing and reading the mask attribute ---*- C++ -*-===//
+//===- MaskAttr.cpp - building, printing and reading the mask attribute ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -12,9 +13,12 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-MaskAttr MaskAttr::getAll(MLIRContext *context) { return get(context, MaskKind::All, {}, {}, IntegerSet()); }
+MaskAttr MaskAttr::getAll(MLIRContext *context) {
+  return get(context, MaskKind::All, {}, {}, IntegerSet());
+}
 
-MaskAttr MaskAttr::getAtom(MLIRContext *context, MaskKind kind, ArrayRef<MaskBound> bounds) {
+MaskAttr MaskAttr::getAtom(MLIRContext *context, MaskKind kind,
+                           ArrayRef<MaskBound> bounds) {
   return get(context, kind, bounds, {}, IntegerSet());
 }
 
@@ -37,8 +41,12 @@ static MaskAttr getFlat(MaskKind kind, ArrayRef<MaskAttr> operands) {
   return MaskAttr::get(flat.front().getContext(), kind, {}, flat, IntegerSet());
 }
 
-MaskAttr MaskAttr::getAnd(ArrayRef<MaskAttr> operands) { return getFlat(MaskKind::And, operands); }
-MaskAttr MaskAttr::getOr(ArrayRef<MaskAttr> operands) { return getFlat(MaskKind::Or, operands); }
+MaskAttr MaskAttr::getAnd(ArrayRef<MaskAttr> operands) {
+  return getFlat(MaskKind::And, operands);
+}
+MaskAttr MaskAttr::getOr(ArrayRef<MaskAttr> operands) {
+  return getFlat(MaskKind::Or, operands);
+}
 MaskAttr MaskAttr::getNot(MaskAttr operand) {
   return get(operand.getContext(), MaskKind::Not, {}, operand, IntegerSet());
 }
@@ -54,11 +62,14 @@ unsigned MaskAttr::getNumSymbols() const {
 }
 
 MaskAttr MaskAttr::replaceSymbols(ArrayRef<MaskBound> bounds) const {
-  SmallVector<MaskBound> newBounds = llvm::map_to_vector(getBounds(), [&](const MaskBound &bound) {
-    return bound.isSymbol() ? bounds[bound.getSymbol()] : bound;
-  });
-  SmallVector<MaskAttr> newOperands = llvm::map_to_vector(
-      getOperands(), [&](MaskAttr operand) { return operand.replaceSymbols(bounds); });
+  SmallVector<MaskBound> newBounds =
+      llvm::map_to_vector(getBounds(), [&](const MaskBound &bound) {
+        return bound.isSymbol() ? bounds[bound.getSymbol()] : bound;
+      });
+  SmallVector<MaskAttr> newOperands =
+      llvm::map_to_vector(getOperands(), [&](MaskAttr operand) {
+        return operand.replaceSymbols(bounds);
+      });
   return get(getContext(), getKind(), newBounds, newOperands, getSet());
 }
 
@@ -66,8 +77,10 @@ bool MaskAttr::dependsOnHead() const {
   if (getKind() == MaskKind::Heads)
     return true;
   if (getKind() == MaskKind::Set)
-    return llvm::any_of(getSet().getConstraints(), [](AffineExpr e) { return e.isFunctionOfDim(0); });
-  return llvm::any_of(getOperands(), [](MaskAttr operand) { return operand.dependsOnHead(); });
+    return llvm::any_of(getSet().getConstraints(),
+                        [](AffineExpr e) { return e.isFunctionOfDim(0); });
+  return llvm::any_of(getOperands(),
+                      [](MaskAttr operand) { return operand.dependsOnHead(); });
 }
 
 static StringRef atomName(MaskKind kind) {
@@ -105,10 +118,15 @@ static StringRef atomName(MaskKind kind) {
 }
 
 static int precedence(MaskKind kind) {
-  return kind == MaskKind::Or ? 0 : kind == MaskKind::And ? 1 : kind == MaskKind::Not ? 2 : 3;
+  return kind == MaskKind::Or    ? 0
+         : kind == MaskKind::And ? 1
+         : kind == MaskKind::Not ? 2
+                                 : 3;
 }
 
-void MaskAttr::printExpression(raw_ostream &os, function_ref<void(unsigned)> printSymbol, bool quoteSets) const {
+void MaskAttr::printExpression(raw_ostream &os,
+                               function_ref<void(unsigned)> printSymbol,
+                               bool quoteSets) const {
   auto printOperand = [&](MaskAttr operand) {
     // `!` may repeat; `&` and `|` never hold themselves.
     bool parenthesize = precedence(operand.getKind()) < precedence(getKind());
@@ -127,8 +145,8 @@ void MaskAttr::printExpression(raw_ostream &os, function_ref<void(unsigned)> pri
   switch (getKind()) {
   case MaskKind::And:
   case MaskKind::Or:
-    llvm::interleave(
-        getOperands(), os, printOperand, getKind() == MaskKind::And ? " & " : " | ");
+    llvm::interleave(getOperands(), os, printOperand,
+                     getKind() == MaskKind::And ? " & " : " | ");
     return;
   case MaskKind::Not:
     os << '!';
@@ -157,31 +175,35 @@ void MaskAttr::printExpression(raw_ostream &os, function_ref<void(unsigned)> pri
 std::string MaskAttr::str() const {
   std::string text;
   llvm::raw_string_ostream os(text);
-  printExpression(os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/false);
+  printExpression(
+      os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/false);
   return text;
 }
 
 void MaskAttr::print(AsmPrinter &printer) const {
   raw_ostream &os = printer.getStream();
   os << '<';
-  printExpression(os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/true);
+  printExpression(
+      os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/true);
   os << '>';
 }
 
 Attribute MaskAttr::parse(AsmParser &parser, Type) {
-  // The body of a dialect attribute is balanced text; MLIR lends it whole and moves past it afterwards.
+  // The body of a dialect attribute is balanced text; MLIR lends it whole and
+  // moves past it afterwards.
   StringRef spec = static_cast<DialectAsmParser &>(parser).getFullSymbolSpec();
   size_t open = spec.find('<');
   if (open == StringRef::npos || !spec.ends_with(">")) {
-    parser.emitError(parser.getCurrentLocation(), "expected '<' and a mask expression");
+    parser.emitError(parser.getCurrentLocation(),
+                     "expected '<' and a mask expression");
     return {};
   }
   StringRef body = spec.slice(open + 1, spec.size() - 1);
   auto emitError = [&](size_t offset, const Twine &message) {
     parser.emitError(SMLoc::getFromPointer(body.data() + offset), message);
   };
-  FailureOr<ParsedMask> parsed =
-      parseMaskExpression(body, MaskSymbolSyntax::Numbered, parser.getContext(), emitError);
+  FailureOr<ParsedMask> parsed = parseMaskExpression(
+      body, MaskSymbolSyntax::Numbered, parser.getContext(), emitError);
   if (failed(parsed))
     return {};
   if (!body.drop_front(parsed->length).trim().empty()) {

@@ -11,20 +11,24 @@ namespace mlir::attn {
 
 struct ParsedMask {
   MaskAttr mask;
-  /// What `%name` stands behind symbol i, without the percent sign; empty when symbols are written s0, s1, ...
+  /// What `%name` stands behind symbol i, without the percent sign; empty when
+  /// symbols are written s0, s1, ...
   llvm::SmallVector<llvm::StringRef> symbolNames;
   /// Characters read: up to the first one that cannot continue the expression.
   size_t length = 0;
 };
 
-/// How symbols are written: `s0`, `s1`, ... in the attribute, `%name` in the clause of an op.
+/// How symbols are written: `s0`, `s1`, ... in the attribute, `%name` in the
+/// clause of an op.
 enum class MaskSymbolSyntax { Numbered, Named };
 
-/// Reads the longest mask expression at the start of `text`. `*` and `-` are accepted for `&` and `!`, which MLIR's
-/// lexer does not know (see Source.h). `emitError` is called at most once, with the offset of the error.
-llvm::FailureOr<ParsedMask>
-parseMaskExpression(llvm::StringRef text, MaskSymbolSyntax syntax, MLIRContext *context,
-                    llvm::function_ref<void(size_t offset, const llvm::Twine &message)> emitError);
+/// Reads the longest mask expression at the start of `text`. `*` and `-` are
+/// accepted for `&` and `!`, which MLIR's lexer does not know (see Source.h).
+/// `emitError` is called at most once, with the offset of the error.
+llvm::FailureOr<ParsedMask> parseMaskExpression(
+    llvm::StringRef text, MaskSymbolSyntax syntax, MLIRContext *context,
+    llvm::function_ref<void(size_t offset, const llvm::Twine &message)>
+        emitError);
 
 } // namespace mlir::attn
 

@@ -51,7 +51,9 @@ public:
     return static_cast<unsigned>(value);
   }
 
-  bool operator==(const MaskBound &other) const { return kind == other.kind && value == other.value; }
+  bool operator==(const MaskBound &other) const {
+    return kind == other.kind && value == other.value;
+  }
   bool operator!=(const MaskBound &other) const { return !(*this == other); }
   friend llvm::hash_code hash_value(const MaskBound &bound) {
     return llvm::hash_combine(static_cast<int>(bound.kind), bound.value);

@@ -168,17 +168,26 @@ Result<uint64_t> mapTensor(sim::Memory &memory, const Tensor &tensor,
   MemoryRange range = *extentOf(tensor);
   if (range.size() == 0)
     return uint64_t(0);
-  uint64_t device = 0;
+  // The simulator's addresses are multiples of 256; a kernel must see the
+  // alignment that the tensor really has.
+  uint64_t lead = range.begin % 256;
+  std::vector<sim::Memory::Segment> segments;
   if (auto pieces = piecesOf(tensor, range.begin))
-    device = memory.registerExtent(range.size(), *pieces, name);
+    segments = std::move(*pieces);
   else if (range.size() <= maxWholeRange)
-    device = memory.registerHost(reinterpret_cast<void *>(range.begin),
-                                 static_cast<size_t>(range.size()), name);
+    segments = {{0, reinterpret_cast<void *>(range.begin),
+                 static_cast<size_t>(range.size())}};
+  for (sim::Memory::Segment &segment : segments)
+    segment.offset += lead;
+  uint64_t device =
+      segments.empty()
+          ? 0
+          : memory.registerExtent(lead + range.size(), segments, name);
   if (!device)
     return Error{ErrorCode::Unsupported,
                  "the simulator cannot map the memory of '" + name +
                      "': too many separate pieces over too large a range"};
-  return device + (tensor.address() - range.begin);
+  return device + lead + (tensor.address() - range.begin);
 }
 
 class SimKernel final : public Kernel {

@@ -1,4 +1,5 @@
-//===- KernelRunner.cpp - compiles and simulates one attention problem ---*- C++ -*-===//
+//===- KernelRunner.cpp - compiles and simulates one attention problem ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -22,14 +23,16 @@ using namespace mlir::attn::test;
 namespace ref = ::attn::reference;
 
 namespace {
-/// A 16-bit tensor in memory with room around its rows that holds NaN, and its values.
+/// A 16-bit tensor in memory with room around its rows that holds NaN, and its
+/// values.
 struct Array {
   std::vector<uint16_t> memory;
   ::attn::Tensor tensor;
   std::vector<double> values; ///< row-major
   ref::Format format;
 
-  Array(std::vector<int64_t> shape, ref::Format format, Storage storage) : format(format) {
+  Array(std::vector<int64_t> shape, ref::Format format, Storage storage)
+      : format(format) {
     int64_t b = shape[0], h = shape[1], n = shape[2], d = shape[3], first = 0;
     std::vector<int64_t> strides;
     switch (storage) {
@@ -45,9 +48,11 @@ struct Array {
       break;
     }
     // Aligned to 128 bytes, and a NaN wherever the tensor is not.
-    memory.assign(b * strides[0] + h * strides[1] + n * strides[2] + 192, ref::encode(NAN, format));
+    memory.assign(b * strides[0] + h * strides[1] + n * strides[2] + 192,
+                  ref::encode(NAN, format));
     auto base = reinterpret_cast<uint64_t>(memory.data());
-    tensor.type = format == ref::Format::BF16 ? ::attn::ElementType::BF16 : ::attn::ElementType::F16;
+    tensor.type = format == ref::Format::BF16 ? ::attn::ElementType::BF16
+                                              : ::attn::ElementType::F16;
     tensor.shape = shape;
     tensor.strides = strides;
     tensor.data = (base + 127) / 128 * 128 + 2 * first;
@@ -61,8 +66,10 @@ struct Array {
       for (int64_t h = 0; h < tensor.shape[1]; ++h)
         for (int64_t n = 0; n < tensor.shape[2]; ++n)
           for (int64_t d = 0; d < tensor.shape[3]; ++d, ++i) {
-            int64_t offset = b * tensor.strides[0] + h * tensor.strides[1] + n * tensor.strides[2] + d;
-            function(reinterpret_cast<uint16_t *>(tensor.data) + offset, values[i]);
+            int64_t offset = b * tensor.strides[0] + h * tensor.strides[1] +
+                             n * tensor.strides[2] + d;
+            function(reinterpret_cast<uint16_t *>(tensor.data) + offset,
+                     values[i]);
           }
   }
 
@@ -73,23 +80,33 @@ struct Array {
     store();
   }
   void store() {
-    visit([&](uint16_t *element, double value) { *element = ref::encode(value, format); });
+    visit([&](uint16_t *element, double value) {
+      *element = ref::encode(value, format);
+    });
   }
   void load() {
-    visit([&](uint16_t *element, double &value) { value = ref::decode(*element, format); });
+    visit([&](uint16_t *element, double &value) {
+      value = ref::decode(*element, format);
+    });
   }
   ref::View view() const {
-    return ref::View::rowMajor(values.data(), {tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]});
+    return ref::View::rowMajor(
+        values.data(),
+        {tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]});
   }
 };
 } // namespace
 
 std::string test::getSource(const Case &c) {
   int64_t valueHeadSize = c.valueHeadSize ? c.valueHeadSize : c.headSize;
-  std::string q = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.heads, c.headSize, c.type);
-  std::string k = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.kvHeads, c.headSize, c.type);
-  std::string v = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.kvHeads, valueHeadSize, c.type);
-  std::string o = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.heads, valueHeadSize, c.type);
+  std::string q = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.heads,
+                                c.headSize, c.type);
+  std::string k = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches,
+                                c.kvHeads, c.headSize, c.type);
+  std::string v = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches,
+                                c.kvHeads, valueHeadSize, c.type);
+  std::string o = llvm::formatv("tensor<{0}x{1}x?x{2}x{3}>", c.batches, c.heads,
+                                valueHeadSize, c.type);
   std::string lse = llvm::formatv("tensor<{0}x{1}x?xf32>", c.batches, c.heads);
   if (!c.withLse)
     return llvm::formatv(R"(
@@ -107,7 +124,8 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %x: index) -> ({3}, {4}) {{
 }
 
 /// Matrix instructions of all visited tiles.
-static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize, int64_t offset, int64_t qTile, int64_t kvTile) {
+static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize,
+                              int64_t offset, int64_t qTile, int64_t kvTile) {
   uint64_t tiles = 0;
   for (int64_t h = 0; h < c.heads; ++h)
     for (int64_t i0 = 0; i0 < c.queries; i0 += qTile)
@@ -123,7 +141,8 @@ static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize, int64_t offs
   return c.batches * tiles * (scores + sums);
 }
 
-Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mode, uint64_t seed) {
+Outcome test::runCase(MLIRContext &context, const Case &c,
+                      ::attn::sim::Mode mode, uint64_t seed) {
   Outcome outcome;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
@@ -131,16 +150,19 @@ Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mod
     return success();
   });
   std::string source = ::mlir::attn::prepareSource(getSource(c));
-  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(source, ParserConfig(&context));
+  OwningOpRef<ModuleOp> module =
+      parseSourceString<ModuleOp>(source, ParserConfig(&context));
   if (!module)
     return outcome;
-  FailureOr<::attn::Bundle> bundle = nvptx::compileToBundle(*module, "f", c.options);
+  FailureOr<::attn::Bundle> bundle =
+      nvptx::compileToBundle(*module, "f", c.options);
   if (failed(bundle))
     return outcome;
   outcome.compiled = true;
   outcome.bundle = *bundle;
 
-  ref::Format format = StringRef(c.type) == "bf16" ? ref::Format::BF16 : ref::Format::F16;
+  ref::Format format =
+      StringRef(c.type) == "bf16" ? ref::Format::BF16 : ref::Format::F16;
   int64_t valueHeadSize = c.valueHeadSize ? c.valueHeadSize : c.headSize;
   Array q({c.batches, c.heads, c.queries, c.headSize}, format, c.storage);
   Array k({c.batches, c.kvHeads, c.keys, c.headSize}, format, c.storage);
@@ -151,9 +173,12 @@ Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mod
   k.fill(random, 1.0);
   v.fill(random, 1.0);
   if (c.poison != Poison::None && !v.values.empty()) {
-    // A few elements; two signs of infinity in one column make a NaN where both are live.
+    // A few elements; two signs of infinity in one column make a NaN where both
+    // are live.
     for (int64_t i = 0; i < 6; ++i) {
-      double value = c.poison == Poison::Nan ? NAN : i % 2 ? INFINITY : -INFINITY;
+      double value = c.poison == Poison::Nan ? NAN
+                     : i % 2                 ? INFINITY
+                                             : -INFINITY;
       v.values[random() % v.values.size()] = value;
     }
     v.store();
@@ -177,14 +202,17 @@ Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mod
   }
   std::vector<::attn::Tensor> results{o.tensor};
   if (c.withLse)
-    results.push_back(::attn::Tensor::rowMajor(::attn::ElementType::F32, {c.batches, c.heads, c.queries},
-                                               reinterpret_cast<uint64_t>(lse.data())));
-  ::attn::Status status = (*executable)->run({q.tensor, k.tensor, v.tensor}, results, {c.offset});
+    results.push_back(::attn::Tensor::rowMajor(
+        ::attn::ElementType::F32, {c.batches, c.heads, c.queries},
+        reinterpret_cast<uint64_t>(lse.data())));
+  ::attn::Status status =
+      (*executable)->run({q.tensor, k.tensor, v.tensor}, results, {c.offset});
   if (!status) {
     outcome.problem = status.error().message;
     return outcome;
   }
-  for (::attn::SimLaunch &launch : static_cast<::attn::SimDevice &>(**device).launches(true))
+  for (::attn::SimLaunch &launch :
+       static_cast<::attn::SimDevice &>(**device).launches(true))
     outcome.report = std::move(launch.report);
 
   ref::Problem problem;
@@ -192,21 +220,27 @@ Outcome test::runCase(MLIRContext &context, const Case &c, ::attn::sim::Mode mod
   problem.k = k.view();
   problem.v = v.view();
   problem.scale = 1 / std::sqrt(static_cast<float>(c.headSize));
-  int64_t offset = StringRef(c.align) == "end" ? c.keys - c.queries : StringRef(c.align) == "start" ? 0 : c.offset;
+  int64_t offset = StringRef(c.align) == "end"     ? c.keys - c.queries
+                   : StringRef(c.align) == "start" ? 0
+                                                   : c.offset;
   problem.offsets.assign(c.batches, offset);
   problem.live = c.live;
-  ref::Solution exact = ref::evaluate(problem), naive = ref::evaluateNaive(problem, format);
+  ref::Solution exact = ref::evaluate(problem),
+                naive = ref::evaluateNaive(problem, format);
   o.load();
-  outcome.o = ref::judgeOutput(o.values, exact.o, naive.o, o.tensor.shape, format);
+  outcome.o =
+      ref::judgeOutput(o.values, exact.o, naive.o, o.tensor.shape, format);
   if (c.withLse)
-    outcome.lse = ref::judgeLse(std::vector<double>(lse.begin(), lse.end()), exact.lse,
-                                {c.batches, c.heads, c.queries}, format);
+    outcome.lse =
+        ref::judgeLse(std::vector<double>(lse.begin(), lse.end()), exact.lse,
+                      {c.batches, c.heads, c.queries}, format);
 
   const std::string &schedule = bundle->manifest.launches[0].schedule;
   auto field = [&](const char *name) {
     size_t at = schedule.find(std::string(name) + " = ");
     return std::stoll(schedule.substr(at + strlen(name) + 3));
   };
-  outcome.idealMma = countIdealMma(c, valueHeadSize, offset, field("q_tile"), field("kv_tile"));
+  outcome.idealMma = countIdealMma(c, valueHeadSize, offset, field("q_tile"),
+                                   field("kv_tile"));
   return outcome;
 }

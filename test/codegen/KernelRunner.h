@@ -1,4 +1,5 @@
-//===- KernelRunner.h - compiles and simulates one attention problem ---*- C++ -*-===//
+//===- KernelRunner.h - compiles and simulates one attention problem ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -16,9 +17,9 @@ namespace mlir::attn::test {
 
 /// How q, k, v and o lie in memory.
 enum class Storage {
-  HeadMajor, ///< B x H x N x D, rows on 32 bytes where D allows it
+  HeadMajor,     ///< B x H x N x D, rows on 32 bytes where D allows it
   SequenceMajor, ///< B x N x H x D seen as B x H x N x D
-  Unaligned, ///< rows D + 3 elements apart, the first one element off
+  Unaligned,     ///< rows D + 3 elements apart, the first one element off
 };
 
 /// What is not finite in v.
@@ -49,8 +50,10 @@ struct Outcome {
   uint64_t idealMma = 0;
 };
 
-/// Compiles the case, runs it in the simulator in `mode` and judges the result against the definition.
-Outcome runCase(MLIRContext &context, const Case &problem, ::attn::sim::Mode mode, uint64_t seed = 1);
+/// Compiles the case, runs it in the simulator in `mode` and judges the result
+/// against the definition.
+Outcome runCase(MLIRContext &context, const Case &problem,
+                ::attn::sim::Mode mode, uint64_t seed = 1);
 
 /// The source of the case's function.
 std::string getSource(const Case &problem);

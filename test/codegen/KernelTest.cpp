@@ -1,4 +1,5 @@
-//===- KernelTest.cpp - kernels against the definition, in the simulator ---*- C++ -*-===//
+//===- KernelTest.cpp - kernels against the definition, in the simulator ---*-
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -24,18 +25,21 @@ protected:
     return registry;
   }
 
-  /// Runs the case in one of the simulator's modes and checks everything but conflicts.
+  /// Runs the case in one of the simulator's modes and checks everything but
+  /// conflicts.
   Outcome check(const Case &problem) {
     static unsigned number = 0;
     Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
     Outcome outcome = runCase(context, problem, modes[number % 3], number);
     ++number;
-    SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) + " Nk " + std::to_string(problem.keys));
+    SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
+                 " Nk " + std::to_string(problem.keys));
     EXPECT_EQ(outcome.problem, "");
     EXPECT_TRUE(outcome.o.passed) << toText(outcome.o);
     EXPECT_TRUE(outcome.lse.passed) << toText(outcome.lse);
     for (const ::attn::sim::Finding &finding : outcome.report.findings)
-      ADD_FAILURE() << name(finding.kind) << " in line " << finding.line << ": " << finding.message;
+      ADD_FAILURE() << name(finding.kind) << " in line " << finding.line << ": "
+                    << finding.message;
     EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
     return outcome;
   }
@@ -43,9 +47,11 @@ protected:
   /// Bank conflicts nowhere, and K and V in whole sectors.
   void checkMemory(const Outcome &outcome) {
     for (const auto &[line, counters] : outcome.report.counters.byLine) {
-      EXPECT_EQ(counters.bankConflicts, 0u) << counters.opcode << " in line " << line;
+      EXPECT_EQ(counters.bankConflicts, 0u)
+          << counters.opcode << " in line " << line;
       if (StringRef(counters.opcode).starts_with("cp.async"))
-        EXPECT_EQ(counters.globalSectors, counters.idealSectors) << counters.opcode << " in line " << line;
+        EXPECT_EQ(counters.globalSectors, counters.idealSectors)
+            << counters.opcode << " in line " << line;
     }
   }
 
@@ -53,7 +59,8 @@ protected:
 };
 
 TEST_F(Kernel, HeadSizes) {
-  for (int64_t headSize : {16, 24, 32, 40, 64, 72, 80, 96, 128, 160, 192, 224, 256}) {
+  for (int64_t headSize :
+       {16, 24, 32, 40, 64, 72, 80, 96, 128, 160, 192, 224, 256}) {
     Case problem;
     problem.headSize = headSize;
     problem.queries = 130;
@@ -90,17 +97,38 @@ TEST_F(Kernel, Masks) {
     std::function<bool(int64_t h, int64_t p, int64_t j)> live;
   };
   const Mask masks[] = {
-      {"causal & window<70, 0>", [](int64_t, int64_t p, int64_t j) { return j <= p && p - j <= 70; }},
-      {"causal & window<%x, 0>", [](int64_t, int64_t p, int64_t j) { return j <= p && p - j <= 37; }},
-      {"window<3, 90>", [](int64_t, int64_t p, int64_t j) { return p - 3 <= j && j <= p + 90; }},
-      {"keys<0, 5> | causal & window<30, 0>", [](int64_t, int64_t p, int64_t j) { return j < 5 || (j <= p && p - j <= 30); }},
-      {"longformer<20, 3>", [](int64_t, int64_t p, int64_t j) { return std::abs(p - j) <= 20 || p < 3 || j < 3; }},
-      {"causal & stride<70>", [](int64_t, int64_t p, int64_t j) { return j <= p && (p - j) % 70 == 0; }},
-      {"dilated<9, 2, 5>", [](int64_t, int64_t p, int64_t j) { return (p - j) % 5 == 0 && -10 <= p - j && p - j <= 45; }},
-      {"fixed<50, 3>", [](int64_t, int64_t p, int64_t j) { return j <= p && (j / 50 == p / 50 || j % 50 >= 47); }},
-      {"!window<40, 40>", [](int64_t, int64_t p, int64_t j) { return std::abs(p - j) > 40; }},
+      {"causal & window<70, 0>",
+       [](int64_t, int64_t p, int64_t j) { return j <= p && p - j <= 70; }},
+      {"causal & window<%x, 0>",
+       [](int64_t, int64_t p, int64_t j) { return j <= p && p - j <= 37; }},
+      {"window<3, 90>",
+       [](int64_t, int64_t p, int64_t j) { return p - 3 <= j && j <= p + 90; }},
+      {"keys<0, 5> | causal & window<30, 0>",
+       [](int64_t, int64_t p, int64_t j) {
+         return j < 5 || (j <= p && p - j <= 30);
+       }},
+      {"longformer<20, 3>",
+       [](int64_t, int64_t p, int64_t j) {
+         return std::abs(p - j) <= 20 || p < 3 || j < 3;
+       }},
+      {"causal & stride<70>",
+       [](int64_t, int64_t p, int64_t j) {
+         return j <= p && (p - j) % 70 == 0;
+       }},
+      {"dilated<9, 2, 5>",
+       [](int64_t, int64_t p, int64_t j) {
+         return (p - j) % 5 == 0 && -10 <= p - j && p - j <= 45;
+       }},
+      {"fixed<50, 3>",
+       [](int64_t, int64_t p, int64_t j) {
+         return j <= p && (j / 50 == p / 50 || j % 50 >= 47);
+       }},
+      {"!window<40, 40>",
+       [](int64_t, int64_t p, int64_t j) { return std::abs(p - j) > 40; }},
       {"heads<0, 1> & causal | heads<1, 2> & keys<100, 180>",
-       [](int64_t h, int64_t p, int64_t j) { return h == 0 ? j <= p : 100 <= j && j < 180; }},
+       [](int64_t h, int64_t p, int64_t j) {
+         return h == 0 ? j <= p : 100 <= j && j < 180;
+       }},
       {"keys<7, 7>", [](int64_t, int64_t, int64_t) { return false; }},
   };
   unsigned number = 0;
@@ -127,9 +155,11 @@ TEST_F(Kernel, Schedules) {
     int64_t qTile, kvTile, warps, stages;
     bool qInRegisters;
   };
-  for (Tiles tiles : {Tiles{16, 16, 1, 2, false}, Tiles{16, 128, 1, 3, true}, Tiles{32, 48, 2, 2, true},
-                      Tiles{64, 32, 1, 4, false}, Tiles{64, 112, 4, 2, false}, Tiles{128, 128, 8, 3, true},
-                      Tiles{128, 64, 2, 2, false}, Tiles{256, 32, 8, 5, false}, Tiles{256, 64, 16, 2, false}})
+  for (Tiles tiles : {Tiles{16, 16, 1, 2, false}, Tiles{16, 128, 1, 3, true},
+                      Tiles{32, 48, 2, 2, true}, Tiles{64, 32, 1, 4, false},
+                      Tiles{64, 112, 4, 2, false}, Tiles{128, 128, 8, 3, true},
+                      Tiles{128, 64, 2, 2, false}, Tiles{256, 32, 8, 5, false},
+                      Tiles{256, 64, 16, 2, false}})
     for (int64_t headSize : {16, 80, 112}) {
       Case problem;
       problem.headSize = headSize;
@@ -140,13 +170,15 @@ TEST_F(Kernel, Schedules) {
       problem.keys = 260;
       problem.poison = headSize == 80 ? Poison::Nan : Poison::None;
       problem.options.target = "sm_90";
-      problem.options.schedule = {tiles.qTile, tiles.kvTile, tiles.warps, tiles.stages, tiles.qInRegisters};
+      problem.options.schedule = {tiles.qTile, tiles.kvTile, tiles.warps,
+                                  tiles.stages, tiles.qInRegisters};
       check(problem);
     }
 }
 
 TEST_F(Kernel, ValueHeadSizes) {
-  int64_t sizes[][2] = {{64, 128}, {128, 64}, {16, 256}, {256, 16}, {24, 72}, {192, 128}, {40, 16}};
+  int64_t sizes[][2] = {{64, 128}, {128, 64},  {16, 256}, {256, 16},
+                        {24, 72},  {192, 128}, {40, 16}};
   for (auto [headSize, valueHeadSize] : sizes) {
     Case problem;
     problem.headSize = headSize;
@@ -159,7 +191,8 @@ TEST_F(Kernel, ValueHeadSizes) {
 }
 
 TEST_F(Kernel, Storage) {
-  for (Storage storage : {Storage::HeadMajor, Storage::SequenceMajor, Storage::Unaligned})
+  for (Storage storage :
+       {Storage::HeadMajor, Storage::SequenceMajor, Storage::Unaligned})
     for (int64_t headSize : {24, 64, 96}) {
       Case problem;
       problem.storage = storage;

@@ -1,10 +1,11 @@
-//===- DifferentialTest.cpp - random attention, compiled, simulated and judged ---*- C++ -*-===//
+//===- DifferentialTest.cpp - random attention, compiled, simulated and judged
+//---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/codegen/nvptx/Emit.h"
-#include "attn/dialect/reference/Reference.h"
 #include "attn/dialect/Source.h"
+#include "attn/dialect/reference/Reference.h"
 #include "attn/runtime/core/Executable.h"
 #include "attn/tools/support/Registry.h"
 
@@ -18,6 +19,7 @@
 #include <cstring>
 #include <random>
 #include <sstream>
+#include <sys/mman.h>
 
 using namespace mlir;
 namespace reference = mlir::attn::reference;
@@ -32,11 +34,14 @@ struct Problem {
   /// Which extents are dynamic: batches, heads, queries, keys.
   bool dynamic[4];
   /// How q, k, v and o lie in memory.
-  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4];
+  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count, Far } layout[4];
 
-  std::string type(int64_t heads, int64_t rows, int64_t columns, bool isQuery, const std::string &elementType) const {
+  std::string type(int64_t heads, int64_t rows, int64_t columns, bool isQuery,
+                   const std::string &elementType) const {
     std::ostringstream os;
-    auto extent = [&](int64_t value, bool open) { os << (open ? "?" : std::to_string(value)) << "x"; };
+    auto extent = [&](int64_t value, bool open) {
+      os << (open ? "?" : std::to_string(value)) << "x";
+    };
     os << "tensor<";
     extent(batches, dynamic[0]);
     extent(heads, dynamic[1]);
@@ -51,14 +56,18 @@ struct Problem {
     std::string q = type(kvHeads * groups, queries, headSize, true, element);
     std::string k = type(kvHeads, keys, headSize, false, element);
     std::string v = type(kvHeads, keys, valueSize, false, element);
-    std::string results = type(kvHeads * groups, queries, valueSize, true, element);
+    std::string results =
+        type(kvHeads * groups, queries, valueSize, true, element);
     if (lse)
-      results = "(" + results + ", " + type(kvHeads * groups, queries, 0, true, "f32") + ")";
+      results = "(" + results + ", " +
+                type(kvHeads * groups, queries, 0, true, "f32") + ")";
     std::string names = lse ? "%o, %lse" : "%o";
     std::string types = lse ? results.substr(1, results.size() - 2) : results;
-    return "func.func @f(%q: " + q + ", %k: " + k + ", %v: " + v + ", %w: index) -> " + results + " {\n  " + names +
-           " = attn.attention %q, %k, %v " + mask + " " + scale + " " + alignment + "\n    : (" + q + ", " + k + ", " +
-           v + ") -> " + results + "\n  return " + names + " : " + types + "\n}\n";
+    return "func.func @f(%q: " + q + ", %k: " + k + ", %v: " + v +
+           ", %w: index) -> " + results + " {\n  " + names +
+           " = attn.attention %q, %k, %v " + mask + " " + scale + " " +
+           alignment + "\n    : (" + q + ", " + k + ", " + v + ") -> " +
+           results + "\n  return " + names + " : " + types + "\n}\n";
   }
 };
 
@@ -72,35 +81,46 @@ public:
     return values.begin()[below(int64_t(values.size()))];
   }
   double normal() {
-    double u = (double(random() >> 11) + 0.5) * 0x1p-53, v = (double(random() >> 11) + 0.5) * 0x1p-53;
+    double u = (double(random() >> 11) + 0.5) * 0x1p-53,
+           v = (double(random() >> 11) + 0.5) * 0x1p-53;
     return std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v);
   }
 
-  std::string bound() { return below(4) == 0 ? "%w" : std::to_string(below(150)); }
+  std::string bound() {
+    return below(4) == 0 ? "%w" : std::to_string(below(150));
+  }
   std::string atom() {
     switch (below(9)) {
     case 0:
       return "causal";
     case 1:
     case 2:
-      return "window<" + bound() + ", " + oneOf<std::string>({"0", "inf", "7", "-3", bound()}) + ">";
+      return "window<" + bound() + ", " +
+             oneOf<std::string>({"0", "inf", "7", "-3", bound()}) + ">";
     case 3: {
       int64_t a = below(150);
-      return "keys<" + std::to_string(a) + ", " + std::to_string(a + below(100)) + ">";
+      return "keys<" + std::to_string(a) + ", " +
+             std::to_string(a + below(100)) + ">";
     }
     case 4: {
       int64_t a = below(150);
-      return "queries<" + std::to_string(a) + ", " + std::to_string(a + below(100)) + ">";
+      return "queries<" + std::to_string(a) + ", " +
+             std::to_string(a + below(100)) + ">";
     }
     case 5:
-      return "heads<" + std::to_string(below(heads)) + ", " + std::to_string(heads) + ">";
+      return "heads<" + std::to_string(below(heads)) + ", " +
+             std::to_string(heads) + ">";
     case 6:
-      return "affine_set<(h, i, j)[n] : (i + 2 * j - n >= 0, 300 - i - j >= 0)>(" + bound() + ")";
+      return "affine_set<(h, i, j)[n] : (i + 2 * j - n >= 0, 300 - i - j >= "
+             "0)>(" +
+             bound() + ")";
     case 7:
-      return oneOf<std::string>({"stride<5>", "stride<64>", "stride<100>", "dilated<9, 9, 8>", "same_block<48>",
+      return oneOf<std::string>({"stride<5>", "stride<64>", "stride<100>",
+                                 "dilated<9, 9, 8>", "same_block<48>",
                                  "summary<40, 7>", "global<9>"});
     default:
-      return oneOf<std::string>({"longformer<20, 3>", "streaming<4, 30>", "prefix<40>", "strided<33>", "fixed<40, 5>",
+      return oneOf<std::string>({"longformer<20, 3>", "streaming<4, 30>",
+                                 "prefix<40>", "strided<33>", "fixed<40, 5>",
                                  "chunked<50>", "all"});
     }
   }
@@ -110,7 +130,8 @@ public:
       return atom();
     if (choice == 3)
       return "!(" + mask(depth - 1) + ")";
-    return "(" + mask(depth - 1) + (choice == 4 ? " & " : " | ") + mask(depth - 1) + ")";
+    return "(" + mask(depth - 1) + (choice == 4 ? " & " : " | ") +
+           mask(depth - 1) + ")";
   }
 
   Problem problem() {
@@ -120,17 +141,23 @@ public:
     p.kvHeads = 1 + below(2);
     p.groups = oneOf<int64_t>({1, 1, 2, 3});
     auto length = [&] {
-      return oneOf<int64_t>({1, 2, 15, 16, 17, 31, 47, 63, 64, 65, 97, 127, 128, 129, 131, 191, 193, 257});
+      return oneOf<int64_t>({1, 2, 15, 16, 17, 31, 47, 63, 64, 65, 97, 127, 128,
+                             129, 131, 191, 193, 257});
     };
     p.queries = length();
     p.keys = below(20) == 0 ? 0 : length();
     heads = p.kvHeads * p.groups;
-    p.headSize = oneOf<int64_t>({16, 24, 32, 40, 64, 64, 72, 80, 96, 128, 128, 136, 192, 256});
-    p.valueSize = below(3) == 0 ? oneOf<int64_t>({16, 24, 56, 64, 80, 128, 160, 256}) : p.headSize;
+    p.headSize = oneOf<int64_t>(
+        {16, 24, 32, 40, 64, 64, 72, 80, 96, 128, 128, 136, 192, 256});
+    p.valueSize = below(3) == 0
+                      ? oneOf<int64_t>({16, 24, 56, 64, 80, 128, 160, 256})
+                      : p.headSize;
     p.symbol = below(150);
     p.mask = below(8) == 0 ? "" : "mask(" + mask(2) + ")";
-    p.alignment = oneOf<std::string>({"", "", "align(end)", "align(start)", "align(%w)"});
-    p.scale = oneOf<std::string>({"", "", "scale(0.3)", "scale(-0.2)", "scale(0.0)"});
+    p.alignment =
+        oneOf<std::string>({"", "", "align(end)", "align(start)", "align(%w)"});
+    p.scale =
+        oneOf<std::string>({"", "", "scale(0.3)", "scale(-0.2)", "scale(0.0)"});
     p.lse = below(3) != 0;
     for (bool &open : p.dynamic)
       open = below(2);
@@ -145,8 +172,11 @@ private:
   int64_t heads = 1;
 };
 
-/// Strides of a B x H x N x D tensor in the layout; `size` is the number of elements that they reach.
-std::vector<int64_t> stridesOf(Problem::Layout layout, const std::vector<int64_t> &shape, int64_t &size) {
+/// Strides of a B x H x N x D tensor in the layout; `size` is the number of
+/// elements that they reach.
+std::vector<int64_t> stridesOf(Problem::Layout layout,
+                               const std::vector<int64_t> &shape,
+                               int64_t &size) {
   int64_t h = shape[1], n = shape[2], d = shape[3];
   std::vector<int64_t> strides;
   switch (layout) {
@@ -159,6 +189,12 @@ std::vector<int64_t> stridesOf(Problem::Layout layout, const std::vector<int64_t
   case Problem::Padded:
     strides = {h * n * (d + 8), n * (d + 8), d + 8, 1};
     break;
+  case Problem::Far: {
+    // Rows lie more than 2^31 elements apart.
+    int64_t row = (int64_t(1) << 31) + 64;
+    strides = {h * n * row, n * row, row, 1};
+    break;
+  }
   default:
     strides = {h * n * (d + 3), n * (d + 3), d + 3, 1};
     break;
@@ -178,27 +214,32 @@ public:
   Differential() {
     DialectRegistry registry;
     mlir::attn::registerCompilerDialects(registry);
-    context = std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+    context = std::make_unique<MLIRContext>(registry,
+                                            MLIRContext::Threading::DISABLED);
   }
 
   /// Runs one problem; the message of what went wrong, or nothing.
-  std::string run(const Problem &p, Generator &generator, const std::string &deviceOptions) {
+  std::string run(const Problem &p, Generator &generator,
+                  const std::string &deviceOptions) {
     std::string diagnostics;
     ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         diagnostics += diagnostic.str() + "\n";
       return success();
     });
-    auto module = parseSourceString<ModuleOp>(mlir::attn::prepareSource(p.source()), ParserConfig(context.get()));
+    auto module = parseSourceString<ModuleOp>(
+        mlir::attn::prepareSource(p.source()), ParserConfig(context.get()));
     if (!module)
       return diagnostics;
 
     // Random inputs as the reference and as the device see them.
     std::vector<reference::Tensor> inputs;
-    std::vector<std::vector<int64_t>> shapes = {{p.batches, p.kvHeads * p.groups, p.queries, p.headSize},
-                                                {p.batches, p.kvHeads, p.keys, p.headSize},
-                                                {p.batches, p.kvHeads, p.keys, p.valueSize}};
-    reference::Format format = p.element == "f16" ? reference::Format::F16 : reference::Format::BF16;
+    std::vector<std::vector<int64_t>> shapes = {
+        {p.batches, p.kvHeads * p.groups, p.queries, p.headSize},
+        {p.batches, p.kvHeads, p.keys, p.headSize},
+        {p.batches, p.kvHeads, p.keys, p.valueSize}};
+    reference::Format format =
+        p.element == "f16" ? reference::Format::F16 : reference::Format::BF16;
     for (const std::vector<int64_t> &shape : shapes) {
       reference::Tensor &tensor = inputs.emplace_back();
       tensor.shape = shape;
@@ -207,7 +248,8 @@ public:
         value = ::attn::reference::round(generator.normal(), format);
     }
     inputs.push_back({{}, {double(p.symbol)}});
-    auto expected = reference::evaluateFunction(*module->getOps<func::FuncOp>().begin(), inputs);
+    auto expected = reference::evaluateFunction(
+        *module->getOps<func::FuncOp>().begin(), inputs);
     if (failed(expected))
       return diagnostics;
 
@@ -224,18 +266,35 @@ public:
       return executable.error().message;
 
     std::vector<::attn::Tensor> arguments, results;
-    ::attn::ElementType element = p.element == "f16" ? ::attn::ElementType::F16 : ::attn::ElementType::BF16;
-    // Keeps everything around the tensor poisoned, to notice a read or a write outside of it.
-    auto place = [&](::attn::ElementType type, const std::vector<int64_t> &shape, const std::vector<int64_t> &strides,
-                     int64_t size) {
-      std::string bytes(size_t(size * ::attn::sizeOf(type)), '\xff');
-      uint64_t address = *(*device)->allocate(bytes.size(), nullptr);
-      ::attn::Tensor flat =
-          ::attn::Tensor::rowMajor(type, {size}, address, (*device)->properties().memory);
-      if (size && !::attn::copyToTensor(**device, flat, bytes.data()))
-        ADD_FAILURE() << "cannot fill device memory";
-      ::attn::Tensor tensor = flat;
-      tensor.shape = shape;
+    ::attn::ElementType element = p.element == "f16"
+                                      ? ::attn::ElementType::F16
+                                      : ::attn::ElementType::BF16;
+    // Keeps everything around the tensor poisoned, to notice a read or a write
+    // outside of it.
+    auto place = [&](::attn::ElementType type,
+                     const std::vector<int64_t> &shape,
+                     const std::vector<int64_t> &strides, int64_t size) {
+      size_t bytes = size_t(size * ::attn::sizeOf(type));
+      constexpr size_t far = size_t(1) << 30;
+      uint64_t address;
+      if (bytes < far) {
+        address = *(*device)->allocate(bytes, nullptr);
+        std::string poison(bytes, '\xff');
+        ::attn::Tensor flat = ::attn::Tensor::rowMajor(
+            type, {size}, address, (*device)->properties().memory);
+        if (size && !::attn::copyToTensor(**device, flat, poison.data()))
+          ADD_FAILURE() << "cannot fill device memory";
+      } else {
+        // Address space without memory behind it, but for the pages touched.
+        void *space =
+            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        EXPECT_NE(space, MAP_FAILED);
+        address = reinterpret_cast<uintptr_t>(space);
+        spaces.emplace_back(space, bytes);
+      }
+      ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
+          type, shape, address, (*device)->properties().memory);
       tensor.strides = strides;
       return tensor;
     };
@@ -248,20 +307,26 @@ public:
         uint32_t bits = ::attn::reference::encode(value, format);
         bytes.append(reinterpret_cast<const char *>(&bits), 2);
       }
-      if (::attn::Status status = ::attn::copyToTensor(**device, tensor, bytes.data()); !status)
+      if (::attn::Status status =
+              ::attn::copyToTensor(**device, tensor, bytes.data());
+          !status)
         return status.error().message;
       arguments.push_back(tensor);
     }
-    std::vector<int64_t> oShape = {p.batches, p.kvHeads * p.groups, p.queries, p.valueSize};
+    std::vector<int64_t> oShape = {p.batches, p.kvHeads * p.groups, p.queries,
+                                   p.valueSize};
     int64_t size;
     std::vector<int64_t> strides = stridesOf(p.layout[3], oShape, size);
     results.push_back(place(element, oShape, strides, size));
     if (p.lse) {
       std::vector<int64_t> shape(oShape.begin(), oShape.end() - 1);
-      results.push_back(place(::attn::ElementType::F32, shape, ::attn::rowMajorStrides(shape),
+      results.push_back(place(::attn::ElementType::F32, shape,
+                              ::attn::rowMajorStrides(shape),
                               shape[0] * shape[1] * shape[2]));
     }
-    if (::attn::Status status = (*executable)->run(arguments, results, {p.symbol}); !status)
+    if (::attn::Status status =
+            (*executable)->run(arguments, results, {p.symbol});
+        !status)
       return status.error().message;
     if (::attn::Status status = (*device)->synchronize(nullptr); !status)
       return status.error().message;
@@ -270,7 +335,9 @@ public:
       const reference::Output &output = (*expected)[i];
       int64_t width = ::attn::sizeOf(results[i].type);
       std::string bytes(output.exact.values.size() * size_t(width), '\0');
-      if (::attn::Status status = ::attn::copyFromTensor(**device, bytes.data(), results[i]); !status)
+      if (::attn::Status status =
+              ::attn::copyFromTensor(**device, bytes.data(), results[i]);
+          !status)
         return status.error().message;
       reference::Tensor result{output.exact.shape, {}};
       for (size_t j = 0; j < output.exact.values.size(); ++j) {
@@ -285,11 +352,18 @@ public:
     return "";
   }
 
+  ~Differential() {
+    for (auto [space, bytes] : spaces)
+      ::munmap(space, bytes);
+  }
+
 private:
   std::unique_ptr<MLIRContext> context;
+  std::vector<std::pair<void *, size_t>> spaces;
 };
 
-/// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by ATTN_DIFFERENTIAL_SEED.
+/// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by
+/// ATTN_DIFFERENTIAL_SEED.
 int64_t environment(const char *name, int64_t otherwise) {
   const char *text = std::getenv(name);
   return text ? std::atoll(text) : otherwise;
@@ -307,11 +381,34 @@ TEST(Differential, RandomProblemsAgreeWithTheReference) {
     if (i % 3 == 2)
       device += ",seed=" + std::to_string(first + i);
     std::string message = differential.run(problem, generator, device);
-    EXPECT_EQ(message, "") << "seed " << first + i << ", " << device << ", " << problem.target << ", " << problem.batches
-                           << " batches, " << problem.kvHeads << " x " << problem.groups << " heads, "
-                           << problem.queries << " x " << problem.keys << ", w = " << problem.symbol << ", layouts "
-                           << problem.layout[0] << problem.layout[1] << problem.layout[2] << problem.layout[3] << "\n"
+    EXPECT_EQ(message, "") << "seed " << first + i << ", " << device << ", "
+                           << problem.target << ", " << problem.batches
+                           << " batches, " << problem.kvHeads << " x "
+                           << problem.groups << " heads, " << problem.queries
+                           << " x " << problem.keys
+                           << ", w = " << problem.symbol << ", layouts "
+                           << problem.layout[0] << problem.layout[1]
+                           << problem.layout[2] << problem.layout[3] << "\n"
                            << problem.source();
+  }
+}
+
+TEST(Differential, StridesPast32BitsAreFollowed) {
+  Differential differential;
+  for (const char *mask : {"", "mask(causal)"}) {
+    Generator generator(3);
+    Problem problem = generator.problem();
+    problem.mask = mask;
+    problem.alignment = problem.scale = "";
+    problem.target = "sm_80";
+    problem.batches = problem.kvHeads = problem.groups = 1;
+    problem.queries = 3;
+    problem.keys = 5;
+    problem.headSize = problem.valueSize = 32;
+    for (Problem::Layout &layout : problem.layout)
+      layout = Problem::Far;
+    EXPECT_EQ(differential.run(problem, generator, "mode=lazy"), "")
+        << problem.source();
   }
 }
 

@@ -21,10 +21,12 @@ std::string mlir::attn::SourceFilter::filter(const std::string &body) {
     return body;
   }
   json::Object *object = message->getAsObject();
-  std::optional<StringRef> method = object ? object->getString("method") : std::nullopt;
+  std::optional<StringRef> method =
+      object ? object->getString("method") : std::nullopt;
   json::Object *params = object ? object->getObject("params") : nullptr;
   json::Object *document = params ? params->getObject("textDocument") : nullptr;
-  std::optional<StringRef> uri = document ? document->getString("uri") : std::nullopt;
+  std::optional<StringRef> uri =
+      document ? document->getString("uri") : std::nullopt;
   if (!method || !uri)
     return body;
 
@@ -39,7 +41,8 @@ std::string mlir::attn::SourceFilter::filter(const std::string &body) {
     if (!json::fromJSON(*params->get("contentChanges"), changes, root) ||
         failed(lsp::TextDocumentContentChangeEvent::applyTo(changes, text)))
       return body;
-    (*params)["contentChanges"] = json::Array{json::Object{{"text", prepareSource(text)}}};
+    (*params)["contentChanges"] =
+        json::Array{json::Object{{"text", prepareSource(text)}}};
   } else if (*method == "textDocument/didClose") {
     documents.erase(uri->str());
     return body;

@@ -1,4 +1,5 @@
-//===- SourceFilter.h - mask clauses on their way to the language server ---*- C++ -*-===//
+//===- SourceFilter.h - mask clauses on their way to the language server ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -11,14 +12,17 @@
 
 namespace mlir::attn {
 
-/// Editors send documents in JSON messages. MLIR's server must see them as `prepareSource` leaves them, so each opened
-/// document is kept here, every edit is applied to it, and the server gets the whole text each time.
+/// Editors send documents in JSON messages. MLIR's server must see them as
+/// `prepareSource` leaves them, so each opened document is kept here, every
+/// edit is applied to it, and the server gets the whole text each time.
 class SourceFilter {
 public:
-  /// The body of one message, as the server is to see it. What is not about a document's text passes unchanged.
+  /// The body of one message, as the server is to see it. What is not about a
+  /// document's text passes unchanged.
   std::string filter(const std::string &body);
 
-  /// Filters messages framed by `Content-Length` from `input` to `output` until the input ends.
+  /// Filters messages framed by `Content-Length` from `input` to `output` until
+  /// the input ends.
   void run(std::FILE *input, std::FILE *output);
 
 private:

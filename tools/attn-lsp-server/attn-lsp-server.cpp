@@ -1,4 +1,5 @@
-//===- attn-lsp-server.cpp - MLIR's language server with the attn dialect ---*- C++ -*-===//
+//===- attn-lsp-server.cpp - MLIR's language server with the attn dialect ---*-
+//C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -17,7 +18,8 @@ int main(int argc, char **argv) {
   mlir::registerAllDialects(registry);
   registry.insert<mlir::attn::AttnDialect>();
 
-  // The server reads stdin itself: give it the read end of a pipe that the filter fills.
+  // The server reads stdin itself: give it the read end of a pipe that the
+  // filter fills.
   int ends[2];
   std::FILE *client = ::fdopen(::dup(STDIN_FILENO), "r");
   if (!client || ::pipe(ends) != 0 || ::dup2(ends[0], STDIN_FILENO) < 0) {

@@ -13,16 +13,21 @@ namespace mlir::attn {
 struct PictureOptions {
   int64_t queries = 0, keys = 0;
   int64_t rowsPerTile = 128, keysPerTile = 64;
-  /// Characters across and down, at most; what does not fit is shown with several tiles to a cell.
+  /// Characters across and down, at most; what does not fit is shown with
+  /// several tiles to a cell.
   int64_t columns = 64, rows = 32;
   bool color = false;
 };
 
-/// Draws the classes of a mask's tiles as text, queries downwards and keys to the right, with a legend and the counts.
-void drawTiles(llvm::raw_ostream &os, const MaskProblem &mask, const PictureOptions &options);
+/// Draws the classes of a mask's tiles as text, queries downwards and keys to
+/// the right, with a legend and the counts.
+void drawTiles(llvm::raw_ostream &os, const MaskProblem &mask,
+               const PictureOptions &options);
 
-/// Draws the live pairs themselves: one cell for each pair, or for a square of pairs if they do not fit.
-void drawPairs(llvm::raw_ostream &os, const MaskProblem &mask, const PictureOptions &options);
+/// Draws the live pairs themselves: one cell for each pair, or for a square of
+/// pairs if they do not fit.
+void drawPairs(llvm::raw_ostream &os, const MaskProblem &mask,
+               const PictureOptions &options);
 
 } // namespace mlir::attn
 

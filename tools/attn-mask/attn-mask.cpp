@@ -17,29 +17,45 @@ using namespace mlir::attn;
 namespace cl = llvm::cl;
 
 static cl::OptionCategory category("attn-mask options");
-static cl::opt<std::string> input(cl::Positional, cl::desc("FILE.mlir"), cl::init("-"), cl::cat(category));
-static cl::opt<std::string> entry("entry", cl::desc("Function to draw (default: the only one)"), cl::cat(category));
+static cl::opt<std::string> input(cl::Positional, cl::desc("FILE.mlir"),
+                                  cl::init("-"), cl::cat(category));
 static cl::opt<std::string>
-    shapes("args", cl::desc("Arguments in order: shapes such as 2x8x1000x64, integers for indices; needed where the "
-                            "function's types leave them open"),
+    entry("entry", cl::desc("Function to draw (default: the only one)"),
+          cl::cat(category));
+static cl::opt<std::string>
+    shapes("args",
+           cl::desc("Arguments in order: shapes such as 2x8x1000x64, integers "
+                    "for indices; needed where the "
+                    "function's types leave them open"),
            cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
-static cl::opt<std::string> tile("tile", cl::desc("Queries x keys of a tile (default: 128x64)"),
-                                 cl::value_desc("MxN"), cl::init("128x64"), cl::cat(category));
-static cl::opt<int64_t> head("head", cl::desc("Query head to draw (default: 0)"), cl::init(0), cl::cat(category));
-static cl::opt<bool> pairs("pairs", cl::desc("Draw the live pairs instead of the tiles"), cl::cat(category));
-static cl::opt<int64_t> width("width", cl::desc("Cells across, at most (default: 64)"), cl::init(64),
-                              cl::cat(category));
+static cl::opt<std::string>
+    tile("tile", cl::desc("Queries x keys of a tile (default: 128x64)"),
+         cl::value_desc("MxN"), cl::init("128x64"), cl::cat(category));
+static cl::opt<int64_t> head("head",
+                             cl::desc("Query head to draw (default: 0)"),
+                             cl::init(0), cl::cat(category));
+static cl::opt<bool> pairs("pairs",
+                           cl::desc("Draw the live pairs instead of the tiles"),
+                           cl::cat(category));
+static cl::opt<int64_t> width("width",
+                              cl::desc("Cells across, at most (default: 64)"),
+                              cl::init(64), cl::cat(category));
 
-static FailureOr<SmallVector<ArgumentValue>> getArguments(FunctionOpInterface function) {
+static FailureOr<SmallVector<ArgumentValue>>
+getArguments(FunctionOpInterface function) {
   if (shapes.empty()) {
-    FailureOr<SmallVector<ArgumentValue>> arguments = getStaticArguments(function);
+    FailureOr<SmallVector<ArgumentValue>> arguments =
+        getStaticArguments(function);
     if (failed(arguments))
-      return function.emitError("the types of the arguments do not say everything; give shapes and values with --args");
+      return function.emitError(
+          "the types of the arguments do not say everything; give shapes and "
+          "values with --args");
     return arguments;
   }
   llvm::Expected<std::vector<ArgumentSpec>> specs = parseArgumentSpecs(shapes);
   if (!specs) {
-    llvm::errs() << "error: --args: " << llvm::toString(specs.takeError()) << "\n";
+    llvm::errs() << "error: --args: " << llvm::toString(specs.takeError())
+                 << "\n";
     return failure();
   }
   SmallVector<ArgumentValue> arguments;
@@ -54,32 +70,39 @@ static FailureOr<SmallVector<ArgumentValue>> getArguments(FunctionOpInterface fu
 }
 
 static LogicalResult draw(MLIRContext &context) {
-  FailureOr<std::unique_ptr<SourceFile>> file = SourceFile::load(input, &context);
+  FailureOr<std::unique_ptr<SourceFile>> file =
+      SourceFile::load(input, &context);
   if (failed(file))
     return failure();
   FailureOr<FunctionOpInterface> function = (*file)->getEntry(entry);
   if (failed(function))
     return failure();
   llvm::Expected<ArgumentSpec> tileSpec = parseArgumentSpec(tile);
-  if (!tileSpec || tileSpec->shape.size() != 2 || tileSpec->shape[0] < 1 || tileSpec->shape[1] < 1) {
+  if (!tileSpec || tileSpec->shape.size() != 2 || tileSpec->shape[0] < 1 ||
+      tileSpec->shape[1] < 1) {
     llvm::consumeError(tileSpec.takeError());
-    llvm::errs() << "error: --tile: expected queries x keys, such as 128x64, found '" << tile << "'\n";
+    llvm::errs()
+        << "error: --tile: expected queries x keys, such as 128x64, found '"
+        << tile << "'\n";
     return failure();
   }
   if (width < 1) {
-    llvm::errs() << "error: --width: expected at least 1, found " << width << "\n";
+    llvm::errs() << "error: --width: expected at least 1, found " << width
+                 << "\n";
     return failure();
   }
   FailureOr<SmallVector<ArgumentValue>> arguments = getArguments(*function);
   if (failed(arguments))
     return failure();
-  FailureOr<SmallVector<ConcreteAttention>> attentions = bindArguments(*function, *arguments);
+  FailureOr<SmallVector<ConcreteAttention>> attentions =
+      bindArguments(*function, *arguments);
   if (failed(attentions))
     return failure();
   for (const ConcreteAttention &attention : *attentions) {
     if (head < 0 || head >= attention.queryHeads)
       return attention.op->emitError("--head: expected 0 to ")
-             << attention.queryHeads - 1 << ", found " << static_cast<int64_t>(head);
+             << attention.queryHeads - 1 << ", found "
+             << static_cast<int64_t>(head);
     if (attention.batches == 0)
       return attention.op->emitError("there is no batch to draw");
     PictureOptions options;
@@ -93,8 +116,11 @@ static LogicalResult draw(MLIRContext &context) {
     AttentionOp op = attention.op;
     llvm::outs() << (*function).getName() << ": ";
     op.getMask().printExpression(
-        llvm::outs(), [&](unsigned symbol) { llvm::outs() << attention.symbols[symbol]; }, /*quoteSets=*/false);
-    llvm::outs() << ", " << attention.queries << " queries x " << attention.keys << " keys, head " << head << "\n";
+        llvm::outs(),
+        [&](unsigned symbol) { llvm::outs() << attention.symbols[symbol]; },
+        /*quoteSets=*/false);
+    llvm::outs() << ", " << attention.queries << " queries x " << attention.keys
+                 << " keys, head " << head << "\n";
     MaskProblem mask = attention.getMask(0, head);
     (pairs ? drawPairs : drawTiles)(llvm::outs(), mask, options);
   }
@@ -104,9 +130,11 @@ static LogicalResult draw(MLIRContext &context) {
 int main(int argc, char **argv) {
   llvm::InitLLVM y(argc, argv);
   cl::HideUnrelatedOptions(category);
-  cl::ParseCommandLineOptions(argc, argv,
-                              "draws the masks of a function's attention ops and the classes of their tiles\n\n"
-                              "  attn-mask FILE.mlir --args=1x8x1000x64,1x2x1000x64,1x2x1000x64,128\n");
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "draws the masks of a function's attention ops and the classes of their "
+      "tiles\n\n"
+      "  attn-mask FILE.mlir --args=1x8x1000x64,1x2x1000x64,1x2x1000x64,128\n");
   DialectRegistry registry;
   registerAllDialects(registry);
   registry.insert<AttnDialect>();

@@ -13,7 +13,8 @@
 
 namespace attn::run {
 
-/// What a function takes or gives: an element type and, for tensors, extents (-1: open). Integers have no extents.
+/// What a function takes or gives: an element type and, for tensors, extents
+/// (-1: open). Integers have no extents.
 struct Slot {
   ElementType type = ElementType::F32;
   std::vector<int64_t> shape;
@@ -29,16 +30,20 @@ struct Value {
   static Value fromInteger(int64_t value);
 };
 
-/// Reads `text` as the value of `slot`: the name of an .npy file, or an integer. The error names the input by `number`.
-Result<Value> readInput(const Slot &slot, const std::string &text, size_t number);
+/// Reads `text` as the value of `slot`: the name of an .npy file, or an
+/// integer. The error names the input by `number`.
+Result<Value> readInput(const Slot &slot, const std::string &text,
+                        size_t number);
 
-/// Values from a normal distribution, rounded to the slot's type, of shape `shape`; the same for the same seed on every
-/// machine.
-Result<Value> randomInput(const Slot &slot, const std::vector<int64_t> &shape, uint64_t seed, size_t number);
+/// Values from a normal distribution, rounded to the slot's type, of shape
+/// `shape`; the same for the same seed on every machine.
+Result<Value> randomInput(const Slot &slot, const std::vector<int64_t> &shape,
+                          uint64_t seed, size_t number);
 
-/// Runs `executable` on `inputs` with poisoned outputs and returns them; `seconds` is the time from the first launch until
-/// the device is done.
-Result<std::vector<Value>> runOnDevice(const Executable &executable, const std::vector<Value> &inputs,
+/// Runs `executable` on `inputs` with poisoned outputs and returns them;
+/// `seconds` is the time from the first launch until the device is done.
+Result<std::vector<Value>> runOnDevice(const Executable &executable,
+                                       const std::vector<Value> &inputs,
                                        double &seconds);
 
 /// Fills a row-major tensor with the poison that no arithmetic produces.

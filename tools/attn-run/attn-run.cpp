@@ -2,10 +2,10 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/tools/attn-run/Run.h"
 #include "attn/tools/support/Arguments.h"
+#include "attn/tools/support/Compile.h"
 #include "attn/tools/support/Progress.h"
 #include "attn/tools/support/Registry.h"
 #include "attn/tools/support/SourceFile.h"
@@ -25,32 +25,51 @@ using ::attn::ElementType;
 using Json = nlohmann::ordered_json;
 
 static cl::OptionCategory category("attn-run options");
-static cl::opt<std::string> file(cl::Positional, cl::Required, cl::desc("FILE.mlir or BUNDLE"), cl::cat(category));
-static cl::opt<std::string> entry("entry", cl::desc("Function to run (default: the only one)"), cl::cat(category));
-static cl::opt<std::string> target("target", cl::desc("sm_80, sm_86, sm_89 or sm_90 (default: sm_80)"),
-                                   cl::init("sm_80"), cl::cat(category));
-static cl::opt<std::string> deviceName("device",
-                                       cl::desc("cuda, cuda:N, sim or reference (default: cuda if there is a GPU, "
-                                                "else sim)"),
-                                       cl::cat(category));
-static cl::opt<std::string> deviceOptions("device-options",
-                                          cl::desc("Options of the device, such as mode=random,seed=7 for sim"),
-                                          cl::value_desc("KEY=VALUE,..."), cl::cat(category));
-static cl::list<std::string> inputs("input",
-                                    cl::desc("An argument, in order: an .npy file, or an integer for an index"),
-                                    cl::value_desc("FILE.npy|INTEGER"), cl::cat(category));
-static cl::list<std::string> outputs("output", cl::desc("Where to write a result, in order, as a float32 .npy file"),
-                                     cl::value_desc("FILE.npy"), cl::cat(category));
-static cl::opt<std::string> random_("random",
-                                    cl::desc("Random arguments instead of files: shapes such as 1x8x100x64, integers "
-                                             "for indices"),
-                                    cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
-static cl::opt<uint64_t> seed("seed", cl::desc("Seed of --random (default: 0)"), cl::init(0), cl::cat(category));
+static cl::opt<std::string> file(cl::Positional, cl::Required,
+                                 cl::desc("FILE.mlir or BUNDLE"),
+                                 cl::cat(category));
+static cl::opt<std::string>
+    entry("entry", cl::desc("Function to run (default: the only one)"),
+          cl::cat(category));
+static cl::opt<std::string>
+    target("target",
+           cl::desc("sm_80, sm_86, sm_89, sm_90, host or a CPU's "
+                    "instruction set (default: host on the device host, "
+                    "else sm_80)"),
+           cl::cat(category));
+static cl::opt<std::string> deviceName(
+    "device",
+    cl::desc("cuda, cuda:N, host, sim or reference (default: host for code for "
+             "CPUs, else cuda if there is a GPU, else sim)"),
+    cl::cat(category));
+static cl::opt<std::string> deviceOptions(
+    "device-options",
+    cl::desc("Options of the device, such as mode=random,seed=7 for sim"),
+    cl::value_desc("KEY=VALUE,..."), cl::cat(category));
+static cl::list<std::string> inputs(
+    "input",
+    cl::desc("An argument, in order: an .npy file, or an integer for an index"),
+    cl::value_desc("FILE.npy|INTEGER"), cl::cat(category));
+static cl::list<std::string> outputs(
+    "output",
+    cl::desc("Where to write a result, in order, as a float32 .npy file"),
+    cl::value_desc("FILE.npy"), cl::cat(category));
+static cl::opt<std::string>
+    random_("random",
+            cl::desc("Random arguments instead of files: shapes such as "
+                     "1x8x100x64, integers "
+                     "for indices"),
+            cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
+static cl::opt<uint64_t> seed("seed", cl::desc("Seed of --random (default: 0)"),
+                              cl::init(0), cl::cat(category));
 static cl::opt<bool> check("check",
-                           cl::desc("Compare with the float64 reference by the tolerance rule; fail if it does not hold"),
+                           cl::desc("Compare with the float64 reference by the "
+                                    "tolerance rule; fail if it does not hold"),
                            cl::cat(category));
-static cl::opt<std::string> reportPath("report", cl::desc("Write what was counted and measured as JSON"),
-                                       cl::value_desc("FILE.json"), cl::cat(category));
+static cl::opt<std::string>
+    reportPath("report",
+               cl::desc("Write what was counted and measured as JSON"),
+               cl::value_desc("FILE.json"), cl::cat(category));
 
 static LogicalResult fail(const ::attn::Error &error) {
   llvm::errs() << "error: " << error.message << "\n";
@@ -76,9 +95,11 @@ static FailureOr<std::vector<run::Slot>> slotsOf(FunctionOpInterface function) {
   std::vector<run::Slot> slots;
   for (Type type : function.getArgumentTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
-    std::optional<ElementType> element = elementTypeOf(tensor ? tensor.getElementType() : type);
+    std::optional<ElementType> element =
+        elementTypeOf(tensor ? tensor.getElementType() : type);
     if (!element || (!tensor && !type.isIntOrIndex()))
-      return function.emitError("an argument of type ") << type << " cannot be passed";
+      return function.emitError("an argument of type ")
+             << type << " cannot be passed";
     run::Slot &slot = slots.emplace_back();
     slot.type = *element;
     slot.isTensor = bool(tensor);
@@ -108,28 +129,36 @@ static std::vector<run::Slot> slotsOf(const ::attn::Manifest &manifest) {
   return slots;
 }
 
-static FailureOr<std::vector<run::Value>> readInputs(const std::vector<run::Slot> &slots) {
+static FailureOr<std::vector<run::Value>>
+readInputs(const std::vector<run::Slot> &slots) {
   std::vector<run::Value> values;
   std::vector<ArgumentSpec> specs;
   if (!random_.empty()) {
     if (!inputs.empty())
       return fail({{}, "--input and --random exclude each other"});
-    llvm::Expected<std::vector<ArgumentSpec>> parsed = parseArgumentSpecs(random_);
+    llvm::Expected<std::vector<ArgumentSpec>> parsed =
+        parseArgumentSpecs(random_);
     if (!parsed)
       return fail({{}, "--random: " + llvm::toString(parsed.takeError())});
     specs = *parsed;
   }
   size_t given = random_.empty() ? inputs.size() : specs.size();
   if (given != slots.size())
-    return fail({{}, "the function takes " + std::to_string(slots.size()) + " arguments, but " +
-                         std::to_string(given) + " are given with " + (random_.empty() ? "--input" : "--random")});
+    return fail({{},
+                 "the function takes " + std::to_string(slots.size()) +
+                     " arguments, but " + std::to_string(given) +
+                     " are given with " +
+                     (random_.empty() ? "--input" : "--random")});
   for (size_t i = 0; i < slots.size(); ++i) {
     ::attn::Result<run::Value> value =
-        random_.empty()        ? run::readInput(slots[i], inputs[i], i)
-        : specs[i].isInteger   ? run::readInput(slots[i], std::to_string(specs[i].integer), i)
-        : !slots[i].isTensor   ? ::attn::Result<run::Value>(::attn::invalidArgument(
-                                   "input " + std::to_string(i) + ": expected an integer, found a shape"))
-                               : run::randomInput(slots[i], specs[i].shape, seed, i);
+        random_.empty() ? run::readInput(slots[i], inputs[i], i)
+        : specs[i].isInteger
+            ? run::readInput(slots[i], std::to_string(specs[i].integer), i)
+        : !slots[i].isTensor
+            ? ::attn::Result<run::Value>(::attn::invalidArgument(
+                  "input " + std::to_string(i) +
+                  ": expected an integer, found a shape"))
+            : run::randomInput(slots[i], specs[i].shape, seed, i);
     if (!value)
       return fail(value.error());
     values.push_back(std::move(*value));
@@ -139,7 +168,8 @@ static FailureOr<std::vector<run::Value>> readInputs(const std::vector<run::Slot
 
 static ::attn::NpyArray toArray(const run::Value &value) {
   ::attn::NpyType type = ::attn::NpyType::F64;
-  ::attn::Result<::attn::NpyArray> array = ::attn::makeNpy(type, value.slot.type, value.slot.shape, value.bytes);
+  ::attn::Result<::attn::NpyArray> array =
+      ::attn::makeNpy(type, value.slot.type, value.slot.shape, value.bytes);
   return std::move(*array);
 }
 
@@ -158,7 +188,8 @@ static reference::Tensor toReference(const run::Value &value) {
 }
 
 /// The elements of an output with poison kept recognizable.
-static reference::Tensor toJudged(const run::Value &value, reference::Format format) {
+static reference::Tensor toJudged(const run::Value &value,
+                                  reference::Format format) {
   reference::Tensor tensor = toReference(value);
   int64_t size = ::attn::sizeOf(value.slot.type);
   for (size_t i = 0; i < tensor.values.size(); ++i) {
@@ -169,7 +200,9 @@ static reference::Tensor toJudged(const run::Value &value, reference::Format for
   return tensor;
 }
 
-static LogicalResult writeOutput(const std::string &path, const std::vector<int64_t> &shape, const double *values) {
+static LogicalResult writeOutput(const std::string &path,
+                                 const std::vector<int64_t> &shape,
+                                 const double *values) {
   ::attn::NpyArray array{::attn::NpyType::F32, shape, {}};
   int64_t count = 1;
   for (int64_t extent : shape)
@@ -185,16 +218,23 @@ static LogicalResult writeOutput(const std::string &path, const std::vector<int6
 
 static LogicalResult checkOutputCount(size_t results) {
   if (outputs.size() > results)
-    return fail({{}, "the function has " + std::to_string(results) + " results, but " +
-                         std::to_string(outputs.size()) + " are to be written with --output"});
+    return fail({{},
+                 "the function has " + std::to_string(results) +
+                     " results, but " + std::to_string(outputs.size()) +
+                     " are to be written with --output"});
   return success();
 }
 
-/// Opens the device asked for; without a wish, a GPU if there is one, else the simulator.
-static ::attn::Result<std::shared_ptr<::attn::Device>> openDevice() {
+/// Opens the device asked for; without a wish, the CPU if the code is for it,
+/// else a GPU if there is one, else the simulator.
+static ::attn::Result<std::shared_ptr<::attn::Device>>
+openDevice(StringRef codeTarget) {
   if (!deviceName.empty())
     return ::attn::openDevice(deviceName, deviceOptions);
-  ::attn::Result<std::shared_ptr<::attn::Device>> device = ::attn::openDevice("cuda", deviceOptions);
+  if (isCpu(codeTarget))
+    return ::attn::openDevice("host", deviceOptions);
+  ::attn::Result<std::shared_ptr<::attn::Device>> device =
+      ::attn::openDevice("cuda", deviceOptions);
   return device ? std::move(device) : ::attn::openDevice("sim", deviceOptions);
 }
 
@@ -224,27 +264,36 @@ namespace {
 class Runner {
 public:
   LogicalResult execute() {
-    return llvm::sys::fs::is_directory(file.getValue()) ? executeBundle() : executeSource();
+    return llvm::sys::fs::is_directory(file.getValue()) ? executeBundle()
+                                                        : executeSource();
   }
 
 private:
   LogicalResult executeBundle() {
     if (check || deviceName == "reference")
-      return fail({{}, "a bundle has no attention ops to evaluate: --check and --device=reference need the MLIR file"});
+      return fail({{},
+                   "a bundle has no attention ops to evaluate: --check and "
+                   "--device=reference need the MLIR file"});
     ::attn::Result<::attn::Bundle> bundle = ::attn::loadBundle(file);
     if (!bundle)
       return fail(bundle.error());
-    FailureOr<std::vector<run::Value>> values = readInputs(slotsOf(bundle->manifest));
+    FailureOr<std::vector<run::Value>> values =
+        readInputs(slotsOf(bundle->manifest));
     if (failed(values))
       return failure();
     return runBundle(std::move(*bundle), *values, {});
   }
 
   LogicalResult executeSource() {
+    if (target.empty())
+      target = deviceName == "host" ? "host" : "sm_80";
+    if (!resolveTarget(target.getValue()))
+      return failure();
     DialectRegistry registry;
     registerCompilerDialects(registry);
     MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-    FailureOr<std::unique_ptr<SourceFile>> source = SourceFile::load(file, &context);
+    FailureOr<std::unique_ptr<SourceFile>> source =
+        SourceFile::load(file, &context);
     if (failed(source))
       return failure();
     FailureOr<FunctionOpInterface> function = (*source)->getEntry(entry);
@@ -263,30 +312,33 @@ private:
       std::vector<reference::Tensor> tensors;
       for (const run::Value &value : *values)
         tensors.push_back(toReference(value));
-      auto result = reference::evaluateFunction(cast<func::FuncOp>(function->getOperation()), tensors);
+      auto result = reference::evaluateFunction(
+          cast<func::FuncOp>(function->getOperation()), tensors);
       if (failed(result))
         return failure();
       expected = std::move(*result);
     }
     if (deviceName == "reference") {
       for (size_t i = 0; i < outputs.size(); ++i)
-        if (failed(writeOutput(outputs[i], expected[i].exact.shape, expected[i].exact.values.data())))
+        if (failed(writeOutput(outputs[i], expected[i].exact.shape,
+                               expected[i].exact.values.data())))
           return failure();
       report["device"] = "reference";
       return writeReport(report);
     }
 
-    nvptx::NvptxPipelineOptions options;
-    options.target = target;
-    FailureOr<::attn::Bundle> bundle = nvptx::compileToBundle((*source)->getModule(), function->getName(), options);
+    FailureOr<::attn::Bundle> bundle =
+        compileForTarget((*source)->getModule(), function->getName(), target);
     if (failed(bundle))
       return failure();
     return runBundle(std::move(*bundle), *values, expected);
   }
 
-  LogicalResult runBundle(::attn::Bundle bundle, const std::vector<run::Value> &values,
+  LogicalResult runBundle(::attn::Bundle bundle,
+                          const std::vector<run::Value> &values,
                           const std::vector<reference::Output> &expected) {
-    ::attn::Result<std::shared_ptr<::attn::Device>> device = openDevice();
+    ::attn::Result<std::shared_ptr<::attn::Device>> device =
+        openDevice(bundle.manifest.target);
     if (!device)
       return fail(device.error());
     ::attn::Result<std::unique_ptr<::attn::Executable>> executable =
@@ -303,18 +355,22 @@ private:
     if (!results)
       return fail(results.error());
 
-    llvm::outs() << "ran " << (*executable)->manifest().function << " on " << (*device)->properties().name << " in "
+    llvm::outs() << "ran " << (*executable)->manifest().function << " on "
+                 << (*device)->properties().name << " in "
                  << llvm::format("%.3f", 1e3 * seconds) << " ms\n";
     report["function"] = (*executable)->manifest().function;
     report["target"] = (*executable)->manifest().target;
     report["device"] = (*device)->properties().name;
     report["seconds"] = seconds;
-    if (::attn::Result<std::string> observed = (*device)->report(/*clear=*/true); observed)
+    if (::attn::Result<std::string> observed =
+            (*device)->report(/*clear=*/true);
+        observed)
       report["observed"] = Json::parse(*observed);
 
     bool passed = true;
     for (size_t i = 0; check && i < results->size(); ++i) {
-      reference::Judgement judgement = reference::judge(toJudged((*results)[i], expected[i].format), expected[i]);
+      reference::Judgement judgement = reference::judge(
+          toJudged((*results)[i], expected[i].format), expected[i]);
       passed &= judgement.passed;
       llvm::outs() << "result " << i << ": " << toText(judgement) << "\n";
       report["checks"].push_back({{"passed", judgement.passed},
@@ -327,10 +383,14 @@ private:
     if (failed(writeReport(report)))
       return failure();
     if (!passed)
-      return fail({{}, "the results are not within the tolerance; nothing was written"});
+      return fail(
+          {{},
+           "the results are not within the tolerance; nothing was written"});
     for (size_t i = 0; i < outputs.size(); ++i) {
       ::attn::NpyArray array = toArray((*results)[i]);
-      if (failed(writeOutput(outputs[i], array.shape, reinterpret_cast<const double *>(array.data.data()))))
+      if (failed(
+              writeOutput(outputs[i], array.shape,
+                          reinterpret_cast<const double *>(array.data.data()))))
         return failure();
     }
     return success();
@@ -346,8 +406,11 @@ int main(int argc, char **argv) {
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(
       argc, argv,
-      "compiles a function of attention ops, runs it on a device and checks it\n\n"
-      "  attn-run FILE.mlir --input=q.npy --input=k.npy --input=v.npy --output=o.npy --check\n"
-      "  attn-run FILE.mlir --random=1x8x100x64,1x2x100x64,1x2x100x64,32 --device=sim --check\n");
+      "compiles a function of attention ops, runs it on a device and checks "
+      "it\n\n"
+      "  attn-run FILE.mlir --input=q.npy --input=k.npy --input=v.npy "
+      "--output=o.npy --check\n"
+      "  attn-run FILE.mlir --random=1x8x100x64,1x2x100x64,1x2x100x64,32 "
+      "--device=sim --check\n");
   return failed(Runner().execute()) ? 1 : 0;
 }

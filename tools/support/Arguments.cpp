@@ -10,7 +10,8 @@
 
 using namespace llvm;
 
-Expected<mlir::attn::ArgumentSpec> mlir::attn::parseArgumentSpec(StringRef text) {
+Expected<mlir::attn::ArgumentSpec>
+mlir::attn::parseArgumentSpec(StringRef text) {
   ArgumentSpec spec;
   text = text.trim();
   if (!text.getAsInteger(10, spec.integer)) {
@@ -22,13 +23,16 @@ Expected<mlir::attn::ArgumentSpec> mlir::attn::parseArgumentSpec(StringRef text)
   for (StringRef part : parts) {
     int64_t extent;
     if (part.getAsInteger(10, extent) || extent < 0)
-      return createStringError("expected a shape such as 2x8x1000x64 or an integer, found '" + text + "'");
+      return createStringError(
+          "expected a shape such as 2x8x1000x64 or an integer, found '" + text +
+          "'");
     spec.shape.push_back(extent);
   }
   return spec;
 }
 
-Expected<std::vector<mlir::attn::ArgumentSpec>> mlir::attn::parseArgumentSpecs(StringRef text) {
+Expected<std::vector<mlir::attn::ArgumentSpec>>
+mlir::attn::parseArgumentSpecs(StringRef text) {
   std::vector<ArgumentSpec> specs;
   SmallVector<StringRef> parts;
   text.split(parts, ',');

@@ -1,4 +1,5 @@
-//===- Arguments.h - argument lists as a command line gives them ---*- C++ -*-===//
+//===- Arguments.h - argument lists as a command line gives them ---*- C++
+//-*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
@@ -13,7 +14,8 @@
 
 namespace mlir::attn {
 
-/// One argument of a function: a shape such as `2x8x1000x64`, or an integer such as `128` for an index.
+/// One argument of a function: a shape such as `2x8x1000x64`, or an integer
+/// such as `128` for an index.
 struct ArgumentSpec {
   bool isInteger = false;
   int64_t integer = 0;
@@ -23,7 +25,8 @@ struct ArgumentSpec {
 /// Reads `2x8x1000x64` or `-5`; an error names the text and what was expected.
 llvm::Expected<ArgumentSpec> parseArgumentSpec(llvm::StringRef text);
 /// A comma-separated list of them.
-llvm::Expected<std::vector<ArgumentSpec>> parseArgumentSpecs(llvm::StringRef text);
+llvm::Expected<std::vector<ArgumentSpec>>
+parseArgumentSpecs(llvm::StringRef text);
 
 } // namespace mlir::attn
 

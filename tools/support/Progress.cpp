@@ -13,8 +13,11 @@ Progress::Progress(std::string description) : what(std::move(description)) {
   thread = std::thread([this] {
     constexpr std::chrono::seconds interval(2);
     std::unique_lock<std::mutex> lock(mutex);
-    for (auto elapsed = interval; !wake.wait_for(lock, interval, [this] { return done; }); elapsed += interval)
-      std::fprintf(stderr, "%s: %lld s\n", what.c_str(), static_cast<long long>(elapsed.count()));
+    for (auto elapsed = interval;
+         !wake.wait_for(lock, interval, [this] { return done; });
+         elapsed += interval)
+      std::fprintf(stderr, "%s: %lld s\n", what.c_str(),
+                   static_cast<long long>(elapsed.count()));
   });
 }
 

@@ -12,7 +12,8 @@
 
 namespace mlir::attn {
 
-/// While this lives, says on stderr every two seconds what is being done and for how long. Silent if it ends sooner.
+/// While this lives, says on stderr every two seconds what is being done and
+/// for how long. Silent if it ends sooner.
 class Progress {
 public:
   explicit Progress(std::string what);

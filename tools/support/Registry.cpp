@@ -13,7 +13,8 @@
 using namespace mlir;
 
 void mlir::attn::registerCompilerDialects(DialectRegistry &registry) {
-  // All of upstream's, so that an op that does not belong is told by its name and place.
+  // All of upstream's, so that an op that does not belong is told by its name
+  // and place.
   registerAllDialects(registry);
   registry.insert<AttnDialect>();
   nvptx::registerNvptxDialects(registry);

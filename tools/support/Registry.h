@@ -11,10 +11,12 @@ class DialectRegistry;
 
 namespace mlir::attn {
 
-/// The attn dialect and what may be written around it; with the interfaces that the compiler's passes need.
+/// The attn dialect and what may be written around it; with the interfaces that
+/// the compiler's passes need.
 void registerCompilerDialects(DialectRegistry &registry);
 
-/// Every upstream dialect and extension besides, for attn-opt and the language server.
+/// Every upstream dialect and extension besides, for attn-opt and the language
+/// server.
 void registerEverything(DialectRegistry &registry);
 
 } // namespace mlir::attn

@@ -12,7 +12,8 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path, MLIRContext *context) {
+FailureOr<std::unique_ptr<SourceFile>>
+SourceFile::load(StringRef path, MLIRContext *context, bool remarks) {
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(path, &error);
   if (!buffer) {
@@ -25,8 +26,16 @@ FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path, MLIRCont
   std::string prepared = prepareSource(buffer->getBuffer());
   std::string name = buffer->getBufferIdentifier().str();
   file->original.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
-  file->handler = std::make_unique<SourceMgrDiagnosticHandler>(file->original, context);
-  file->module = parseSourceString<ModuleOp>(prepared, ParserConfig(context), name);
+  file->handler =
+      std::make_unique<SourceMgrDiagnosticHandler>(file->original, context);
+  if (!remarks)
+    file->remarkFilter = std::make_unique<ScopedDiagnosticHandler>(
+        context, [](Diagnostic &diagnostic) {
+          return success(diagnostic.getSeverity() ==
+                         DiagnosticSeverity::Remark);
+        });
+  file->module =
+      parseSourceString<ModuleOp>(prepared, ParserConfig(context), name);
   if (!file->module)
     return failure();
   return file;
@@ -35,7 +44,8 @@ FailureOr<std::unique_ptr<SourceFile>> SourceFile::load(StringRef path, MLIRCont
 FailureOr<FunctionOpInterface> SourceFile::getEntry(StringRef name) {
   SmallVector<FunctionOpInterface> functions;
   for (auto function : getModule().getOps<FunctionOpInterface>())
-    if (function.isPublic() && !function.isExternal() && (name.empty() || function.getName() == name))
+    if (function.isPublic() && !function.isExternal() &&
+        (name.empty() || function.getName() == name))
       functions.push_back(function);
   if (functions.size() == 1)
     return functions.front();
@@ -43,10 +53,12 @@ FailureOr<FunctionOpInterface> SourceFile::getEntry(StringRef name) {
   if (name.empty() && functions.empty())
     return diagnostic << "the file holds no public function with a body";
   if (name.empty())
-    diagnostic << "the file holds " << functions.size() << " functions; name one with --entry";
+    diagnostic << "the file holds " << functions.size()
+               << " functions; name one with --entry";
   else
     diagnostic << "no public function with a body is named '" << name << "'";
   for (auto function : getModule().getOps<FunctionOpInterface>())
-    diagnostic.attachNote(function.getLoc()) << "here is '" << function.getName() << "'";
+    diagnostic.attachNote(function.getLoc())
+        << "here is '" << function.getName() << "'";
   return failure();
 }

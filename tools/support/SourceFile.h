@@ -15,15 +15,19 @@
 
 namespace mlir::attn {
 
-/// A parsed file. Diagnostics of its context go to stderr, with the line as it was written, while this lives.
+/// A parsed file. Diagnostics of its context go to stderr, with the line as it
+/// was written, while this lives.
 class SourceFile {
 public:
   /// Reads and parses `path` (`-` is stdin). Failure after a diagnostic.
-  static FailureOr<std::unique_ptr<SourceFile>> load(llvm::StringRef path, MLIRContext *context);
+  /// Remarks are shown only if `remarks` is set.
+  static FailureOr<std::unique_ptr<SourceFile>>
+  load(llvm::StringRef path, MLIRContext *context, bool remarks = false);
 
   ModuleOp getModule() { return *module; }
 
-  /// The public function named `name`; if that is empty, the only one there is. Failure after a diagnostic that lists them.
+  /// The public function named `name`; if that is empty, the only one there is.
+  /// Failure after a diagnostic that lists them.
   FailureOr<FunctionOpInterface> getEntry(llvm::StringRef name);
 
 private:
@@ -31,6 +35,7 @@ private:
 
   llvm::SourceMgr original;
   std::unique_ptr<SourceMgrDiagnosticHandler> handler;
+  std::unique_ptr<ScopedDiagnosticHandler> remarkFilter;
   OwningOpRef<ModuleOp> module;
 };
 
