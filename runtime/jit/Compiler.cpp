@@ -5,9 +5,11 @@
 
 #include "attn/runtime/jit/Compiler.h"
 
+#include "attn/codegen/host/Compile.h"
 #include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/Source.h"
 #include "attn/runtime/core/Target.h"
+#include "attn/runtime/host/Cpu.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -29,6 +31,7 @@ static constexpr const char *sourceName = "attention.mlir";
 static mlir::DialectRegistry makeRegistry() {
   mlir::DialectRegistry registry;
   nvptx::registerNvptxDialects(registry);
+  mlir::attn::host::registerHostTranslations(registry);
   return registry;
 }
 
@@ -102,10 +105,17 @@ const std::string &ParsedSource::canonicalText() const {
 }
 
 Result<Bundle> ParsedSource::compile(const std::string &target) {
-  nvptx::NvptxPipelineOptions options;
-  options.target = target;
-  mlir::FailureOr<Bundle> bundle =
-      nvptx::compileToBundle(*impl->module, impl->function.getName(), options);
+  mlir::StringRef name = impl->function.getName();
+  mlir::FailureOr<Bundle> bundle = mlir::failure();
+  if (attn::host::isCpuTarget(target)) {
+    mlir::attn::host::CompileOptions options;
+    options.cpu = target;
+    bundle = mlir::attn::host::compileToBundle(*impl->module, name, options);
+  } else {
+    nvptx::NvptxPipelineOptions options;
+    options.target = target;
+    bundle = nvptx::compileToBundle(*impl->module, name, options);
+  }
   if (mlir::failed(bundle))
     return impl->error();
   return std::move(*bundle);
@@ -113,6 +123,8 @@ Result<Bundle> ParsedSource::compile(const std::string &target) {
 
 Result<std::string> attn::targetOf(const Device &device) {
   const DeviceProperties &properties = device.properties();
+  if (!properties.target.empty())
+    return targetFor(properties.target, properties.name);
   Target own;
   own.major = properties.major;
   own.minor = properties.minor;
@@ -121,6 +133,8 @@ Result<std::string> attn::targetOf(const Device &device) {
 
 Result<std::string> attn::targetFor(const std::string &deviceTarget,
                                     const std::string &name) {
+  if (attn::host::isCpuTarget(deviceTarget))
+    return deviceTarget;
   std::optional<Target> device = parseTarget(deviceTarget);
   std::string best;
   for (const nvptx::Target &known : nvptx::getTargets()) {

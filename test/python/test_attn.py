@@ -114,6 +114,28 @@ class Attention(unittest.TestCase):
         self.check(*inputs((1, 1, 1, 64), 70, 1, 64, seed=3), mask=attn.stride(3))
         self.check(*inputs((1, 2, 70, 16), 5, 1, 16, seed=4), mask=attn.causal())  # rows without a key
 
+    def test_float32(self):
+        q, k, v = (array.astype(np.float32) for array in inputs())
+        if attn.device_for(q) != "host":
+            with self.assertRaisesRegex(ValueError, "no GPU schedule for element type 'f32'"):
+                attn.attention(q, k, v)
+            return
+        o = attn.attention(q, k, v, mask=attn.causal())
+        expected, _ = reference(q, k, v, attn.causal().to_dense(37, 53))
+        self.assertEqual(o.dtype, np.float32)
+        np.testing.assert_allclose(o, expected, atol=1e-5)
+
+    def test_devices_agree(self):
+        q, k, v = inputs()
+        for device in {"sim", attn.device_for(q)}:
+            o = attn.attention(q, k, v, mask=attn.causal(), device=device)
+            expected, _ = reference(q, k, v, attn.causal().to_dense(37, 53))
+            np.testing.assert_allclose(o.astype(np.float64), expected, atol=4e-3)
+        kernel = attn.compile(heads=4, kv_heads=2, head_size=32, value_head_size=48, device=attn.device_for(q))
+        if kernel.device == "host":
+            with self.assertRaisesRegex(ValueError, "the code for the device 'host' is not PTX"):
+                kernel.ptx
+
     def test_strided_views_are_not_copied(self):
         q, k, v = (np.ascontiguousarray(array.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3) for array in inputs())
         self.check(q, k, v, mask=attn.causal())

@@ -117,6 +117,22 @@ TEST(Jit, FromSpecToNumbers) {
   EXPECT_LT(errorOfRun(**program, 9), 2e-3);
 }
 
+TEST(Jit, CompilesForTheHost) {
+  Result<std::shared_ptr<Device>> host = openDevice("host");
+  if (!host)
+    GTEST_SKIP() << errorOf(host);
+  AttentionSpec spec = smallSpec("causal & window<%w, 0>");
+  spec.symbols = {"w"};
+  spec.lse = true;
+  Jit jit(inMemory());
+  Result<std::shared_ptr<const Executable>> program =
+      jit.load(*host, requestOf(spec, ""));
+  ASSERT_TRUE(program) << errorOf(program);
+  EXPECT_EQ((*program)->manifest().code.kind, "object");
+  EXPECT_LT(errorOfRun(**program, 1000), 2e-3);
+  EXPECT_LT(errorOfRun(**program, 9), 2e-3);
+}
+
 TEST(Jit, RemembersInMemory) {
   Jit jit(inMemory());
   auto first = jit.compile(requestOf(smallSpec()));
