@@ -40,7 +40,12 @@ protected:
     for (const ::attn::sim::Finding &finding : outcome.report.findings)
       ADD_FAILURE() << name(finding.kind) << " in line " << finding.line << ": "
                     << finding.message;
-    EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+    // A packed mask runs fewer products than the tiles that it touches hold.
+    StringRef mask = problem.mask;
+    if (mask.contains("stride<") || mask.contains("dilated<"))
+      EXPECT_LT(outcome.report.counters.mma, outcome.idealMma);
+    else
+      EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
     return outcome;
   }
 
