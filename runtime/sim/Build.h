@@ -116,6 +116,7 @@ using Builder = Handler (*)(Build &);
 
 /// Builders by the name that the opcode table uses. Lane builders exist once
 /// per instruction set of the host.
+// clang-format off
 #define ATTN_SIM_LANE_BUILDERS(X)                                              \
   X(intBinary)                                                                 \
   X(intMul)                                                                    \
@@ -127,15 +128,17 @@ using Builder = Handler (*)(Build &);
               X(floatUnary) X(floatMinMax) X(floatDivide) X(floatApprox)       \
                   X(halfApprox) X(convert) X(convertPacked) X(mma16)           \
                       X(mmaTf32) X(bitCount) X(testp) X(copysign) X(addCarry)
+// clang-format on
 #define ATTN_SIM_OTHER_BUILDERS(X)                                             \
   X(load)                                                                      \
   X(store)                                                                     \
   X(loadMatrix)                                                                \
   X(storeMatrix)                                                               \
-  X(moveMatrix) X(cpAsync) X(cpCommit) X(cpWait) X(atomic) X(convertAddress)   \
-      X(isSpace) X(branch) X(leave) X(trap) X(barrier) X(barrierReduce)        \
-          X(warpBarrier) X(fence) X(shuffle) X(vote) X(matchLanes)             \
-              X(activeMask) X(reduceLanes) X(electLane) X(nothing)
+  X(moveMatrix)                                                                \
+  X(cpAsync) X(cpCommit) X(cpWait) X(atomic) X(convertAddress) X(isSpace)      \
+      X(branch) X(leave) X(trap) X(barrier) X(barrierReduce) X(warpBarrier)    \
+          X(fence) X(shuffle) X(vote) X(matchLanes) X(activeMask)              \
+              X(reduceLanes) X(electLane) X(nothing)
 
 #define ATTN_SIM_NAME(name) name,
 enum class BuilderId : uint8_t {
