@@ -78,12 +78,11 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
         return mark;
       };
       // The last pass may have fewer rows than threads.
-      Value mark =
-          row + walk.rowsPerPass <= tile.rows
-              ? test()
-              : b.choose(b.compare(Predicate::slt, walk.row,
-                                   b.i32(tile.rows - row)),
-                         test, b.i32(0));
+      Value mark = row + walk.rowsPerPass <= tile.rows
+                       ? test()
+                       : b.choose(b.compare(Predicate::slt, walk.row,
+                                            b.i32(tile.rows - row)),
+                                  test, b.i32(0));
       marks = marks ? b.orBits(marks, mark) : mark;
     }
   }
