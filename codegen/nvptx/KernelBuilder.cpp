@@ -154,7 +154,13 @@ KernelBuilder::loop(Value lower, Value upper, Value step, ValueRange state,
   SmallVector<Value> results = body(hide(i), carried);
   next.push_back(add(i, step));
   llvm::append_range(next, results);
-  branch(header, next);
+  auto yes = BoolAttr::get(getContext(), true);
+  auto noUnroll = LLVM::LoopUnrollAttr::get(getContext(), /*disable=*/yes, {},
+                                            {}, {}, {}, {}, {});
+  auto latch = LLVM::BrOp::create(*this, next, header);
+  latch.setLoopAnnotationAttr(
+      LLVM::LoopAnnotationAttr::get(getContext(), {}, {}, {}, noUnroll, {}, {},
+                                    {}, {}, {}, {}, {}, {}, {}, {}, {}));
   Block *exit = createBlockAfter();
   setInsertionPointToEnd(header);
   branchIf(compare(LLVM::ICmpPredicate::slt, i, upper), first, exit);

@@ -45,6 +45,12 @@ struct TileValue {
   /// if they are not computed yet.
   Operation *deferred = nullptr;
 
+  /// For Column and for the columns of Axis: if not null, the elements are
+  /// `first` plus these distances. They need no registers of their own where
+  /// they are compared.
+  Value first = {};
+  llvm::SmallVector<int64_t> distances = {};
+
   /// Element (i, n, 2 * h + c) of a tile with `numN` blocks of columns.
   Value at(int64_t i, int64_t n, int64_t numN, int64_t c) const {
     switch (layout) {

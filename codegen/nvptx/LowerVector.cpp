@@ -112,6 +112,58 @@ static bool isLinear(Operation *op, ArrayRef<TileValue> operands) {
   return false;
 }
 
+/// A comparison of `x`, an element of `lhs`, with `y`, one of `rhs`, in column
+/// number `column` of the thread. Distances of columns are compared as
+/// constants: x >= first + distance is x - first >= distance, as nothing in a
+/// mask comes near the limits of its type.
+static Value buildComparison(KernelBuilder &b, arith::CmpIOp op,
+                             const TileValue &lhs, const TileValue &rhs,
+                             Value x, Value y, int64_t column) {
+  arith::CmpIPredicate predicate = op.getPredicate();
+  bool isUnsigned = predicate >= arith::CmpIPredicate::ult;
+  if (isUnsigned || !lhs.first == !rhs.first)
+    return buildElement(b, op, {x, y});
+  auto llvmPredicate = static_cast<LLVM::ICmpPredicate>(predicate);
+  if (rhs.first)
+    return b.compare(llvmPredicate, b.sub(x, rhs.first),
+                     b.constant(x.getType(), rhs.distances[column]));
+  return b.compare(llvmPredicate,
+                   b.constant(x.getType(), lhs.distances[column]),
+                   b.sub(y, lhs.first));
+}
+
+/// Says of `result`, the value of `op`, how its columns lie, if that follows
+/// from the operands.
+static void followDistances(KernelBuilder &b, Operation *op,
+                            ArrayRef<TileValue> operands, TileValue &result) {
+  if (result.layout != Layout::Axis && result.layout != Layout::Column)
+    return;
+  auto set = [&](Value first, int64_t factor, const TileValue &from) {
+    result.first = first;
+    for (int64_t distance : from.distances)
+      result.distances.push_back(factor * distance);
+  };
+  if (isa<arith::IndexCastOp, arith::ExtSIOp>(op) && operands[0].first)
+    return set(buildElement(b, op, operands[0].first), 1, operands[0]);
+  if (operands.size() != 2 || !operands[0].first == !operands[1].first)
+    return;
+  bool left = static_cast<bool>(operands[0].first);
+  const TileValue &columns = operands[left ? 0 : 1],
+                  &other = operands[left ? 1 : 0];
+  if (other.layout != Layout::Splat)
+    return;
+  Value first = left ? buildElement(b, op, {columns.first, other.elements[0]})
+                     : buildElement(b, op, {other.elements[0], columns.first});
+  APInt factor;
+  if (isa<arith::AddIOp>(op))
+    set(first, 1, columns);
+  else if (isa<arith::SubIOp>(op))
+    set(first, left ? 1 : -1, columns);
+  else if (isa<arith::MulIOp>(op) &&
+           matchPattern(op->getOperand(left ? 1 : 0), m_ConstantInt(&factor)))
+    set(first, factor.getSExtValue(), columns);
+}
+
 Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
                                  int64_t numN, int64_t c) {
   auto known = tiles.find(value);
@@ -123,6 +175,16 @@ Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
   SmallVector<Value, 3> operands;
   for (Value operand : deferred->getOperands())
     operands.push_back(getElement(operand, i, n, numN, c));
+  if (auto comparison = dyn_cast<arith::CmpIOp>(deferred)) {
+    static const TileValue scalar;
+    auto tileOf = [&](Value operand) -> const TileValue & {
+      auto tile = tiles.find(operand);
+      return tile == tiles.end() ? scalar : tile->second;
+    };
+    return buildComparison(b, comparison, tileOf(comparison.getLhs()),
+                           tileOf(comparison.getRhs()), operands[0],
+                           operands[1], 2 * n + (c & 1));
+  }
   return buildElement(b, deferred, operands);
 }
 
@@ -190,8 +252,14 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
       values.push_back(operand.layout == Layout::Splat
                            ? operand.elements.front()
                            : operand.elements[i]);
-    result.elements.push_back(buildElement(b, op, values));
+    auto comparison = dyn_cast<arith::CmpIOp>(op);
+    result.elements.push_back(comparison && *layout == Layout::Column
+                                  ? buildComparison(b, comparison, operands[0],
+                                                    operands[1], values[0],
+                                                    values[1], i)
+                                  : buildElement(b, op, values));
   }
+  followDistances(b, op, operands, result);
   return result;
 }
 
@@ -238,9 +306,13 @@ LogicalResult KernelLowering::lower(vector::StepOp op) {
       push(first, 8 * row);
   }
   Value first = position([&] { return b.shiftLeft(b.quadLane, b.i32(1)); });
+  value.first =
+      inRarePath ? b.widen(first) : b.hoist([&] { return b.widen(first); });
   for (int64_t n = 0; n < length / 8; ++n)
-    for (int64_t c = 0; c < 2; ++c)
+    for (int64_t c = 0; c < 2; ++c) {
       push(first, 8 * n + c);
+      value.distances.push_back(8 * n + c);
+    }
   tiles[op.getResult()] = std::move(value);
   return success();
 }
@@ -264,6 +336,8 @@ LogicalResult KernelLowering::lowerReshape(Operation *op, Value source) {
     } else if (toRows && numRowElements) {
       value.elements.truncate(numRowElements);
       value.layout = Layout::Row;
+      value.first = Value();
+      value.distances.clear();
     } else if (toColumns) {
       value.elements.erase(value.elements.begin(),
                            value.elements.begin() + numRowElements);

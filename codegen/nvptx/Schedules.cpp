@@ -26,21 +26,41 @@ namespace {
 /// One row of the table: the tiles for head sizes up to `headSize` (the larger
 /// of D and Dv).
 struct Choice {
-  int64_t headSize, qTile, kvTile, warps, stages;
+  int64_t headSize;
+  bool simpleMasksOnly;
+  int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
 };
 } // namespace
 
 // In order of preference for each head size: the first that fits the target's
-// shared memory is taken. All are free of spills. 128 query rows on 4 warps
-// give every fragment of K and V two uses; where the registers do not allow
-// that, one.
+// shared memory is taken. Up to 64, 128 query rows on 4 warps give every
+// fragment of K and V two uses; above, the accumulator leaves registers for
+// one. ptxas assembles each without spills for simple masks.
 static constexpr Choice choices[] = {
-    {64, 128, 32, 4, 2, false},  {128, 64, 64, 4, 2, false},
-    {192, 128, 64, 8, 2, false}, {192, 128, 32, 8, 2, false},
-    {192, 64, 32, 4, 2, false},  {256, 128, 32, 8, 2, false},
-    {256, 64, 32, 4, 2, false},  {256, 64, 16, 4, 2, false},
+    {64, true, 128, 64, 4, 2, false},   {64, false, 128, 48, 4, 2, false},
+    {128, false, 128, 64, 8, 2, false}, {128, false, 128, 32, 8, 2, false},
+    {192, false, 128, 64, 8, 2, false}, {192, false, 128, 32, 8, 2, false},
+    {192, false, 64, 32, 4, 2, false},  {256, false, 128, 32, 8, 2, false},
+    {256, false, 64, 32, 4, 2, false},  {256, false, 64, 16, 4, 2, false},
 };
+
+bool nvptx::isSimpleMask(MaskAttr mask) {
+  switch (mask.getKind()) {
+  case MaskKind::All:
+  case MaskKind::Causal:
+  case MaskKind::Window:
+  case MaskKind::Keys:
+  case MaskKind::Queries:
+  case MaskKind::Heads:
+    return true;
+  case MaskKind::And:
+    return mask.getOperands().size() <= 2 &&
+           llvm::all_of(mask.getOperands(), isSimpleMask);
+  default:
+    return false;
+  }
+}
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }
 
@@ -84,6 +104,7 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
   for (const Choice &choice : choices)
     if (headSize <= choice.headSize &&
+        (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
   return nullptr;

@@ -32,7 +32,14 @@ struct Problem {
   int64_t headSize;
   int64_t valueHeadSize;
   Type elementType;
+  /// Whether the live key tiles of a query tile are one interval with few
+  /// bounds: no unions, complements or residues. Other masks take more
+  /// registers.
+  bool hasSimpleMask = true;
 };
+
+/// See Problem::hasSimpleMask.
+bool isSimpleMask(MaskAttr mask);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

@@ -129,6 +129,7 @@ using Builder = Handler (*)(Build &);
                   X(halfApprox) X(convert) X(convertPacked) X(mma16)           \
                       X(mmaTf32) X(bitCount) X(testp) X(copysign) X(addCarry)
 // clang-format on
+// clang-format off
 #define ATTN_SIM_OTHER_BUILDERS(X)                                             \
   X(load)                                                                      \
   X(store)                                                                     \
@@ -139,6 +140,7 @@ using Builder = Handler (*)(Build &);
       X(branch) X(leave) X(trap) X(barrier) X(barrierReduce) X(warpBarrier)    \
           X(fence) X(shuffle) X(vote) X(matchLanes) X(activeMask)              \
               X(reduceLanes) X(electLane) X(nothing)
+// clang-format on
 
 #define ATTN_SIM_NAME(name) name,
 enum class BuilderId : uint8_t {
