@@ -4,6 +4,7 @@
 
 #include "attn/codegen/CostReport.h"
 
+#include "attn/dialect/mask/Packing.h"
 #include <nlohmann/json.hpp>
 
 using namespace mlir;
@@ -23,6 +24,9 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   for (int64_t offset : attention.offsets)
     ++batchesAtOffset[offset];
 
+  // As attn-pack decides, which sees the types alone.
+  SmallVector<Packing, 1> packings =
+      getPackings(op, schedule.getQTile(), schedule.getKvTile());
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
   for (auto [offset, batches] : batchesAtOffset) {
@@ -30,8 +34,10 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
       MaskProblem mask(op.getMask(), attention.symbols,
                        attention.firstHead + head, attention.queries,
                        attention.keys, offset);
-      MaskProblem::TileCounts counts =
-          mask.countTiles(schedule.getQTile(), schedule.getKvTile());
+      MaskProblem::TileCounts counts = countPackedTiles(
+          op.getMask(), getModulus(packings, head), attention.symbols,
+          attention.firstHead + head, attention.queries, attention.keys, offset,
+          schedule.getQTile(), schedule.getKvTile());
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -70,6 +76,13 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
+  cost["residue_classes"] = packings[0].modulus;
+  if (packings.size() > 1) {
+    cost["residue_classes"] = Json::array();
+    for (const Packing &packing : packings)
+      cost["residue_classes"].push_back(
+          {packing.first, *packing.last, packing.modulus});
+  }
   cost["tiles"] = {{"total", tiles.total},
                    {"empty", tiles.empty},
                    {"full", tiles.full},

@@ -13,6 +13,8 @@ namespace mlir::attn {
 
 /// The cost of one attention op under its schedule, summed over batches and
 /// heads:
+///  - `residue_classes`: into how many classes attn-pack takes the
+///    mask apart; 1 if it does not. Tiles are those of the classes;
 ///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are
 ///  empty, full and partial;
 ///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size),

@@ -29,6 +29,25 @@ static void collectSymbols(MaskAttr mask, SmallVectorImpl<unsigned> &order) {
     collectSymbols(operand, order);
 }
 
+static SmallVector<MaskBound> identity(unsigned count) {
+  SmallVector<MaskBound> bounds;
+  for (unsigned number = 0; number < count; ++number)
+    bounds.push_back(MaskBound::symbol(number));
+  return bounds;
+}
+
+MaskAttr mlir::attn::bindUsedSymbols(MaskAttr mask, ValueRange values,
+                                     SmallVectorImpl<Value> &used) {
+  SmallVector<unsigned> order;
+  collectSymbols(mask, order);
+  SmallVector<MaskBound> renumbered = identity(values.size());
+  for (auto [number, symbol] : llvm::enumerate(order)) {
+    renumbered[symbol] = MaskBound::symbol(number);
+    used.push_back(values[symbol]);
+  }
+  return mask.replaceSymbols(renumbered);
+}
+
 namespace {
 
 /// Puts constant symbols into the mask, simplifies it, and binds only what it
@@ -58,16 +77,8 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       if (isWritable(replaced) && !findHeadsBeyond(op, replaced))
         mask = replaced;
     }
-    mask = simplify(mask);
-    SmallVector<unsigned> order;
-    collectSymbols(mask, order);
-    SmallVector<MaskBound> renumbered = identity(values.size());
     SmallVector<Value> used;
-    for (auto [number, symbol] : llvm::enumerate(order)) {
-      renumbered[symbol] = MaskBound::symbol(number);
-      used.push_back(values[symbol]);
-    }
-    mask = mask.replaceSymbols(renumbered);
+    mask = bindUsedSymbols(simplify(mask), values, used);
     if (mask == op.getMask() && used == values)
       return rewriter.notifyMatchFailure(
           op, "the mask is in its smallest known form");
@@ -76,14 +87,6 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       op.getSymbolsMutable().assign(used);
     });
     return success();
-  }
-
-private:
-  static SmallVector<MaskBound> identity(unsigned count) {
-    SmallVector<MaskBound> bounds;
-    for (unsigned number = 0; number < count; ++number)
-      bounds.push_back(MaskBound::symbol(number));
-    return bounds;
   }
 };
 

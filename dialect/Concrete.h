@@ -1,5 +1,5 @@
 //===- Concrete.h - a function's attention ops at given argument shapes and
-//values ---*- C++ -*-===//
+// values ---*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,5 @@
 //===- Source.h - what MLIR's lexer needs before it can read a mask clause ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -41,12 +41,15 @@ static MemRefType getBufferType(TensorType type, Attribute memorySpace) {
 }
 
 /// The operand of the loop that `result` overwrites, if that is an
-/// uninitialised tensor; else null.
+/// uninitialised tensor; else null. Loops that write parts of one tensor after
+/// each other are seen as one: the operand is that of the first.
 static OpOperand *getDestination(Value result) {
   auto loop = result.getDefiningOp<scf::ForallOp>();
   if (!loop)
     return nullptr;
   OpOperand *destination = loop.getTiedOpOperand(cast<OpResult>(result));
+  if (destination->get().getDefiningOp<scf::ForallOp>())
+    return getDestination(destination->get());
   return destination->get().getDefiningOp<tensor::EmptyOp>() ? destination
                                                              : nullptr;
 }

@@ -30,13 +30,55 @@ def AttnCheckInput : Pass<"attn-check-input", "::mlir::ModuleOp"> {
     Statistic<"numAttention", "attention-ops", "Number of attention ops found">];
 }
 
+def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
+  let summary = "Run the residue classes of a mask as dense problems on strided views";
+  let description = [{
+    Where every live pair of the mask satisfies `(p - j) mod d = 0` for a constant d > 1, the queries i with `i mod d = r`
+    and their keys are a problem of their own: with `p = d * p' + x` and `j = d * j' + x` put into the mask, it is dense.
+    The op becomes a loop over r with the op on every d-th row of q, k, v and of the results. No data moves. The condition
+    is decided on the set, whatever atoms it is written with. Which divisor of d is used follows from the lengths, as far
+    as the types state them, and from the tile sizes (docs/Rationale.md). A remark says what was done, or why not.
+
+    ```mlir
+    %o = attn.attention %q, %k, %v mask(causal & dilated<256, 0, 4>) align(start) : (tensor<2x8x4096x64xbf16>, ...
+    ```
+    becomes
+    ```mlir
+    %o = scf.forall (%r) in (4) shared_outs(%oo = %oe) -> (tensor<2x8x4096x64xbf16>) {
+      %qs = tensor.extract_slice %q[0, 0, %r, 0] [2, 8, 1024, 64] [1, 1, 4, 1]
+      %ks = tensor.extract_slice %k[0, 0, %r, 0] [2, 2, 1024, 64] [1, 1, 4, 1]
+      %vs = tensor.extract_slice %v[0, 0, %r, 0] [2, 2, 1024, 64] [1, 1, 4, 1]
+      %os = attn.attention %qs, %ks, %vs mask(window<256, 0>) align(%c0) : (tensor<2x8x1024x64xbf16>, ...
+      scf.forall.in_parallel {
+        tensor.parallel_insert_slice %os into %oo[0, 0, %r, 0] [2, 8, 1024, 64] [1, 1, 4, 1]
+      }
+    } {attn.mask = "causal & dilated<256, 0, 4>", attn.residues = 4}
+    ```
+    In general the keys of class r are those with `j mod d = (r + offset) mod d`, and its queries start at position
+    `(r + offset) floordiv d`. Where each batch has an offset of its own, the loop is one over (batch, r).
+    Where `heads<a, b>` makes some heads see a mask with a larger d than all of them have, each range of heads gets a loop
+    of its own, and they write into the same results after each other.
+  }];
+  let options = [
+    Option<"qTile", "q-tile", "int64_t", "128", "Query rows per tile of ops without a schedule">,
+    Option<"kvTile", "kv-tile", "int64_t", "64", "Keys per tile of ops without a schedule">];
+  let statistics = [
+    Statistic<"numPacked", "packed", "Number of ops that became loops over residue classes">,
+    Statistic<"numRefused", "refused", "Number of ops with residue classes that were left as they are">];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
 def AttnTile : Pass<"attn-tile", "::mlir::func::FuncOp"> {
   let summary = "Tile attention over batches, heads and blocks of queries";
   let description = [{
     Tiles each `attn.attention` with upstream's `TilingInterface` into an `scf.forall` over (batch, head, first query).
     The tile sizes come from the op's schedule, or from the options. The schedule and the mask stay with the loop as
     `attn.schedule` and `attn.mask` (its text). The alignment becomes a value: the position of the tile's first query.
-    A log-sum-exp that nobody reads is dropped.
+    A log-sum-exp that nobody reads is dropped. The op of a loop over residue classes (attn-pack) is tiled together with
+    the loop, which becomes one over (batch, head, class, first query): a step of d * q_tile queries holds one tile of each
+    class.
 
     ```mlir
     %o = attn.attention %q, %k, %v mask(causal) schedule(#attn.schedule<q_tile = 128, ...>) : ...

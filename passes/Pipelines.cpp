@@ -22,6 +22,10 @@ void mlir::attn::buildTileProgramPipeline(OpPassManager &manager,
   tile.kvTile = options.kvTile;
   tile.warps = options.warps;
   tile.stages = options.stages;
+  AttnPackOptions pack;
+  if (options.qTile != 0)
+    pack = {options.qTile, options.kvTile};
+  functions.addPass(createAttnPack(pack));
   functions.addPass(createAttnTile(tile));
   functions.addPass(createAttnToOnline());
   functions.addPass(createAttnTileKv());

@@ -146,10 +146,14 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
       builder, op.getLoc(), interval.upper, getOperands(positions));
   OpFoldResult condition = contains(interval.condition, positions);
   if (auto value = dyn_cast<Value>(condition)) {
-    Value none = arith::ConstantIndexOp::create(builder, 0);
-    result.upper =
-        arith::SelectOp::create(builder, value, toValue(result.upper), none)
-            .getResult();
+    // The bounds mean nothing where the condition fails, and may be far away.
+    Value none = toValue(builder.getIndexAttr(0));
+    auto guard = [&](OpFoldResult bound) -> OpFoldResult {
+      return arith::SelectOp::create(builder, value, toValue(bound), none)
+          .getResult();
+    };
+    result.lower = guard(result.lower);
+    result.upper = guard(result.upper);
     result.isConditional = true;
   } else if (!cast<BoolAttr>(cast<Attribute>(condition)).getValue()) {
     result.upper = result.lower = builder.getIndexAttr(0);

@@ -145,8 +145,9 @@ typedef struct attn_tensor {
 
 typedef struct attn_device attn_device;
 
-/* Opens "cuda" (the first GPU), "cuda:<n>" or "sim". `options` is NULL, "", a
- * JSON object, or `key=value` pairs separated by commas:
+/* Opens "cuda" (the first GPU), "cuda:<n>", "host" (the CPU) or "sim".
+ * `options` is NULL, "", a JSON object, or `key=value` pairs separated by
+ * commas:
  *
  *   sim   mode=eager|lazy|random   when asynchronous work completes (eager)
  *         seed=<n>                 for random (0)
@@ -157,11 +158,13 @@ typedef struct attn_device attn_device;
  *         findings=error|report    whether a finding fails the launch (error)
  *         threads=<n>              host threads; 0 for all (0)
  *         target=sm_<n>            the GPU whose limits apply (sm_90a)
- *   cuda  library=<path>           the driver library (libcuda.so.1, or the
- *                                  environment variable ATTN_LIBCUDA)
+ *   host  threads=<n>              how many work on a launch, at least 1 (one
+ * for each processor that the process may use) cuda  library=<path> the driver
+ * library (libcuda.so.1, or the environment variable ATTN_LIBCUDA)
  *
  * Tensors for "cuda" are ATTN_DL_CUDA or ATTN_DL_CUDA_MANAGED with this GPU's
- * device_id; tensors for "sim" are ATTN_DL_CPU or ATTN_DL_CUDA_HOST. */
+ * device_id; tensors for "host" and "sim" are ATTN_DL_CPU or
+ * ATTN_DL_CUDA_HOST. */
 ATTN_API attn_status attn_device_open(const char *name, const char *options,
                                       attn_device **device);
 ATTN_API void attn_device_close(attn_device *device);
@@ -200,8 +203,9 @@ ATTN_API attn_status attn_memory_copy_out(attn_device *device, void *host,
                                           const void *source, size_t bytes,
                                           void *stream);
 
-/* Streams: a CUstream on "cuda", NULL on "sim". NULL is the default stream; the
- * streams of a framework may be passed to attn_launch as they are. */
+/* Streams: a CUstream on "cuda", NULL on "host" and "sim". NULL is the default
+ * stream; the streams of a framework may be passed to attn_launch as they are.
+ */
 ATTN_API attn_status attn_stream_create(attn_device *device, void **stream);
 ATTN_API attn_status attn_stream_destroy(attn_device *device, void *stream);
 ATTN_API attn_status attn_stream_synchronize(attn_device *device, void *stream);

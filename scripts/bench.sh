@@ -9,5 +9,7 @@ echo "-- simulator speed"
 "$build/bin/attn-sim-bench"
 echo "-- mask analysis"
 "$build/bin/unit/mask-test" --gtest_filter='*LongSequences*' | grep -v '^\['
+echo "-- packed masks"
+scripts/bench_packing.py --bin "$build/bin"
 echo "-- assembled kernels"
 scripts/check_ptxas.py --attn-opt "$build/bin/attn-opt"

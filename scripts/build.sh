@@ -13,7 +13,7 @@ if [ ! -f "$build/build.ninja" ] || [ "$(cat "$build/configuration" 2>/dev/null)
   cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang-22 -DCMAKE_CXX_COMPILER=clang++-22 \
     -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld-22 -DCMAKE_SHARED_LINKER_FLAGS=-fuse-ld=lld-22 \
     -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
-    -DCMAKE_PREFIX_PATH=/usr/lib/llvm-22 "$@" >"$build/configure.log" 2>&1 ||
+    -DCMAKE_PREFIX_PATH=/usr/lib/llvm-22 -DPython_EXECUTABLE="$PWD/.venv/bin/python" "$@" >"$build/configure.log" 2>&1 ||
     { cat "$build/configure.log" >&2; exit 1; }
   echo "$configuration" >"$build/configuration"
 fi

@@ -23,6 +23,7 @@ PAGES = {
     "Passes.md": [
         ("-gen-pass-doc", "passes/Passes.td"),
         ("-gen-pass-doc", "codegen/Passes.td"),
+        ("-gen-pass-doc", "codegen/host/Passes.td"),
     ],
 }
 

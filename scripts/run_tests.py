@@ -7,6 +7,7 @@ A test whose features are missing on this machine is skipped, and the reason is 
 
 import argparse
 import collections
+import glob
 import json
 import os
 import subprocess
@@ -27,6 +28,9 @@ def main():
 
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     build = os.path.abspath(arguments.build)
+    # What an interrupted run left beside the test binaries would pass for one.
+    for stale in glob.glob(os.path.join(build, "bin", "unit", "*.json")):
+        os.remove(stale)
     tests = arguments.tests or [os.path.join(root, "test")]
     with tempfile.TemporaryDirectory() as folder:
         results = os.path.join(folder, "results.json")

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 packages=(
   cmake ninja-build clang-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-format-22
-  nlohmann-json3-dev libgtest-dev ccache python3 python3-venv libzstd-dev zlib1g-dev
+  nlohmann-json3-dev libgtest-dev ccache python3 python3-dev python3-venv libzstd-dev zlib1g-dev
 )
 
 missing=()
@@ -31,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-# The tests' Python needs NumPy; a virtual environment keeps it out of the system.
+# The tests' Python needs NumPy, the Python package nanobind; a virtual environment keeps them out of the system.
 requirements=scripts/requirements.txt
 if ! cmp -s "$requirements" .venv/requirements.txt 2>/dev/null; then
   echo "making the Python environment .venv"

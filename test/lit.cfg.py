@@ -1,5 +1,6 @@
 """The test suite: FileCheck tests, shell tests, and the GoogleTest binaries (in unit/)."""
 
+import glob
 import os
 import shutil
 
@@ -20,6 +21,8 @@ config.test_exec_root = os.path.join(build, "test")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.join(build, "bin"), llvm_tools, os.path.join(root, ".venv", "bin"), os.environ.get("PATH", "")])
 config.environment["ATTN_BUILD"] = build
+# Tests leave nothing in the cache of whoever runs them.
+config.environment["ATTN_CACHE"] = "0"
 for name in ["HOME", "ATTN_LIBCUDA", "CUDA_HOME", "CI"]:
     if name in os.environ:
         config.environment[name] = os.environ[name]
@@ -39,3 +42,7 @@ if os.path.exists(os.path.join(build, "bin", "attn-opt")):
     config.available_features.add("compiler")
 else:
     config.excludes += ["dialect", "passes", "codegen", "tools", "integration", "docs"]
+if glob.glob(os.path.join(build, "python", "attn", "_attn*.so")):
+    config.available_features.add("python-package")
+if glob.glob(os.path.join(root, ".venv", "lib", "python3*", "site-packages", "torch")):
+    config.available_features.add("torch")

@@ -326,18 +326,18 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
   auto source = arrays.find(op.getSource());
   if (source == arrays.end() ||
       op.getType().getRank() != op.getSourceType().getRank() ||
-      llvm::any_of(op.getMixedStrides(), [](OpFoldResult stride) {
-        return !isConstantIntValue(stride, 1);
-      }))
-    return op.emitOpError(
-        "expected a slice of an argument with unit steps and all dimensions");
+      llvm::any_of(op.getStaticStrides(), ShapedType::isDynamic))
+    return op.emitOpError("expected a slice of an argument with constant steps "
+                          "and all dimensions");
   const GlobalArray &array = source->second;
   auto materialize = [&](OpFoldResult value) {
     std::optional<int64_t> known = getConstantIntValue(value);
     return known ? b.i64(*known) : getScalar(cast<Value>(value));
   };
   GlobalArray slice;
-  slice.strides = array.strides;
+  for (auto [step, stride] :
+       llvm::zip_equal(op.getStaticStrides(), array.strides))
+    slice.strides.push_back(step == 1 ? stride : b.mul(stride, b.i64(step)));
   Value offset;
   for (auto [position, stride] :
        llvm::zip_equal(op.getMixedOffsets(), array.strides)) {

@@ -68,10 +68,15 @@ private:
 
 static std::unique_ptr<llvm::TargetMachine>
 createTargetMachine(const Target &target, std::string &error) {
-  LLVMInitializeNVPTXTargetInfo();
-  LLVMInitializeNVPTXTarget();
-  LLVMInitializeNVPTXTargetMC();
-  LLVMInitializeNVPTXAsmPrinter();
+  // LLVM's registry is global and not guarded; kernels are compiled on several
+  // threads.
+  static std::once_flag registered;
+  std::call_once(registered, [] {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+  });
   llvm::Triple triple("nvptx64-nvidia-cuda");
   const llvm::Target *backend =
       llvm::TargetRegistry::lookupTarget(triple, error);

@@ -200,8 +200,8 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
   function->setAttr(
       "nvvm.reqntid",
       b.getDenseI32ArrayAttr({static_cast<int32_t>(shape.getThreads()), 1, 1}));
-  // Without it ptxas may decide to spill a little for one more block per
-  // multiprocessor.
+  // Without it ptxas takes fewer registers than there are, to fit more blocks,
+  // and spills.
   function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
   function->setAttr("attn.shared_bytes", sharedBytes);
   function->setAttr("attn.schedule", schedule);

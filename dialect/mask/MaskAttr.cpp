@@ -1,5 +1,5 @@
 //===- MaskAttr.cpp - building, printing and reading the mask attribute ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -215,7 +215,8 @@ attn_status attn_device_open(const char *name, const char *options,
     Target target;
     target.major = limits.major;
     target.minor = limits.minor;
-    *device = new attn_device{*opened, target.text()};
+    *device = new attn_device{*opened, limits.target.empty() ? target.text()
+                                                             : limits.target};
     return Status::success();
   });
 }

@@ -6,12 +6,18 @@
 #include "attn/runtime/core/Device.h"
 
 #include "attn/runtime/core/Arith.h"
+#include "attn/runtime/core/Target.h"
 
 using namespace attn;
 
 Kernel::~Kernel() = default;
 Module::~Module() = default;
 Device::~Device() = default;
+
+Status Device::checkTarget(const std::string &target) const {
+  const DeviceProperties &limits = properties();
+  return checkRunsOn(target, limits.name, limits.major, limits.minor);
+}
 
 Result<std::string> Device::report(bool) {
   return Error{ErrorCode::Unsupported,

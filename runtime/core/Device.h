@@ -13,7 +13,7 @@
 
 namespace attn {
 
-enum class DeviceKind : uint8_t { Cuda, Sim };
+enum class DeviceKind : uint8_t { Cuda, Sim, Host };
 
 struct DeviceProperties {
   std::string name; ///< for people
@@ -23,6 +23,9 @@ struct DeviceProperties {
   int64_t sharedMemoryPerBlock = 0; ///< bytes, the most a kernel can have
   int64_t threadsPerBlock = 0;
   MemorySpace memory; ///< of the tensors that the device can use
+  /// The most that code can be compiled for; empty where the compute capability
+  /// says it.
+  std::string target;
 };
 
 /// An entry of a loaded module, owned by it.
@@ -73,13 +76,17 @@ struct RowCopy {
   uint64_t rows = 1;
 };
 
-/// A GPU or the simulator. All functions may be called from several threads.
+/// A GPU, the simulator or the CPU. All functions may be called from several
+/// threads.
 class Device {
 public:
   virtual ~Device();
 
   virtual DeviceKind kind() const = 0;
   virtual const DeviceProperties &properties() const = 0;
+
+  /// Success if code for `target` runs here; the error names both sides.
+  virtual Status checkTarget(const std::string &target) const;
 
   /// Memory whose alignment is at least 256 bytes, usable in `stream` order;
   /// zero bytes give address 0.
@@ -95,9 +102,10 @@ public:
   virtual Status destroyStream(Stream stream) = 0;
   virtual Status synchronize(Stream stream) = 0;
 
-  /// Loads PTX text; the error carries the compiler's log.
+  /// Loads a bundle's code, PTX text or for `host` an object file; the error
+  /// carries the compiler's log.
   virtual Result<std::unique_ptr<Module>>
-  loadModule(const std::string &ptx) = 0;
+  loadModule(const std::string &code) = 0;
   virtual Status launch(const LaunchRequest &request, Stream stream) = 0;
 
   /// What the device observed, as JSON; `clear` starts anew. Unsupported on
@@ -114,8 +122,8 @@ Status checkSharedMemory(const DeviceProperties &limits, int64_t staticBytes,
 using DeviceOptions = std::map<std::string, std::string>;
 Result<DeviceOptions> parseDeviceOptions(const std::string &text);
 
-/// Opens `cuda`, `cuda:<n>` or `sim`; attn.h lists the options. An unknown name
-/// or option is an error that lists the known ones.
+/// Opens `cuda`, `cuda:<n>`, `host` or `sim`; attn.h lists the options. An
+/// unknown name or option is an error that lists the known ones.
 Result<std::shared_ptr<Device>> openDevice(const std::string &name,
                                            const std::string &options = "");
 

@@ -6,7 +6,6 @@
 #include "attn/runtime/core/Executable.h"
 
 #include "attn/runtime/core/Arith.h"
-#include "attn/runtime/core/Target.h"
 
 #include <algorithm>
 
@@ -50,9 +49,7 @@ Executable::load(std::shared_ptr<Device> device, Bundle bundle) {
   if (Status status = verifyManifest(bundle.manifest); !status)
     return status.error();
   const DeviceProperties &limits = device->properties();
-  if (Status status = checkRunsOn(bundle.manifest.target, limits.name,
-                                  limits.major, limits.minor);
-      !status)
+  if (Status status = device->checkTarget(bundle.manifest.target); !status)
     return status.error();
   for (const LaunchDesc &launch : bundle.manifest.launches) {
     if (launch.shared > limits.sharedMemoryPerBlock)

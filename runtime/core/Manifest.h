@@ -104,9 +104,9 @@ struct LaunchDesc {
 };
 
 struct CodeDesc {
-  std::string kind = "ptx";
-  std::string file;   ///< a plain file name in the bundle's folder
-  std::string sha256; ///< of the file's bytes, 64 lower-case hex digits
+  std::string kind = "ptx"; ///< or "object", for CPUs
+  std::string file;         ///< a plain file name in the bundle's folder
+  std::string sha256;       ///< of the file's bytes, 64 lower-case hex digits
 
   bool operator==(const CodeDesc &o) const {
     return kind == o.kind && file == o.file && sha256 == o.sha256;
@@ -118,7 +118,7 @@ struct Manifest {
   static constexpr int64_t formatVersion = 1;
 
   std::string compiler;
-  std::string target; ///< sm_80, sm_90a, ...
+  std::string target; ///< sm_80, sm_90a, ...; for CPUs as in host/Cpu.h
   std::string function;
   CodeDesc code;
   std::vector<BufferDesc> buffers;

@@ -5,6 +5,7 @@
 
 #include "attn/runtime/core/Manifest.h"
 #include "attn/runtime/core/Target.h"
+#include "attn/runtime/host/Cpu.h"
 
 #include <algorithm>
 #include <set>
@@ -17,6 +18,8 @@ namespace {
 // cause.
 constexpr int64_t maxThreads = 1024;
 constexpr int64_t maxShared = 1 << 20;
+// Scratch of a thread of a CPU.
+constexpr int64_t maxScratch = 1 << 30;
 constexpr size_t maxParams = 512;
 // The alignment that a device allocation has.
 constexpr int64_t maxAlignment = 256;
@@ -53,10 +56,12 @@ public:
   Status run() {
     if (m.compiler.empty())
       return bad("compiler", "expected a name and version, found nothing");
-    if (!parseTarget(m.target))
+    isObject = m.code.kind == "object";
+    if (isObject ? !host::isCpuTarget(m.target) : !parseTarget(m.target))
       return bad("target",
-                 "expected a target such as sm_80 or sm_90a, found '" +
-                     m.target + "'");
+                 std::string("expected a target such as ") +
+                     (isObject ? "x86-64 or x86-64-v4" : "sm_80 or sm_90a") +
+                     ", found '" + m.target + "'");
     if (m.function.empty())
       return bad("function", "expected a name, found nothing");
     if (Status s = verifyCode(); !s)
@@ -79,8 +84,9 @@ public:
 
 private:
   Status verifyCode() {
-    if (m.code.kind != "ptx")
-      return bad("code.kind", "expected 'ptx', found '" + m.code.kind + "'");
+    if (m.code.kind != "ptx" && !isObject)
+      return bad("code.kind",
+                 "expected 'ptx' or 'object', found '" + m.code.kind + "'");
     const std::string &file = m.code.file;
     // A path could read or overwrite files outside the bundle.
     if (file.empty() || file[0] == '.' ||
@@ -197,13 +203,15 @@ private:
                  "expected the name of a kernel, found '" + launch.entry + "'");
     if (Status s = verifyExpression(path + ".grid", launch.grid, 0); !s)
       return s;
-    if (launch.threads < 1 || launch.threads > maxThreads)
+    int64_t threadLimit = isObject ? 1 : maxThreads;
+    int64_t sharedLimit = isObject ? maxScratch : maxShared;
+    if (launch.threads < 1 || launch.threads > threadLimit)
       return bad(path + ".threads",
-                 "expected 1 to " + std::to_string(maxThreads) + ", found " +
+                 "expected 1 to " + std::to_string(threadLimit) + ", found " +
                      std::to_string(launch.threads));
-    if (launch.shared < 0 || launch.shared > maxShared)
+    if (launch.shared < 0 || launch.shared > sharedLimit)
       return bad(path + ".shared",
-                 "expected 0 to " + std::to_string(maxShared) +
+                 "expected 0 to " + std::to_string(sharedLimit) +
                      " bytes, found " + std::to_string(launch.shared));
     if (launch.params.size() > maxParams)
       return bad(path + ".params", "expected at most " +
@@ -273,6 +281,7 @@ private:
   }
 
   const Manifest &m;
+  bool isObject = false;       ///< the code is for a CPU
   std::set<std::string> names; ///< of buffers and scalars
   std::set<std::string> bound; ///< shape names that some argument binds
 };

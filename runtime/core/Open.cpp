@@ -6,6 +6,7 @@
 #include "attn/runtime/core/Device.h"
 #include "attn/runtime/core/SimDevice.h"
 #include "attn/runtime/cuda/CudaDevice.h"
+#include "attn/runtime/host/HostDevice.h"
 
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -69,6 +70,8 @@ Result<std::shared_ptr<Device>> attn::openDevice(const std::string &name,
       return parsed.error();
     return SimDevice::create(*parsed);
   }
+  if (name == "host")
+    return host::openHostDevice(*options);
   std::string index = name == "cuda" ? "0" : "";
   if (name.compare(0, 5, "cuda:") == 0)
     index = name.substr(5);
@@ -78,6 +81,6 @@ Result<std::shared_ptr<Device>> attn::openDevice(const std::string &name,
   if (failure != std::errc() || end != index.data() + index.size() ||
       ordinal < 0)
     return invalidArgument("unknown device '" + name +
-                           "', expected cuda, cuda:<number> or sim");
+                           "', expected cuda, cuda:<number>, host or sim");
   return cuda::openCudaDevice(ordinal, *options);
 }

@@ -116,26 +116,31 @@ using Builder = Handler (*)(Build &);
 
 /// Builders by the name that the opcode table uses. Lane builders exist once
 /// per instruction set of the host.
+// clang-format off
 #define ATTN_SIM_LANE_BUILDERS(X)                                              \
   X(intBinary)                                                                 \
   X(intMul)                                                                    \
   X(intMad)                                                                    \
-  X(intUnary) X(intDivRem) X(minMaxInt) X(bitLogic) X(lop3) X(shift)           \
-      X(funnelShift) X(bitField) X(prmt) X(packedDot) X(sad) X(compare)        \
-          X(setValue) X(select) X(slct) X(move) X(predicateLogic)              \
-              X(floatBinary) X(floatFma) X(floatUnary) X(floatMinMax)          \
-                  X(floatDivide) X(floatApprox) X(halfApprox) X(convert)       \
-                      X(convertPacked) X(mma16) X(mmaTf32) X(bitCount)         \
-                          X(testp) X(copysign) X(addCarry)
+  X(intUnary)                                                                  \
+  X(intDivRem) X(minMaxInt) X(bitLogic) X(lop3) X(shift) X(funnelShift)        \
+      X(bitField) X(prmt) X(packedDot) X(sad) X(compare) X(setValue) X(select) \
+          X(slct) X(move) X(predicateLogic) X(floatBinary) X(floatFma)         \
+              X(floatUnary) X(floatMinMax) X(floatDivide) X(floatApprox)       \
+                  X(halfApprox) X(convert) X(convertPacked) X(mma16)           \
+                      X(mmaTf32) X(bitCount) X(testp) X(copysign) X(addCarry)
+// clang-format on
+// clang-format off
 #define ATTN_SIM_OTHER_BUILDERS(X)                                             \
   X(load)                                                                      \
   X(store)                                                                     \
   X(loadMatrix)                                                                \
-  X(storeMatrix) X(moveMatrix) X(cpAsync) X(cpCommit) X(cpWait) X(atomic)      \
-      X(convertAddress) X(isSpace) X(branch) X(leave) X(trap) X(barrier)       \
-          X(barrierReduce) X(warpBarrier) X(fence) X(shuffle) X(vote)          \
-              X(matchLanes) X(activeMask) X(reduceLanes) X(electLane)          \
-                  X(nothing)
+  X(storeMatrix)                                                               \
+  X(moveMatrix)                                                                \
+  X(cpAsync) X(cpCommit) X(cpWait) X(atomic) X(convertAddress) X(isSpace)      \
+      X(branch) X(leave) X(trap) X(barrier) X(barrierReduce) X(warpBarrier)    \
+          X(fence) X(shuffle) X(vote) X(matchLanes) X(activeMask)              \
+              X(reduceLanes) X(electLane) X(nothing)
+// clang-format on
 
 #define ATTN_SIM_NAME(name) name,
 enum class BuilderId : uint8_t {

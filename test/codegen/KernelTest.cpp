@@ -40,7 +40,11 @@ protected:
     for (const ::attn::sim::Finding &finding : outcome.report.findings)
       ADD_FAILURE() << name(finding.kind) << " in line " << finding.line << ": "
                     << finding.message;
-    EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+    // A mask that is packed has tiles of its own, which the differential test
+    // of packing counts.
+    StringRef mask = problem.mask;
+    if (!mask.contains("stride<") && !mask.contains("dilated<"))
+      EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
     return outcome;
   }
 

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <random>
 #include <sstream>
+#include <sys/mman.h>
 
 using namespace mlir;
 namespace reference = mlir::attn::reference;
@@ -33,7 +34,7 @@ struct Problem {
   /// Which extents are dynamic: batches, heads, queries, keys.
   bool dynamic[4];
   /// How q, k, v and o lie in memory.
-  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4];
+  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count, Far } layout[4];
 
   std::string type(int64_t heads, int64_t rows, int64_t columns, bool isQuery,
                    const std::string &elementType) const {
@@ -166,6 +167,22 @@ public:
     return p;
   }
 
+  /// One whose mask has residue classes.
+  Problem packedProblem() {
+    Problem p = problem();
+    std::string classes = oneOf<std::string>(
+        {"stride<2>", "stride<3>", "stride<5>", "stride<8>", "stride<33>",
+         "stride<64>", "stride<300>", "dilated<9, 9, 8>", "dilated<%w, 2, 3>",
+         "dilated<40, 0, 2>", "stride<4> & stride<6>",
+         "(stride<9> | dilated<3, inf, 6>)",
+         "affine_set<(h, i, j) : ((i - j) mod 4 == 0)>",
+         "(heads<0, 1> & stride<4> | !heads<0, 1> & stride<6>)",
+         "(heads<0, 1> & dilated<9, 9, 4> | !heads<0, 1> & causal)",
+         "(heads<0, 1> & window<20, 5> | heads<1, 2> & stride<7>)"});
+    p.mask = "mask(" + classes + (below(3) ? " & " + mask(1) : "") + ")";
+    return p;
+  }
+
 private:
   std::mt19937_64 random;
   int64_t heads = 1;
@@ -188,6 +205,12 @@ std::vector<int64_t> stridesOf(Problem::Layout layout,
   case Problem::Padded:
     strides = {h * n * (d + 8), n * (d + 8), d + 8, 1};
     break;
+  case Problem::Far: {
+    // Rows lie more than 2^31 elements apart.
+    int64_t row = (int64_t(1) << 31) + 64;
+    strides = {h * n * row, n * row, row, 1};
+    break;
+  }
   default:
     strides = {h * n * (d + 3), n * (d + 3), d + 3, 1};
     break;
@@ -216,6 +239,8 @@ public:
                   const std::string &deviceOptions) {
     std::string diagnostics;
     ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
+      if (StringRef(diagnostic.str()).contains("residue classes, each"))
+        ++numPacked;
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         diagnostics += diagnostic.str() + "\n";
       return success();
@@ -267,14 +292,27 @@ public:
     auto place = [&](::attn::ElementType type,
                      const std::vector<int64_t> &shape,
                      const std::vector<int64_t> &strides, int64_t size) {
-      std::string bytes(size_t(size * ::attn::sizeOf(type)), '\xff');
-      uint64_t address = *(*device)->allocate(bytes.size(), nullptr);
-      ::attn::Tensor flat = ::attn::Tensor::rowMajor(
-          type, {size}, address, (*device)->properties().memory);
-      if (size && !::attn::copyToTensor(**device, flat, bytes.data()))
-        ADD_FAILURE() << "cannot fill device memory";
-      ::attn::Tensor tensor = flat;
-      tensor.shape = shape;
+      size_t bytes = size_t(size * ::attn::sizeOf(type));
+      constexpr size_t far = size_t(1) << 30;
+      uint64_t address;
+      if (bytes < far) {
+        address = *(*device)->allocate(bytes, nullptr);
+        std::string poison(bytes, '\xff');
+        ::attn::Tensor flat = ::attn::Tensor::rowMajor(
+            type, {size}, address, (*device)->properties().memory);
+        if (size && !::attn::copyToTensor(**device, flat, poison.data()))
+          ADD_FAILURE() << "cannot fill device memory";
+      } else {
+        // Address space without memory behind it, but for the pages touched.
+        void *space =
+            ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        EXPECT_NE(space, MAP_FAILED);
+        address = reinterpret_cast<uintptr_t>(space);
+        spaces.emplace_back(space, bytes);
+      }
+      ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
+          type, shape, address, (*device)->properties().memory);
       tensor.strides = strides;
       return tensor;
     };
@@ -305,7 +343,7 @@ public:
                               shape[0] * shape[1] * shape[2]));
     }
     if (::attn::Status status =
-            (*executable)->run(arguments, results, {p.symbol});
+            (*executable)->run(arguments, results, {p.symbol + deviceError});
         !status)
       return status.error().message;
     if (::attn::Status status = (*device)->synchronize(nullptr); !status)
@@ -332,8 +370,19 @@ public:
     return "";
   }
 
+  /// How many kernels ran over residue classes.
+  int64_t numPacked = 0;
+  /// What is added to %w on the device alone: a fault that must be found.
+  int64_t deviceError = 0;
+
+  ~Differential() {
+    for (auto [space, bytes] : spaces)
+      ::munmap(space, bytes);
+  }
+
 private:
   std::unique_ptr<MLIRContext> context;
+  std::vector<std::pair<void *, size_t>> spaces;
 };
 
 /// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by
@@ -343,14 +392,14 @@ int64_t environment(const char *name, int64_t otherwise) {
   return text ? std::atoll(text) : otherwise;
 }
 
-TEST(Differential, RandomProblemsAgreeWithTheReference) {
-  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+/// Runs `count` problems, `make` them from a generator, in all three modes.
+void runMany(Differential &differential, int64_t count,
+             Problem (Generator::*make)()) {
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
-  Differential differential;
   for (int64_t i = 0; i < count; ++i) {
     Generator generator(uint64_t(first + i));
-    Problem problem = generator.problem();
+    Problem problem = (generator.*make)();
     std::string device = modes[i % 3];
     if (i % 3 == 2)
       device += ",seed=" + std::to_string(first + i);
@@ -364,6 +413,59 @@ TEST(Differential, RandomProblemsAgreeWithTheReference) {
                            << problem.layout[0] << problem.layout[1]
                            << problem.layout[2] << problem.layout[3] << "\n"
                            << problem.source();
+  }
+}
+
+TEST(Differential, RandomProblemsAgreeWithTheReference) {
+  Differential differential;
+  runMany(differential, environment("ATTN_DIFFERENTIAL_COUNT", 60),
+          &Generator::problem);
+}
+
+TEST(Differential, PackedMasksAgreeWithTheReference) {
+  Differential differential;
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+  runMany(differential, count, &Generator::packedProblem);
+  // Very short ones stay as they are.
+  EXPECT_GE(differential.numPacked, count / 2);
+}
+
+/// The offset decides which keys a class of queries sees.
+TEST(Differential, AWrongOffsetOfThePackingIsFound) {
+  for (const char *mask :
+       {"stride<4>", "dilated<8, 8, 3>", "causal & stride<7>"}) {
+    Generator generator(5);
+    Problem problem = generator.problem();
+    problem.mask = std::string("mask(") + mask + ")";
+    problem.alignment = "align(%w)";
+    problem.scale = "";
+    problem.queries = 193;
+    problem.keys = 257;
+    problem.symbol = 30;
+    Differential differential;
+    EXPECT_EQ(differential.run(problem, generator, "mode=eager"), "");
+    EXPECT_EQ(differential.numPacked, 1);
+    differential.deviceError = 1;
+    EXPECT_NE(differential.run(problem, generator, "mode=eager"), "") << mask;
+  }
+}
+
+TEST(Differential, StridesPast32BitsAreFollowed) {
+  Differential differential;
+  for (const char *mask : {"", "mask(causal)"}) {
+    Generator generator(3);
+    Problem problem = generator.problem();
+    problem.mask = mask;
+    problem.alignment = problem.scale = "";
+    problem.target = "sm_80";
+    problem.batches = problem.kvHeads = problem.groups = 1;
+    problem.queries = 3;
+    problem.keys = 5;
+    problem.headSize = problem.valueSize = 32;
+    for (Problem::Layout &layout : problem.layout)
+      layout = Problem::Far;
+    EXPECT_EQ(differential.run(problem, generator, "mode=lazy"), "")
+        << problem.source();
   }
 }
 

@@ -245,11 +245,14 @@ struct TileInterpreter::Frame {
   bool runSubView(memref::SubViewOp op) {
     View view = values.at(op.getSource()).view;
     for (auto [dim, offset] : llvm::enumerate(op.getMixedOffsets())) {
-      int64_t from = resolve(offset), size = resolve(op.getMixedSizes()[dim]);
-      if (from < 0 || size < 0 || from + size > view.sizes[dim])
+      int64_t from = resolve(offset), size = resolve(op.getMixedSizes()[dim]),
+              step = resolve(op.getMixedStrides()[dim]);
+      if (from < 0 || size < 0 ||
+          (size > 0 && from + (size - 1) * step >= view.sizes[dim]))
         return fail(op, "subview out of bounds");
       view.offset += from * view.strides[dim];
       view.sizes[dim] = size;
+      view.strides[dim] *= step;
     }
     values[op.getResult()].view = view;
     return true;

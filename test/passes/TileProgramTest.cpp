@@ -227,15 +227,31 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
           problem.batches, problem.heads, problem.kvHeads, problem.queries,
           problem.keys, problem.qTile, problem.kvTile, problem.w)
           .str());
-  // attn-tile-kv says where its bounds are wider than they need be.
+  // attn-tile-kv says where its bounds are wider than they need be, attn-pack
+  // into how many classes it took the mask apart.
   bool isExact = true, isFullExact = true;
+  SmallVector<int64_t> classesOfHead(problem.heads, 1);
   OwningOpRef<ModuleOp> module;
   {
     ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() != DiagnosticSeverity::Remark)
         return failure();
-      (StringRef(diagnostic.str()).contains("full key tiles") ? isFullExact
-                                                              : isExact) =
+      std::string text = diagnostic.str();
+      auto [mask, packed] = StringRef(text).split(" runs as ");
+      if (!packed.empty()) {
+        int64_t first = 0, last = problem.heads - 1, classes;
+        if (mask.consume_front("heads ") &&
+            (mask.consumeInteger(10, first) || !mask.consume_front(" to ") ||
+             mask.consumeInteger(10, last)))
+          return failure();
+        if (packed.consumeInteger(10, classes))
+          return failure();
+        std::fill(&classesOfHead[first], &classesOfHead[last] + 1, classes);
+        return success();
+      }
+      if (StringRef(text).contains("are not packed"))
+        return success();
+      (StringRef(text).contains("full key tiles") ? isFullExact : isExact) =
           false;
       return success();
     });
@@ -271,22 +287,27 @@ void TileProgram::check(const Problem &problem, const MaskCase &mask) {
   int64_t liveTiles = 0, fullTiles = 0;
   for (int64_t b = 0; b < B; ++b)
     for (int64_t h = 0; h < Hq; ++h) {
-      int64_t hk = h / (Hq / Hkv);
+      int64_t hk = h / (Hq / Hkv), classes = classesOfHead[h];
       int64_t offset = problem.align == Align::End     ? Nk - Nq
                        : problem.align == Align::Start ? 0
                        : problem.align == Align::Scalar
                            ? shift
                            : static_cast<int64_t>(offsets.at({b}));
-      for (int64_t i0 = 0; i0 < Nq; i0 += problem.qTile)
-        for (int64_t j0 = 0; j0 < Nk; j0 += problem.kvTile) {
-          int64_t live = 0, i1 = std::min(i0 + problem.qTile, Nq),
-                  j1 = std::min(j0 + problem.kvTile, Nk);
-          for (int64_t i = i0; i < i1; ++i)
-            for (int64_t j = j0; j < j1; ++j)
-              live += mask.isLive(h, i + offset, j, problem.w);
-          liveTiles += live > 0;
-          fullTiles += live == (i1 - i0) * problem.kvTile;
-        }
+      for (int64_t r = 0; r < std::min(classes, Nq); ++r)
+        for (int64_t i0 = r; i0 < Nq; i0 += problem.qTile * classes)
+          for (int64_t j0 = floorMod(r + offset, classes); j0 < Nk;
+               j0 += problem.kvTile * classes) {
+            int64_t live = 0, rows = 0,
+                    i1 = std::min(i0 + problem.qTile * classes, Nq),
+                    j1 = std::min(j0 + problem.kvTile * classes, Nk);
+            for (int64_t i = i0; i < i1; i += classes) {
+              ++rows;
+              for (int64_t j = j0; j < j1; j += classes)
+                live += mask.isLive(h, i + offset, j, problem.w);
+            }
+            liveTiles += live > 0;
+            fullTiles += live == rows * problem.kvTile;
+          }
       for (int64_t i = 0; i < Nq; ++i) {
         std::vector<double> scores(Nk, -kInf);
         double max = -kInf, sum = 0;

@@ -1,5 +1,5 @@
 //===- SourceFilter.h - mask clauses on their way to the language server ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

@@ -1,5 +1,5 @@
 //===- attn-lsp-server.cpp - MLIR's language server with the attn dialect ---*-
-//C++ -*-===//
+// C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 

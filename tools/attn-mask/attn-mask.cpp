@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/Concrete.h"
+#include "attn/dialect/mask/Packing.h"
 #include "attn/tools/attn-mask/Picture.h"
 #include "attn/tools/support/Arguments.h"
 #include "attn/tools/support/SourceFile.h"
@@ -10,6 +11,7 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
 
 using namespace mlir;
@@ -122,7 +124,28 @@ static LogicalResult draw(MLIRContext &context) {
     llvm::outs() << ", " << attention.queries << " queries x " << attention.keys
                  << " keys, head " << head << "\n";
     MaskProblem mask = attention.getMask(0, head);
-    (pairs ? drawPairs : drawTiles)(llvm::outs(), mask, options);
+    if (pairs) {
+      drawPairs(llvm::outs(), mask, options);
+      continue;
+    }
+    drawTiles(llvm::outs(), mask, options);
+    int64_t modulus = getModulus(
+        getPackings(op, options.rowsPerTile, options.keysPerTile), head);
+    if (modulus == 1)
+      continue;
+    MaskProblem::TileCounts counts = countPackedTiles(
+        op.getMask(), modulus, attention.symbols, attention.firstHead + head,
+        attention.queries, attention.keys, attention.offsets[0],
+        options.rowsPerTile, options.keysPerTile);
+    llvm::outs() << "  runs as " << modulus << " residue classes: full "
+                 << counts.full << "  partial " << counts.partial << "  empty "
+                 << counts.empty << " of " << counts.total << " tiles";
+    if (counts.executedPairs > 0)
+      llvm::outs() << ", executed " << counts.executedPairs
+                   << llvm::format(", useful %.1f %%",
+                                   100.0 * double(mask.countLivePairs()) /
+                                       double(counts.executedPairs));
+    llvm::outs() << "\n";
   }
   return success();
 }

@@ -5,7 +5,7 @@
 
 #include "attn/codegen/CostReport.h"
 #include "attn/codegen/Passes.h"
-#include "attn/codegen/nvptx/Emit.h"
+#include "attn/codegen/host/Compile.h"
 #include "attn/codegen/nvptx/Pipelines.h"
 #include "attn/codegen/nvptx/Ptxas.h"
 #include "attn/dialect/Source.h"
@@ -15,6 +15,7 @@
 #include "attn/runtime/core/Bundle.h"
 #include "attn/runtime/core/File.h"
 #include "attn/tools/support/Arguments.h"
+#include "attn/tools/support/Compile.h"
 #include "attn/tools/support/Registry.h"
 #include "attn/tools/support/SourceFile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -53,7 +54,9 @@ static cl::opt<Emit>
          cl::cat(category));
 static cl::opt<std::string>
     target("target",
-           cl::desc("Target of --emit: sm_80 (default), sm_86, sm_89 or sm_90"),
+           cl::desc("Target of --emit: sm_80 (default), sm_86, sm_89 or sm_90; "
+                    "host for this CPU, or x86-64, x86-64-v3, x86-64-v4, "
+                    "x86-64-v4-bf16"),
            cl::init("sm_80"), cl::cat(category));
 static cl::opt<std::string> entry(
     "entry",
@@ -94,9 +97,7 @@ static LogicalResult writeText(StringRef path, const std::string &text) {
 
 static FailureOr<::attn::Bundle> compile(ModuleOp module,
                                          FunctionOpInterface function) {
-  nvptx::NvptxPipelineOptions options;
-  options.target = target;
-  return nvptx::compileToBundle(module, function.getName(), options);
+  return compileForTarget(module, function.getName(), target);
 }
 
 /// The cost of `function`: what its ops cost where its extents are known, and
@@ -126,10 +127,7 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
   // The schedules are part of the cost, so they are assigned first.
   OwningOpRef<ModuleOp> scheduled = module.clone();
   PassManager manager(module.getContext());
-  AttnAssignScheduleOptions scheduleOptions;
-  scheduleOptions.target = target;
-  manager.addNestedPass<func::FuncOp>(
-      createAttnAssignSchedule(scheduleOptions));
+  addAssignSchedule(manager, target);
   if (failed(manager.run(*scheduled)))
     return failure();
   auto copy = scheduled->lookupSymbol<FunctionOpInterface>(function.getName());
@@ -150,8 +148,9 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
   FailureOr<::attn::Bundle> bundle = compile(module, function);
   if (failed(bundle))
     return failure();
-  std::optional<std::vector<nvptx::PtxasReport>> assembled =
-      nvptx::assemble(bundle->code, target);
+  std::optional<std::vector<nvptx::PtxasReport>> assembled;
+  if (!isCpu(target))
+    assembled = nvptx::assemble(bundle->code, target);
   report["kernels"] = Json::array();
   for (const ::attn::LaunchDesc &launch : bundle->manifest.launches) {
     Json kernel;
@@ -176,8 +175,10 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
 }
 
 static LogicalResult emitFrom(StringRef input, StringRef output) {
-  if (!checkTarget(target))
+  if (!resolveTarget(target.getValue()))
     return failure();
+  if (emit == Emit::Ptx && isCpu(target))
+    return fail("--emit=ptx: " + target + " has no PTX; use --emit=bundle");
   DialectRegistry registry;
   registerCompilerDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
@@ -230,6 +231,8 @@ struct SourceAsWritten : DialectExtension<SourceAsWritten, AttnDialect> {
   }
 
   void apply(MLIRContext *context, AttnDialect *) const override {
+    // The op in generic form besides is noise.
+    context->printOpOnDiagnostic(false);
     // A handler may not outlive its context, which is the driver's: this one is
     // never destroyed.
     new SourceMgrDiagnosticHandler(*sources, context);
@@ -245,6 +248,7 @@ int main(int argc, char **argv) {
   registerAttnPasses();
   registerAttnPipelines();
   registerAttnCodegenPasses();
+  host::registerHostPasses();
   nvptx::registerNvptxPipelines();
   DialectRegistry registry;
   registerEverything(registry);

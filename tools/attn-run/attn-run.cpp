@@ -2,10 +2,10 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "attn/codegen/nvptx/Emit.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/tools/attn-run/Run.h"
 #include "attn/tools/support/Arguments.h"
+#include "attn/tools/support/Compile.h"
 #include "attn/tools/support/Progress.h"
 #include "attn/tools/support/Registry.h"
 #include "attn/tools/support/SourceFile.h"
@@ -32,12 +32,15 @@ static cl::opt<std::string>
     entry("entry", cl::desc("Function to run (default: the only one)"),
           cl::cat(category));
 static cl::opt<std::string>
-    target("target", cl::desc("sm_80, sm_86, sm_89 or sm_90 (default: sm_80)"),
-           cl::init("sm_80"), cl::cat(category));
+    target("target",
+           cl::desc("sm_80, sm_86, sm_89, sm_90, host or a CPU's "
+                    "instruction set (default: host on the device host, "
+                    "else sm_80)"),
+           cl::cat(category));
 static cl::opt<std::string> deviceName(
     "device",
-    cl::desc("cuda, cuda:N, sim or reference (default: cuda if there is a GPU, "
-             "else sim)"),
+    cl::desc("cuda, cuda:N, host, sim or reference (default: host for code for "
+             "CPUs, else cuda if there is a GPU, else sim)"),
     cl::cat(category));
 static cl::opt<std::string> deviceOptions(
     "device-options",
@@ -222,11 +225,14 @@ static LogicalResult checkOutputCount(size_t results) {
   return success();
 }
 
-/// Opens the device asked for; without a wish, a GPU if there is one, else the
-/// simulator.
-static ::attn::Result<std::shared_ptr<::attn::Device>> openDevice() {
+/// Opens the device asked for; without a wish, the CPU if the code is for it,
+/// else a GPU if there is one, else the simulator.
+static ::attn::Result<std::shared_ptr<::attn::Device>>
+openDevice(StringRef codeTarget) {
   if (!deviceName.empty())
     return ::attn::openDevice(deviceName, deviceOptions);
+  if (isCpu(codeTarget))
+    return ::attn::openDevice("host", deviceOptions);
   ::attn::Result<std::shared_ptr<::attn::Device>> device =
       ::attn::openDevice("cuda", deviceOptions);
   return device ? std::move(device) : ::attn::openDevice("sim", deviceOptions);
@@ -279,7 +285,9 @@ private:
   }
 
   LogicalResult executeSource() {
-    if (!checkTarget(target))
+    if (target.empty())
+      target = deviceName == "host" ? "host" : "sm_80";
+    if (!resolveTarget(target.getValue()))
       return failure();
     DialectRegistry registry;
     registerCompilerDialects(registry);
@@ -319,10 +327,8 @@ private:
       return writeReport(report);
     }
 
-    nvptx::NvptxPipelineOptions options;
-    options.target = target;
-    FailureOr<::attn::Bundle> bundle = nvptx::compileToBundle(
-        (*source)->getModule(), function->getName(), options);
+    FailureOr<::attn::Bundle> bundle =
+        compileForTarget((*source)->getModule(), function->getName(), target);
     if (failed(bundle))
       return failure();
     return runBundle(std::move(*bundle), *values, expected);
@@ -331,7 +337,8 @@ private:
   LogicalResult runBundle(::attn::Bundle bundle,
                           const std::vector<run::Value> &values,
                           const std::vector<reference::Output> &expected) {
-    ::attn::Result<std::shared_ptr<::attn::Device>> device = openDevice();
+    ::attn::Result<std::shared_ptr<::attn::Device>> device =
+        openDevice(bundle.manifest.target);
     if (!device)
       return fail(device.error());
     ::attn::Result<std::unique_ptr<::attn::Executable>> executable =

@@ -4,7 +4,6 @@
 
 #include "attn/tools/support/Arguments.h"
 
-#include "attn/codegen/nvptx/Schedules.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -44,14 +43,4 @@ mlir::attn::parseArgumentSpecs(StringRef text) {
     specs.push_back(*spec);
   }
   return specs;
-}
-
-bool mlir::attn::checkTarget(StringRef target) {
-  if (nvptx::findTarget(target))
-    return true;
-  errs() << "error: --target: expected one of ";
-  interleaveComma(nvptx::getTargets(), errs(),
-                  [](const nvptx::Target &known) { errs() << known.name; });
-  errs() << ", found '" << target << "'\n";
-  return false;
 }

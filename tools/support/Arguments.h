@@ -28,10 +28,6 @@ llvm::Expected<ArgumentSpec> parseArgumentSpec(llvm::StringRef text);
 llvm::Expected<std::vector<ArgumentSpec>>
 parseArgumentSpecs(llvm::StringRef text);
 
-/// Whether code can be generated for `target`; if not, says so on stderr and
-/// names those that can.
-bool checkTarget(llvm::StringRef target);
-
 } // namespace mlir::attn
 
 #endif // ATTN_TOOLS_SUPPORT_ARGUMENTS_H

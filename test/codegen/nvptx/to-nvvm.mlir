@@ -1,40 +1,31 @@
-// RUN: attn-opt %s --pass-pipeline='builtin.module(attn-tile-program,func.func(attn-schedule),attn-to-nvvm)' -o %t
-// RUN: FileCheck %s --input-file=%t
-// The weights of the second product come from registers: per tile 8 query fragments of two row blocks and 16 pairs of
-// column blocks of each of K and V, once in each loop.
-// RUN: grep -c 'nvvm.ldmatrix.*mma_layout<row>' %t | FileCheck %s --check-prefix=ROW
-// RUN: grep -c 'nvvm.ldmatrix.*mma_layout<col>' %t | FileCheck %s --check-prefix=COL
-// RUN: grep -c 'nvvm.mma.sync' %t | FileCheck %s --check-prefix=MMA
-// Row maxima take two shuffles for each of 4 rows in each loop; row sums are added up once for all.
-// RUN: grep -c 'nvvm.shfl.sync.*bfly' %t | FileCheck %s --check-prefix=SHUFFLE
-// ROW: {{^}}48{{$}}
-// COL: {{^}}32{{$}}
-// MMA: {{^}}256{{$}}
-// 2 x 8 for the maxima, 8 for the sums, 2 that begin phases and 1 that decodes the block's number again.
-// SHUFFLE: {{^}}27{{$}}
+// RUN: attn-opt %s --attn-tile-program --attn-schedule --attn-to-nvvm | FileCheck %s
+// RUN: attn-opt %s --emit=ptx | FileCheck %s --check-prefix=PTX
 
-// CHECK: #[[GRID:.*]] = affine_map<()[s0] -> ((s0 ceildiv 128) * 8)>
-// The kernel's calls stay, with a declaration.
-// CHECK: func.func private @f_0
-// CHECK-SAME: attn.kernel
-// CHECK: gpu.module @attn_kernels
-// CHECK: llvm.mlir.global external @attn_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
-// Only the parameters that are used, and what each is.
-// CHECK: llvm.func @f_0(
-// CHECK-SAME: {attn.pointer = 0 : i64}
-// CHECK-SAME: {attn.size = array<i64: 0, 2>}
-// CHECK-SAME: {attn.stride = array<i64: 0, 1>}
-// CHECK-SAME: {attn.stride = array<i64: 0, 2>}
-// CHECK-SAME: {attn.pointer = 1 : i64}
-// CHECK-SAME: attn.grid = #[[GRID]]
-// CHECK-SAME: attn.grid_dims = array<i64: 0, 2>
-// CHECK-SAME: attn.shared_bytes = 49152
-// CHECK-SAME: nvvm.kernel
-// CHECK-SAME: nvvm.reqntid = array<i32: 128, 1, 1>
-// CHECK: nvvm.barrier #nvvm.reduction<or>
-func.func @f(%q: tensor<1x8x?x64xbf16>, %k: tensor<1x2x?x64xbf16>, %v: tensor<1x2x?x64xbf16>) -> (tensor<1x8x?x64xbf16>, tensor<1x8x?xf32>) {
-  %o, %lse = attn.attention %q, %k, %v mask(causal)
-      schedule(#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>)
-      : (tensor<1x8x?x64xbf16>, tensor<1x2x?x64xbf16>, tensor<1x2x?x64xbf16>) -> (tensor<1x8x?x64xbf16>, tensor<1x8x?xf32>)
-  return %o, %lse : tensor<1x8x?x64xbf16>, tensor<1x8x?xf32>
+// 16 x 16 scores from heads of 16: two products of 16 x 8 x 16 for Q K^T and two for P V, one warp. Nothing of a tile
+// remains at this level, and full tiles, the only ones here, run no predicate.
+
+#schedule = #attn.schedule<q_tile = 16, kv_tile = 16, warps = 1, stages = 2, q_in_registers = false>
+
+// CHECK: gpu.module
+// CHECK: llvm.func @{{.*}}f_0({{.*}}) attributes {{.*}}nvvm.kernel{{.*}}nvvm.reqntid = array<i32: 32, 1, 1>
+// CHECK: nvvm.cp.async.commit.group
+// CHECK: nvvm.cp.async.wait.group 0
+// CHECK: nvvm.barrier
+// CHECK-COUNT-2: nvvm.mma.sync
+// CHECK: ex2.approx.ftz
+// CHECK-COUNT-2: nvvm.mma.sync
+// CHECK-NOT: nvvm.mma.sync
+// CHECK-NOT: vector<16x
+
+// PTX: .visible .entry f_0(
+// PTX: .reqntid 32
+// PTX: cp.async.cg.shared.global
+// PTX-COUNT-2: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32
+// PTX: ex2.approx.ftz.f32
+// PTX-COUNT-2: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32
+// PTX-NOT: mma.sync
+func.func @f(%q: tensor<1x2x64x16xf16>, %k: tensor<1x2x64x16xf16>, %v: tensor<1x2x64x16xf16>) -> tensor<1x2x64x16xf16> {
+  %o = attn.attention %q, %k, %v schedule(#schedule)
+    : (tensor<1x2x64x16xf16>, tensor<1x2x64x16xf16>, tensor<1x2x64x16xf16>) -> tensor<1x2x64x16xf16>
+  return %o : tensor<1x2x64x16xf16>
 }

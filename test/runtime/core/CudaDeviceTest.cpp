@@ -90,7 +90,7 @@ TEST_F(CudaDeviceTest, NamesWhatIsMissing) {
   for (const char *name : {"cudax", "cuda:", "cuda:-1", "cuda:1x", "", "gpu"})
     EXPECT_EQ(errorOf(openDevice(name)),
               "unknown device '" + std::string(name) +
-                  "', expected cuda, cuda:<number> or sim");
+                  "', expected cuda, cuda:<number>, host or sim");
 }
 
 TEST_F(CudaDeviceTest, ALibraryThatIsNotADriver) {

@@ -15,8 +15,8 @@ for name in ["o", "lse"]:
 with open(os.path.join(folder, "r.json")) as file:
     report = json.load(file)
 (launch,) = report["observed"]["launches"]
-# Tiles of 64 keys: two for each of 2 heads, 128 rows of 32 columns, in products of 16 x 8 x 16.
-assert launch["report"]["counters"]["by_opcode"]["mma"] == 2 * 2 * 2 * (128 * 64 * 32) // (16 * 8 * 16)
+# Tiles of 32 keys: three for each of 2 heads, 128 rows of 32 columns, in products of 16 x 8 x 16.
+assert launch["report"]["counters"]["by_opcode"]["mma"] == 2 * 2 * 3 * (128 * 32 * 32) // (16 * 8 * 16)
 assert launch["report"]["findings"] == [] and launch["report"]["counters"]["bank_conflicts"] == 0
 assert report["seconds"] > 0 and all(check["passed"] for check in report["checks"])
 assert len(report["checks"]) == 2

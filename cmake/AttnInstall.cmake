@@ -1,0 +1,23 @@
+# What an embedder gets: the shared libraries, their C headers, and find_package(Attn).
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(libraries attn)
+set(headers runtime/attn.h)
+if(ATTN_ENABLE_COMPILER)
+  list(APPEND libraries attn_jit)
+  list(APPEND headers runtime/jit/attn_jit.h)
+endif()
+install(TARGETS ${libraries} EXPORT AttnTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT attn)
+foreach(header IN LISTS headers)
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/attn/${folder} COMPONENT attn)
+endforeach()
+foreach(library IN LISTS libraries)
+  target_include_directories(${library} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endforeach()
+
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Attn)
+install(EXPORT AttnTargets NAMESPACE Attn:: FILE AttnConfig.cmake DESTINATION ${package} COMPONENT attn)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/AttnConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/AttnConfigVersion.cmake DESTINATION ${package} COMPONENT attn)

@@ -1,0 +1,564 @@
+//===- PanelEmitter.cpp - see PanelEmitter.h ------------------------------===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/host/PanelEmitter.h"
+
+#include "attn/codegen/host/Level.h"
+#include "attn/dialect/Attn.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace mlir::attn::host;
+
+/// Columns of a block without a product: enough independent work to hide the
+/// latency of an exponential.
+static constexpr int64_t kColumns = 4;
+/// Steps along the summed dimension in one iteration of a product.
+static constexpr int64_t kDepthUnroll = 4;
+
+int64_t View::getElementBytes() const {
+  return element.isIndex() ? 8 : element.getIntOrFloatBitWidth() / 8;
+}
+
+PanelEmitter::PanelEmitter(PanelContext &context, const PanelPlan &plan,
+                           Value panel, Value firstRow, Value numRows)
+    : context(context), b(context.builder), plan(plan), panel(panel),
+      firstRow(firstRow), numRows(numRows), vectors(b.getLevel().panelVectors),
+      lanes(b.getLevel().lanes), panelRows(b.getLevel().getPanelRows()) {}
+
+Value PanelEmitter::fail(Value value, StringRef what) {
+  emitError(value.getLoc())
+      << "the host target cannot compute " << what << " of type "
+      << value.getType()
+      << (value.getDefiningOp()
+              ? " from '" +
+                    value.getDefiningOp()->getName().getStringRef().str() + "'"
+              : std::string());
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Addresses
+//===----------------------------------------------------------------------===//
+
+Value PanelEmitter::getPanelBase(const TileBuffer &buffer) {
+  Value base = b.pointer(context.scratchBase, buffer.offset);
+  return buffer.panelStride
+             ? b.pointer(base, b.multiply(panel, buffer.panelStride))
+             : base;
+}
+
+Value PanelEmitter::getTileAddress(const TileBuffer &buffer, Value column,
+                                   int64_t i, int64_t v,
+                                   int64_t bytesPerColumn) {
+  Value base =
+      b.pointer(getPanelBase(buffer), b.multiply(column, bytesPerColumn));
+  return b.pointer(base, i * bytesPerColumn + v * lanes * 4);
+}
+
+Value PanelEmitter::getMaskAddress(const TileBuffer &buffer, Value column,
+                                   int64_t i, int64_t v) {
+  int64_t bytes = lanes == 16 ? 2 : lanes * 4;
+  Value base =
+      b.pointer(getPanelBase(buffer), b.multiply(column, vectors * bytes));
+  return b.pointer(base, (i * vectors + v) * bytes);
+}
+
+Value PanelEmitter::loadMask(const TileBuffer &buffer, Value column, int64_t i,
+                             int64_t v) {
+  Value address = getMaskAddress(buffer, column, i, v);
+  auto type = b.vectorOf(b.getI1Type());
+  if (lanes == 16)
+    return LLVM::BitcastOp::create(b, type, b.load(b.getI16Type(), address, 2));
+  auto ints = b.vectorOf(b.getI32Type());
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                               b.load(ints, address, lanes * 4),
+                               b.integer(ints, 0));
+}
+
+TileBuffer &PanelEmitter::getLocal(Value tile, Form form) {
+  auto [entry, isNew] = locals.try_emplace({tile.getAsOpaquePointer(), form});
+  if (isNew) {
+    int64_t columns = cast<VectorType>(tile.getType()).getDimSize(1);
+    int64_t bytes = form == Form::Float ? panelRows * 4
+                    : form == Form::Dot ? panelRows * 2
+                                        : panelRows * 4;
+    entry->second = {context.scratch.allocate(columns * bytes), 0, form};
+  }
+  return entry->second;
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+static DenseElementsAttr getSplat(Value value) {
+  auto constant = value.getDefiningOp<arith::ConstantOp>();
+  auto attr = constant ? dyn_cast<DenseElementsAttr>(constant.getValue())
+                       : DenseElementsAttr();
+  return attr && attr.isSplat() ? attr : DenseElementsAttr();
+}
+
+static bool isElementwise(Operation *op) {
+  return op->getNumResults() == 1 && op->getNumRegions() == 0 &&
+         OpTrait::hasElementwiseMappableTraits(op);
+}
+
+Value PanelEmitter::getRow(Value tile, int64_t v) {
+  Value &known = rowValues[{tile.getAsOpaquePointer(), v}];
+  if (known)
+    return known;
+  Value result;
+  Type element = getElementTypeOrSelf(tile);
+  if (auto state = context.states.find(tile); state != context.states.end()) {
+    Value address = b.pointer(getPanelBase(state->second), v * lanes * 4);
+    return rowValues[{tile.getAsOpaquePointer(), v}] =
+               b.load(b.vectorOf(element), address, lanes * 4);
+  }
+  Operation *op = tile.getDefiningOp();
+  if (DenseElementsAttr splat = getSplat(tile)) {
+    result = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(b.vectorOf(element),
+                                  splat.getSplatValue<Attribute>()));
+  } else if (isa_and_nonnull<vector::StepOp>(op)) {
+    // Row numbers: those of the panel plus those of the register.
+    SmallVector<Attribute> numbers;
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      numbers.push_back(b.getIndexAttr(v * lanes + lane));
+    Value step = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(b.vectorOf(element), numbers));
+    result = arith::AddIOp::create(b, b.splat(firstRow), step);
+  } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op);
+             reshape && isRowTile(reshape.getSource())) {
+    result = getRow(reshape.getSource(), v);
+  } else if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {
+    Value source = broadcast.getSource();
+    if (!isa<VectorType>(source.getType()))
+      result = b.splat(context.scalars.lookupOrDefault(source));
+    else if (isRowTile(source) &&
+             cast<VectorType>(source.getType()).getRank() == 2)
+      result = getRow(source, v);
+  } else if (op && isElementwise(op)) {
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands()) {
+      operands.push_back(isa<VectorType>(operand.getType())
+                             ? getRow(operand, v)
+                             : context.scalars.lookupOrDefault(operand));
+      if (!operands.back())
+        return {};
+    }
+    result = b.elementwise(op, operands);
+  }
+  if (!result)
+    return fail(tile, "a tile of rows");
+  return rowValues[{tile.getAsOpaquePointer(), v}] = result;
+}
+
+Value PanelEmitter::getColumn(Value tile, int64_t i) {
+  if (Value known = columnValues[{tile.getAsOpaquePointer(), i}])
+    return known;
+  Value result;
+  Operation *op = tile.getDefiningOp();
+  if (DenseElementsAttr splat = getSplat(tile)) {
+    result = arith::ConstantOp::create(
+        b, cast<TypedAttr>(splat.getSplatValue<Attribute>()));
+  } else if (isa_and_nonnull<vector::StepOp>(op)) {
+    result = b.add(column, i);
+  } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op)) {
+    result = getColumn(reshape.getSource(), i);
+  } else if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {
+    Value source = broadcast.getSource();
+    result = isa<VectorType>(source.getType())
+                 ? getColumn(source, i)
+                 : context.scalars.lookupOrDefault(source);
+  } else if (op && isElementwise(op)) {
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands()) {
+      operands.push_back(isa<VectorType>(operand.getType())
+                             ? getColumn(operand, i)
+                             : context.scalars.lookupOrDefault(operand));
+      if (!operands.back())
+        return {};
+    }
+    result = b.elementwise(op, operands);
+  }
+  if (!result)
+    return fail(tile, "a tile of columns");
+  return columnValues[{tile.getAsOpaquePointer(), i}] = result;
+}
+
+Value PanelEmitter::getPair(Value tile, int64_t i, int64_t v) {
+  std::pair<void *, std::pair<int64_t, int64_t>> key{tile.getAsOpaquePointer(),
+                                                     {i, v}};
+  if (Value known = pairValues[key])
+    return known;
+  Value result = computePair(tile, i, v);
+  // A product fills its whole block.
+  if (Value known = pairValues[key])
+    return known;
+  return pairValues[key] = result;
+}
+
+Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
+  Type element = getElementTypeOrSelf(tile);
+  auto state = context.states.find(tile);
+  if (state != context.states.end() || stage->loaded.contains(tile)) {
+    TileBuffer buffer = state != context.states.end()
+                            ? state->second
+                            : getLocal(tile, Form::Float);
+    Value address = getTileAddress(buffer, column, i, v, panelRows * 4);
+    return b.truncate(b.load(b.vectorOf(b.getF32Type()), address, lanes * 4),
+                      element);
+  }
+  Operation *op = tile.getDefiningOp();
+  if (DenseElementsAttr splat = getSplat(tile))
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(b.vectorOf(element),
+                                  splat.getSplatValue<Attribute>()));
+  if (isa_and_nonnull<vector::ContractionOp, vector::MaskOp>(op)) {
+    if (failed(computeProduct(tile)))
+      return {};
+    return pairValues[{tile.getAsOpaquePointer(), {i, v}}];
+  }
+  if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {
+    Value source = broadcast.getSource();
+    auto type = dyn_cast<VectorType>(source.getType());
+    if (!type)
+      return b.splat(context.scalars.lookupOrDefault(source));
+    if (type.getRank() == 2 && type.getDimSize(1) == 1)
+      return getRow(source, v);
+    Value scalar = getColumn(source, i);
+    return scalar ? b.splat(scalar) : Value();
+  }
+  if (!op || !isElementwise(op))
+    return fail(tile, "a tile");
+  SmallVector<Value> operands;
+  for (Value operand : op->getOperands()) {
+    Value value = !isa<VectorType>(operand.getType())
+                      ? context.scalars.lookupOrDefault(operand)
+                      : getPair(operand, i, v);
+    if (!value)
+      return {};
+    operands.push_back(value);
+  }
+  return b.elementwise(op, operands);
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+LogicalResult PanelEmitter::computeProduct(Value result) {
+  auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
+    Operation *op = product.contract;
+    return op == result.getDefiningOp() ||
+           op->getParentOp() == result.getDefiningOp();
+  });
+  Product product = *found;
+  void *lhsKey = product.getLhs().getAsOpaquePointer(),
+       *rhsKey = product.getRhs().getAsOpaquePointer();
+  auto known = context.packed.find({lhsKey, product.useDot});
+  TileBuffer lhs = known != context.packed.end()
+                       ? known->second
+                       : getLocal(product.getLhs(),
+                                  product.useDot ? Form::Dot : Form::Float);
+  const RowSource &rhs = context.rows.at({rhsKey, product.useDot});
+
+  // Neighbours along the depth count as one step where pairs are multiplied.
+  int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
+  int64_t unroll = depth % kDepthUnroll == 0 ? kDepthUnroll
+                   : depth % 2 == 0          ? 2
+                                             : 1;
+  SmallVector<Value> inits;
+  for (int64_t i = 0; i < blockColumns; ++i)
+    for (int64_t v = 0; v < vectors; ++v) {
+      inits.push_back(getPair(product.contract.getAcc(), i, v));
+      if (!inits.back())
+        return failure();
+    }
+  auto getRhsRow = [&](Value row) {
+    if (rhs.lastRow)
+      row = b.minimum(row, rhs.lastRow);
+    return b.pointer(rhs.base, b.multiply(row, rhs.stride));
+  };
+  SmallVector<Value> columnRows;
+  if (product.isRhsByColumn)
+    for (int64_t i = 0; i < blockColumns; ++i)
+      columnRows.push_back(getRhsRow(b.add(column, i)));
+  Value lhsBase = getPanelBase(lhs);
+  Type scalarType =
+      product.useDot ? Type(b.getI32Type()) : Type(b.getF32Type());
+  int64_t scalarAlignment =
+      product.contract.getRhsType().getElementTypeBitWidth() / 8;
+
+  scf::ForOp loop = b.beginLoop(depth, unroll, inits);
+  SmallVector<Value> accs(loop.getRegionIterArgs());
+  Value k = loop.getInductionVar();
+  for (int64_t u = 0; u < unroll; ++u) {
+    Value step = b.add(k, u);
+    Value lhsRow = b.pointer(b.pointer(lhsBase, b.multiply(k, panelRows * 4)),
+                             u * panelRows * 4);
+    SmallVector<Value> registers, masks;
+    for (int64_t v = 0; v < vectors; ++v) {
+      registers.push_back(b.load(b.vectorOf(scalarType),
+                                 b.pointer(lhsRow, v * lanes * 4), lanes * 4));
+      if (product.mask)
+        masks.push_back(loadMask(getLocal(product.mask, Form::Mask), k, u, v));
+    }
+    Value rhsRow;
+    if (!product.isRhsByColumn)
+      rhsRow = b.pointer(getRhsRow(step), b.multiply(column, 4));
+    for (int64_t i = 0; i < blockColumns; ++i) {
+      Value address =
+          product.isRhsByColumn
+              ? b.pointer(b.pointer(columnRows[i], b.multiply(k, 4)), u * 4)
+              : b.pointer(rhsRow, i * 4);
+      Value scalar = b.splat(b.load(scalarType, address, scalarAlignment));
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value &acc = accs[i * vectors + v];
+        Value next = product.useDot ? b.dotPairs(acc, registers[v], scalar)
+                                    : b.fma(registers[v], scalar, acc);
+        acc = product.mask
+                  ? arith::SelectOp::create(b, masks[v], next, acc).getResult()
+                  : next;
+      }
+    }
+  }
+  b.endLoop(loop, accs);
+  for (int64_t i = 0; i < blockColumns; ++i)
+    for (int64_t v = 0; v < vectors; ++v)
+      pairValues[{result.getAsOpaquePointer(), {i, v}}] =
+          loop.getResult(i * vectors + v);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+LogicalResult PanelEmitter::emitRoot(const Root &root) {
+  void *key = root.value.getAsOpaquePointer();
+  Type element = getElementTypeOrSelf(root.value);
+  if (root.kind == Root::Store && root.form == Form::Dot) {
+    TileBuffer buffer = getLocal(root.value, Form::Dot);
+    for (int64_t i = 0; i < blockColumns; i += 2)
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value low = getPair(root.value, i, v),
+              high = getPair(root.value, i + 1, v);
+        if (!low || !high)
+          return failure();
+        Value sixteen = b.integer(b.vectorOf(b.getI32Type()), 16);
+        Value upper = arith::ShLIOp::create(b, b.bitsOf16(high), sixteen);
+        Value both = arith::OrIOp::create(b, b.bitsOf16(low), upper);
+        // A pair of columns takes the room of one column of f32, so a column
+        // counts half.
+        Value address =
+            b.pointer(getTileAddress(buffer, column, 0, v, panelRows * 2),
+                      i * panelRows * 2);
+        b.store(both, address, lanes * 4);
+      }
+    return success();
+  }
+  for (int64_t i = 0; i < blockColumns; ++i)
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value value = getPair(root.value, i, v);
+      if (!value)
+        return failure();
+      if (root.kind == Root::Write) {
+        int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+        TileBuffer buffer{outputs.at(key), 0, Form::Float};
+        Value base = b.pointer(getPanelBase(buffer),
+                               b.multiply(column, panelRows * bytes));
+        b.store(value, b.pointer(base, (i * panelRows + v * lanes) * bytes),
+                lanes * bytes);
+      } else if (root.form == Form::Mask) {
+        TileBuffer buffer = getLocal(root.value, Form::Mask);
+        Value bits =
+            lanes == 16
+                ? LLVM::BitcastOp::create(b, b.getI16Type(), value).getResult()
+                : arith::ExtSIOp::create(b, b.vectorOf(b.getI32Type()), value)
+                      .getResult();
+        b.store(bits, getMaskAddress(buffer, column, i, v),
+                lanes == 16 ? 2 : lanes * 4);
+      } else {
+        auto state = context.states.find(root.place);
+        TileBuffer buffer = state != context.states.end()
+                                ? state->second
+                                : getLocal(root.value, Form::Float);
+        b.store(b.extend(value),
+                getTileAddress(buffer, column, i, v, panelRows * 4), lanes * 4);
+      }
+    }
+  return success();
+}
+
+/// Row tiles that the stage uses are computed before its loop.
+LogicalResult PanelEmitter::prepareRows(const Stage &stage) {
+  auto prepare = [&](Value tile) -> LogicalResult {
+    if (auto type = dyn_cast<VectorType>(tile.getType());
+        type && isRowTile(tile))
+      for (int64_t v = 0; v < vectors; ++v)
+        if (!getRow(tile, v))
+          return failure();
+    return success();
+  };
+  for (Value tile : stage.tiles) {
+    auto broadcast = tile.getDefiningOp<vector::BroadcastOp>();
+    if (broadcast && !stage.loaded.contains(tile))
+      if (auto type = dyn_cast<VectorType>(broadcast.getSource().getType());
+          type && type.getRank() == 2 && type.getDimSize(1) == 1 &&
+          failed(prepare(broadcast.getSource())))
+        return failure();
+  }
+  for (const Root &root : stage.roots)
+    if (root.kind == Root::Reduce &&
+        failed(prepare(cast<vector::MultiDimReductionOp>(root.op).getAcc())))
+      return failure();
+  return success();
+}
+
+LogicalResult PanelEmitter::emitStage(const Stage &current) {
+  stage = &current;
+  if (failed(prepareRows(current)))
+    return failure();
+  blockColumns = current.hasProduct() ? b.getLevel().columns : kColumns;
+  int64_t numColumns = current.getNumColumns();
+  SmallVector<Value> inits;
+  for (const Root &root : current.roots) {
+    if (root.kind == Root::Reduce)
+      for (int64_t v = 0; v < vectors; ++v)
+        inits.push_back(
+            getRow(cast<vector::MultiDimReductionOp>(root.op).getAcc(), v));
+    if (root.kind == Root::Write)
+      outputs[root.value.getAsOpaquePointer()] =
+          context.scratch.allocate(numColumns * panelRows * 4);
+    if (root.kind == Root::Store && !context.states.contains(root.place))
+      getLocal(root.value, root.form);
+  }
+
+  scf::ForOp loop = b.beginLoop(numColumns, blockColumns, inits);
+  column = loop.getInductionVar();
+  columnValues.clear();
+  pairValues.clear();
+  SmallVector<Value> sums(loop.getRegionIterArgs());
+  auto combine = [&](const Root &root, Value lhs, Value rhs) -> Value {
+    if (cast<vector::MultiDimReductionOp>(root.op).getKind() ==
+        vector::CombiningKind::ADD)
+      return arith::AddFOp::create(b, lhs, rhs);
+    // The right one where a NaN is involved: it reaches the result through the
+    // weights.
+    Value greater =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, lhs, rhs);
+    return arith::SelectOp::create(b, greater, lhs, rhs);
+  };
+  size_t sum = 0;
+  for (const Root &root : current.roots) {
+    if (root.kind != Root::Reduce) {
+      if (failed(emitRoot(root)))
+        return failure();
+      continue;
+    }
+    for (int64_t v = 0; v < vectors; ++v, ++sum) {
+      SmallVector<Value> values;
+      for (int64_t i = 0; i < blockColumns; ++i) {
+        values.push_back(getPair(root.value, i, v));
+        if (!values.back())
+          return failure();
+      }
+      for (; values.size() > 1; values.resize(values.size() / 2))
+        for (size_t i = 0; i < values.size() / 2; ++i)
+          values[i] = combine(root, values[i], values[i + values.size() / 2]);
+      sums[sum] = combine(root, values.front(), sums[sum]);
+    }
+  }
+  b.endLoop(loop, sums);
+  columnValues.clear();
+  pairValues.clear();
+  sum = 0;
+  for (const Root &root : current.roots) {
+    if (root.kind == Root::Reduce)
+      for (int64_t v = 0; v < vectors; ++v)
+        rowValues[{root.op->getResult(0).getAsOpaquePointer(), v}] =
+            loop.getResult(sum++);
+    if (root.kind == Root::Write)
+      copyOut(cast<vector::TransferWriteOp>(root.op),
+              outputs[root.value.getAsOpaquePointer()], numColumns);
+  }
+  return success();
+}
+
+LogicalResult PanelEmitter::emitStages() {
+  for (const Stage &current : plan.getStages())
+    if (failed(emitStage(current)))
+      return failure();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+LogicalResult PanelEmitter::storeRow(Value value, Value place) {
+  TileBuffer buffer = context.states.lookup(place);
+  for (int64_t v = 0; v < vectors; ++v) {
+    Value row = getRow(value, v);
+    if (!row)
+      return failure();
+    b.store(row, b.pointer(getPanelBase(buffer), v * lanes * 4), lanes * 4);
+  }
+  return success();
+}
+
+LogicalResult PanelEmitter::writeRow(vector::TransferWriteOp write) {
+  int64_t offset = context.scratch.allocate(panelRows * 4);
+  for (int64_t v = 0; v < vectors; ++v) {
+    Value row = getRow(write.getVector(), v);
+    if (!row)
+      return failure();
+    b.store(row, b.pointer(context.scratchBase, offset + v * lanes * 4),
+            lanes * 4);
+  }
+  copyOut(write, offset, 1);
+  return success();
+}
+
+void PanelEmitter::copyOut(vector::TransferWriteOp write, int64_t offset,
+                           int64_t columns) {
+  const View &view = context.views.find(write.getBase())->second;
+  auto type = write.getVectorType();
+  int64_t bytes = view.getElementBytes();
+  unsigned rowDim = view.strides.size() - type.getRank();
+  Value start = view.address;
+  for (auto [index, stride] : llvm::zip_equal(write.getIndices(), view.strides))
+    start = b.pointer(
+        start,
+        b.multiply(b.multiply(context.scalars.lookupOrDefault(index), stride),
+                   bytes));
+  Value left = arith::SubIOp::create(b, numRows, firstRow);
+  scf::ForOp rowLoop =
+      b.beginLoop(b.index(0), b.minimum(left, b.index(panelRows)), 1);
+  Value row = rowLoop.getInductionVar();
+  Value to = b.pointer(
+      start, b.multiply(b.multiply(b.add(firstRow, row), view.strides[rowDim]),
+                        bytes));
+  Value from =
+      b.pointer(b.pointer(context.scratchBase, offset), b.multiply(row, bytes));
+  if (columns == 1) {
+    b.store(b.load(view.element, from, bytes), to, bytes);
+  } else {
+    int64_t unroll = 8;
+    scf::ForOp columnLoop = b.beginLoop(columns, unroll);
+    Value first = columnLoop.getInductionVar();
+    for (int64_t u = 0; u < unroll; ++u) {
+      Value source =
+          b.pointer(b.pointer(from, b.multiply(first, panelRows * bytes)),
+                    u * panelRows * bytes);
+      Value target =
+          b.pointer(b.pointer(to, b.multiply(first, bytes)), u * bytes);
+      b.store(b.load(view.element, source, bytes), target, bytes);
+    }
+    b.endLoop(columnLoop);
+  }
+  b.endLoop(rowLoop);
+}

@@ -1,0 +1,134 @@
+//===- PanelEmitter.h - code for one panel of query rows --------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_CODEGEN_HOST_PANELEMITTER_H
+#define ATTN_CODEGEN_HOST_PANELEMITTER_H
+
+#include "attn/codegen/host/PanelPlan.h"
+#include "attn/codegen/host/RegisterBuilder.h"
+#include "mlir/IR/IRMapping.h"
+#include <map>
+
+namespace mlir::attn::host {
+
+/// The memory of a work item: a bump allocator over its scratch, in bytes.
+class Scratch {
+public:
+  int64_t allocate(int64_t bytes) {
+    int64_t offset = used;
+    used += (bytes + 63) / 64 * 64;
+    peak = std::max(peak, used);
+    return offset;
+  }
+  int64_t getUsed() const { return used; }
+  int64_t getPeak() const { return peak; }
+  /// Forgets what was allocated since getUsed() was `mark`.
+  void release(int64_t mark) { used = mark; }
+
+private:
+  int64_t used = 0, peak = 0;
+};
+
+/// Where a tile lies in scratch. A panel's part is transposed: all its rows for
+/// one column (Form::Dot: one pair of columns) are next to each other.
+struct TileBuffer {
+  int64_t offset = 0;
+  /// Bytes from a panel to the next; 0 where all panels use the same place in
+  /// turn.
+  int64_t panelStride = 0;
+  Form form = Form::Float;
+};
+
+/// The right operand of a product, row by row.
+struct RowSource {
+  Value base;
+  /// Index: bytes from a row to the next.
+  Value stride;
+  /// Index: the last row that exists, where there may be fewer than the tile
+  /// has.
+  Value lastRow;
+};
+
+/// A strided view of memory.
+struct View {
+  Value address;
+  SmallVector<Value> sizes, strides;
+  Type element;
+  int64_t getElementBytes() const;
+};
+
+/// What a kernel's panels share. Tiles of pairs that several products or blocks
+/// use are found by value.
+struct PanelContext {
+  RegisterBuilder &builder;
+  Scratch &scratch;
+  Value scratchBase;
+  /// Scalars of the tile program.
+  IRMapping &scalars;
+  DenseMap<Value, View> &views;
+  /// Row and pair tiles that are kept across panels and blocks.
+  DenseMap<Value, TileBuffer> &states;
+  /// The left operands that come from memory, and the right operands, by tile
+  /// and whether pairs of bf16 are multiplied.
+  std::map<std::pair<void *, bool>, TileBuffer> &packed;
+  std::map<std::pair<void *, bool>, RowSource> &rows;
+};
+
+/// Emits the stages of a plan for the panel `panel` (an index) whose first row
+/// is `firstRow`; the rows of the tile that exist are below `numRows`.
+class PanelEmitter {
+public:
+  PanelEmitter(PanelContext &context, const PanelPlan &plan, Value panel,
+               Value firstRow, Value numRows);
+
+  LogicalResult emitStages();
+  /// After the stages: stores a row tile to its place; writes one to memory.
+  LogicalResult storeRow(Value value, Value place);
+  LogicalResult writeRow(vector::TransferWriteOp write);
+
+private:
+  LogicalResult emitStage(const Stage &stage);
+  LogicalResult prepareRows(const Stage &stage);
+  LogicalResult emitRoot(const Root &root);
+  void copyOut(vector::TransferWriteOp write, int64_t offset, int64_t columns);
+
+  /// Register `v` of a row tile; the scalar of column `i` of the block;
+  /// register `v` of column `i` of the block. Null after an error.
+  Value getRow(Value tile, int64_t v);
+  Value getColumn(Value tile, int64_t i);
+  Value getPair(Value tile, int64_t i, int64_t v);
+  Value computePair(Value tile, int64_t i, int64_t v);
+  LogicalResult computeProduct(Value result);
+  Value fail(Value value, StringRef what);
+
+  /// The address of row 0 of the panel in column `column` (an index) plus `i`.
+  Value getTileAddress(const TileBuffer &buffer, Value column, int64_t i,
+                       int64_t v, int64_t bytesPerColumn);
+  Value getMaskAddress(const TileBuffer &buffer, Value column, int64_t i,
+                       int64_t v);
+  Value loadMask(const TileBuffer &buffer, Value column, int64_t i, int64_t v);
+  Value getPanelBase(const TileBuffer &buffer);
+  TileBuffer &getLocal(Value tile, Form form);
+
+  using Key = std::pair<void *, int64_t>;
+  PanelContext &context;
+  RegisterBuilder &b;
+  const PanelPlan &plan;
+  Value panel, firstRow, numRows;
+  int64_t vectors, lanes, panelRows;
+
+  /// Buffers of tiles that live for one panel only.
+  std::map<std::pair<void *, Form>, TileBuffer> locals;
+  std::map<Key, Value> rowValues, columnValues;
+  std::map<std::pair<void *, std::pair<int64_t, int64_t>>, Value> pairValues;
+  /// The block of columns that is being emitted.
+  const Stage *stage = nullptr;
+  Value column;
+  int64_t blockColumns = 0;
+  std::map<void *, int64_t> outputs;
+};
+
+} // namespace mlir::attn::host
+
+#endif // ATTN_CODEGEN_HOST_PANELEMITTER_H

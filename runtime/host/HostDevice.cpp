@@ -1,0 +1,231 @@
+//===- HostDevice.cpp - The CPU as a device -------------------------------===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "attn/runtime/host/HostDevice.h"
+
+#include "attn/runtime/host/Cpu.h"
+#include "attn/runtime/host/ObjectFile.h"
+#include "attn/runtime/host/ThreadPool.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <sched.h>
+#include <set>
+
+using namespace attn;
+using namespace attn::host;
+
+namespace {
+
+constexpr uint64_t allocationAlignment = 4096;
+constexpr int64_t maxThreads = 4096;
+/// Kernels align their buffers to it.
+constexpr size_t scratchAlignment = 64;
+
+/// What the compiler emits: see codegen/host/Passes.td, attn-to-host.
+using Entry = void (*)(const uint64_t *params, int64_t item, void *scratch);
+
+class HostKernel final : public Kernel {
+public:
+  explicit HostKernel(Entry entry) : entry(entry) {}
+  Entry entry;
+};
+
+class HostModule final : public Module {
+public:
+  explicit HostModule(std::unique_ptr<ObjectFile> object)
+      : object(std::move(object)) {}
+
+  Result<Kernel *> kernel(const std::string &entry, int64_t) override {
+    auto &kernel = kernels[entry];
+    if (!kernel) {
+      void *address = object->find(entry);
+      if (!address) {
+        std::string names;
+        for (const std::string &name : object->names())
+          names += (names.empty() ? "" : ", ") + name;
+        return Error{ErrorCode::InvalidBundle,
+                     "the code has no such entry, it has: " + names};
+      }
+      kernel = std::make_unique<HostKernel>(reinterpret_cast<Entry>(address));
+    }
+    return static_cast<Kernel *>(kernel.get());
+  }
+
+private:
+  std::unique_ptr<ObjectFile> object;
+  std::map<std::string, std::unique_ptr<HostKernel>> kernels;
+};
+
+/// Scratch that grows and stays with its thread.
+class Scratch {
+public:
+  ~Scratch() { std::free(memory); }
+
+  void *get(size_t bytes) {
+    if (bytes > size) {
+      std::free(memory);
+      size = (bytes + allocationAlignment - 1) / allocationAlignment *
+             allocationAlignment;
+      memory = std::aligned_alloc(allocationAlignment, size);
+      if (!memory)
+        size = 0;
+    }
+    return memory;
+  }
+
+private:
+  void *memory = nullptr;
+  size_t size = 0;
+};
+
+int64_t availableThreads() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+class HostDevice final : public Device {
+public:
+  HostDevice(DeviceProperties limits, int64_t threads)
+      : limits(std::move(limits)), pool(threads) {}
+  ~HostDevice() override {
+    for (uint64_t address : allocations)
+      std::free(reinterpret_cast<void *>(address));
+  }
+
+  DeviceKind kind() const override { return DeviceKind::Host; }
+  const DeviceProperties &properties() const override { return limits; }
+
+  Status checkTarget(const std::string &target) const override {
+    return checkCpu(target);
+  }
+
+  Result<uint64_t> allocate(uint64_t bytes, Stream) override {
+    if (bytes == 0)
+      return uint64_t(0);
+    uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
+                       allocationAlignment;
+    void *memory = rounded < bytes
+                       ? nullptr
+                       : std::aligned_alloc(allocationAlignment, rounded);
+    if (!memory)
+      return Error{ErrorCode::OutOfMemory,
+                   "cannot allocate " + std::to_string(bytes) + " bytes"};
+    uint64_t address = reinterpret_cast<uintptr_t>(memory);
+    std::lock_guard<std::mutex> lock(mutex);
+    allocations.insert(address);
+    return address;
+  }
+
+  Status free(uint64_t address, Stream) override {
+    if (address == 0)
+      return Status::success();
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!allocations.erase(address))
+        return invalidArgument("the address to free is not an allocation of "
+                               "this device");
+    }
+    std::free(reinterpret_cast<void *>(address));
+    return Status::success();
+  }
+
+  Status copyIn(const RowCopy &copy, Stream) override {
+    for (uint64_t row = 0; row < copy.rows; ++row)
+      std::memcpy(reinterpret_cast<char *>(copy.device) +
+                      row * copy.devicePitch,
+                  static_cast<const char *>(copy.host) + row * copy.hostPitch,
+                  copy.width);
+    return Status::success();
+  }
+
+  Status copyOut(const RowCopy &copy, Stream) override {
+    for (uint64_t row = 0; row < copy.rows; ++row)
+      std::memcpy(static_cast<char *>(copy.host) + row * copy.hostPitch,
+                  reinterpret_cast<char *>(copy.device) +
+                      row * copy.devicePitch,
+                  copy.width);
+    return Status::success();
+  }
+
+  Result<Stream> createStream() override { return Stream(nullptr); }
+  Status destroyStream(Stream) override { return Status::success(); }
+  Status synchronize(Stream) override { return Status::success(); }
+
+  Result<std::unique_ptr<Module>> loadModule(const std::string &code) override {
+    Result<std::unique_ptr<ObjectFile>> object = ObjectFile::load(code);
+    if (!object)
+      return object.error();
+    return std::unique_ptr<Module>(
+        std::make_unique<HostModule>(std::move(*object)));
+  }
+
+  Status launch(const LaunchRequest &request, Stream) override {
+    std::vector<uint64_t> params;
+    for (const KernelParameter &parameter : request.parameters)
+      params.push_back(parameter.pointer ? parameter.pointer->address()
+                                         : parameter.value);
+    Entry entry = static_cast<HostKernel *>(request.kernel)->entry;
+    std::atomic<bool> outOfMemory{false};
+    pool.run(request.blocks, [&](ThreadPool::Items &items) {
+      static thread_local Scratch scratch;
+      static_assert(allocationAlignment % scratchAlignment == 0);
+      void *memory = scratch.get(std::max<size_t>(request.sharedBytes, 1));
+      if (!memory) {
+        outOfMemory = true;
+        return;
+      }
+      for (int64_t item = 0; items.next(item);)
+        entry(params.data(), item, memory);
+    });
+    if (outOfMemory)
+      return Error{ErrorCode::OutOfMemory,
+                   "cannot allocate " + std::to_string(request.sharedBytes) +
+                       " bytes of scratch for each of " +
+                       std::to_string(pool.threads()) + " threads"};
+    return Status::success();
+  }
+
+private:
+  const DeviceProperties limits;
+  ThreadPool pool;
+  std::mutex mutex; ///< guards the allocations
+  std::set<uint64_t> allocations;
+};
+
+} // namespace
+
+Result<std::shared_ptr<Device>>
+host::openHostDevice(const DeviceOptions &options) {
+  int64_t threads = availableThreads();
+  for (const auto &[key, text] : options) {
+    if (key != "threads")
+      return invalidArgument("device 'host' has no option '" + key +
+                             "', it has: threads");
+    const char *begin = text.data(), *end = begin + text.size();
+    auto [rest, failure] = std::from_chars(begin, end, threads);
+    if (failure != std::errc() || rest != end || threads < 1 ||
+        threads > maxThreads)
+      return invalidArgument("device option 'threads': expected 1 to " +
+                             std::to_string(maxThreads) + ", found '" + text +
+                             "'; this process may use " +
+                             std::to_string(availableThreads()) +
+                             " processors");
+  }
+  Result<std::string> best = bestCpuTarget();
+  if (!best)
+    return best.error();
+  DeviceProperties limits;
+  limits.name = cpuName() + " (" + *best + ")";
+  limits.multiprocessors = threads;
+  limits.sharedMemoryPerBlock = int64_t(1) << 30;
+  limits.threadsPerBlock = 1;
+  limits.target = *best;
+  return std::shared_ptr<Device>(
+      std::make_shared<HostDevice>(std::move(limits), threads));
+}

@@ -1,0 +1,256 @@
+# Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Masks: exact sets of (head, query position, key position), combined with `&`, `|` and `~`.
+
+The sets are those of docs/Spec.md. `repr` of a mask is Python that makes it again, and two masks are equal when they are
+written alike.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+
+import numpy as np
+
+__all__ = ["Mask", "all_", "causal", "window", "dilated", "stride", "same_block", "summary", "global_", "keys", "queries",
+           "heads", "affine", "strided", "fixed", "chunked", "prefix", "longformer", "streaming", "parse"]
+
+
+class Mask:
+    """A set of live (head, query position, key position)."""
+
+    __slots__ = ("_repr", "_text", "_live", "_rank")
+    # How tightly the outermost operator binds, in the mask's text and its repr alike.
+    _OR, _AND, _UNARY = 0, 1, 2
+
+    def __init__(self, repr_, text, live, rank=_UNARY):
+        self._repr, self._text, self._live, self._rank = repr_, text, live, rank
+
+    def __and__(self, other):
+        return self._binary(other, "&", np.logical_and, Mask._AND)
+
+    def __or__(self, other):
+        return self._binary(other, "|", np.logical_or, Mask._OR)
+
+    def __invert__(self):
+        live = self._live
+        repr_, text = self._operand(Mask._UNARY)
+        return Mask("~" + repr_, "!" + text, lambda h, p, j: np.logical_not(live(h, p, j)))
+
+    def __eq__(self, other):
+        return self._repr == other._repr if isinstance(other, Mask) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._repr)
+
+    def __repr__(self):
+        return self._repr
+
+    def __bool__(self):
+        raise TypeError("a mask is neither true nor false: combine masks with &, | and ~, not with and, or and not")
+
+    @property
+    def mlir(self):
+        """The mask in the compiler's notation."""
+        return self._text
+
+    def to_dense(self, queries, keys, offset=None, head=0):
+        """The mask as a Boolean array of queries x keys, True for live. Query i has position i + offset, by default
+        keys - queries: the last query sees the last key."""
+        offset = keys - queries if offset is None else offset
+        p = np.arange(queries)[:, None] + offset
+        return np.broadcast_to(self._live(head, p, np.arange(keys)[None, :]), (queries, keys)).copy()
+
+    def _operand(self, rank):
+        return (self._repr, self._text) if self._rank >= rank else (f"({self._repr})", f"({self._text})")
+
+    def _binary(self, other, symbol, combine, rank):
+        if not isinstance(other, Mask):
+            return NotImplemented
+        # The right operand keeps its parentheses where the operators are the same: the repr reads back as it was built.
+        (left, left_text), (right, right_text) = self._operand(rank), other._operand(rank + 1)
+        a, b = self._live, other._live
+        return Mask(f"{left} {symbol} {right}", f"{left_text} {symbol} {right_text}",
+                    lambda h, p, j: combine(a(h, p, j), b(h, p, j)), rank)
+
+
+def _bound(name, value, least=None, unbounded=False):
+    if unbounded and (value is None or value == math.inf):
+        return math.inf
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer{' or None' if unbounded else ''}, found {value!r}") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name}: expected at least {least}, found {number}")
+    return number
+
+
+def _atom(name, bounds, live, python_name=None):
+    written = ", ".join("None" if bound == math.inf else str(bound) for bound in bounds)
+    text = ", ".join("inf" if bound == math.inf else str(bound) for bound in bounds)
+    return Mask(f"{python_name or name}({written})", f"{name}<{text}>" if bounds else name, live)
+
+
+def all_():
+    """Every pair."""
+    return _atom("all", (), lambda h, p, j: np.logical_or(p >= j, p < j), "all_")
+
+
+def causal():
+    """j <= p"""
+    return _atom("causal", (), lambda h, p, j: j <= p)
+
+
+def window(left, right):
+    """p - left <= j <= p + right; None is unbounded."""
+    left, right = _bound("left", left, unbounded=True), _bound("right", right, unbounded=True)
+    return _atom("window", (left, right), lambda h, p, j: (p - j <= left) & (j - p <= right))
+
+
+def dilated(left, right, step):
+    """Every step-th key, `left` of them to the left and `right` to the right."""
+    left, right = _bound("left", left, unbounded=True), _bound("right", right, unbounded=True)
+    step = _bound("step", step, 1)
+    return _atom("dilated", (left, right, step),
+                 lambda h, p, j: ((p - j) % step == 0) & (p - j <= left * step) & (j - p <= right * step))
+
+
+def stride(n):
+    """(p - j) mod n = 0"""
+    n = _bound("n", n, 1)
+    return _atom("stride", (n,), lambda h, p, j: (p - j) % n == 0)
+
+
+def same_block(n):
+    """p and j lie in the same block of n positions."""
+    n = _bound("n", n, 1)
+    return _atom("same_block", (n,), lambda h, p, j: p // n == j // n)
+
+
+def summary(n, c):
+    """j is among the last c of its block of n positions."""
+    n, c = _bound("n", n, 1), _bound("c", c)
+    return _atom("summary", (n, c), lambda h, p, j: (j % n >= n - c) & (p == p))
+
+
+def global_(n):
+    """p < n or j < n"""
+    n = _bound("n", n)
+    return _atom("global", (n,), lambda h, p, j: (p < n) | (j < n), "global_")
+
+
+def keys(begin, end):
+    """begin <= j < end"""
+    begin, end = _bound("begin", begin), _bound("end", end, unbounded=True)
+    return _atom("keys", (begin, end), lambda h, p, j: (begin <= j) & (j < end) & (p == p))
+
+
+def queries(begin, end):
+    """begin <= p < end"""
+    begin, end = _bound("begin", begin), _bound("end", end, unbounded=True)
+    return _atom("queries", (begin, end), lambda h, p, j: (begin <= p) & (p < end) & (j == j))
+
+
+def heads(begin, end):
+    """begin <= h < end"""
+    begin, end = _bound("begin", begin, 0), _bound("end", end, 0)
+    return _atom("heads", (begin, end), lambda h, p, j: (begin <= h) & (h < end) & (p == p) & (j == j))
+
+
+_OPERATORS = {ast.Add: ("+", operator.add), ast.Sub: ("-", operator.sub), ast.Mult: ("*", operator.mul),
+              ast.FloorDiv: ("floordiv", operator.floordiv), ast.Mod: ("mod", operator.mod)}
+_COMPARISONS = {ast.GtE: ("({0}) - ({1}) >= 0", operator.ge), ast.Gt: ("({0}) - ({1}) - 1 >= 0", operator.gt),
+                ast.LtE: ("({1}) - ({0}) >= 0", operator.le), ast.Lt: ("({1}) - ({0}) - 1 >= 0", operator.lt),
+                ast.Eq: ("({0}) - ({1}) == 0", operator.eq)}
+
+
+def _expression(node, where):
+    """(text for the compiler, function of (h, i, j), whether it is constant)"""
+    if isinstance(node, ast.Name) and node.id in ("h", "i", "j"):
+        index = "hij".index(node.id)
+        return node.id, lambda *point: point[index], False
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return str(node.value), lambda *point: node.value, True
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        text, value, constant = _expression(node.operand, where)
+        return f"-({text})", lambda *point: -value(*point), constant
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        symbol, compute = _OPERATORS[type(node.op)]
+        left, left_value, left_constant = _expression(node.left, where)
+        right, right_value, right_constant = _expression(node.right, where)
+        if symbol in ("floordiv", "mod"):
+            if not right_constant or right_value(0, 0, 0) < 1:
+                raise ValueError(f"{where}: expected a positive constant behind {'//' if symbol == 'floordiv' else '%'}, "
+                                 f"found '{ast.unparse(node.right)}'")
+        elif symbol == "*" and not (left_constant or right_constant):
+            raise ValueError(f"{where}: expected a product with a constant, found '{ast.unparse(node)}'")
+        return (f"({left}) {symbol} ({right})", lambda *point: compute(left_value(*point), right_value(*point)),
+                left_constant and right_constant)
+    raise ValueError(f"{where}: expected h, i, j, integers, +, -, *, // and %, found '{ast.unparse(node)}'")
+
+
+def affine(condition):
+    """A comparison of affine expressions of the head h, the query position i and the key position j, as Python writes it:
+    `affine("(i - j) % 4 == 0")`. `//` and `%` take positive constants."""
+    if not isinstance(condition, str):
+        raise TypeError(f"condition: expected a text, found {condition!r}")
+    try:
+        node = ast.parse(condition.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"condition: {error.msg}: '{condition}'") from None
+    if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
+        raise ValueError(f"condition: expected one comparison by <, <=, ==, >= or >, found '{condition}'")
+    left, left_value, _ = _expression(node.left, "condition")
+    right, right_value, _ = _expression(node.comparators[0], "condition")
+    template, compare = _COMPARISONS[type(node.ops[0])]
+    text = template.format(left, right)
+    return Mask(f"affine({ast.unparse(node)!r})", f"affine_set<(h, i, j) : ({text})>",
+                lambda h, p, j: compare(left_value(h, p, j), right_value(h, p, j)) & (p == p) & (j == j))
+
+
+def strided(n):
+    return causal() & (window(n, 0) | stride(n))
+
+
+def fixed(n, c):
+    return causal() & (same_block(n) | summary(n, c))
+
+
+def chunked(n):
+    return causal() & same_block(n)
+
+
+def prefix(n):
+    return causal() | keys(0, n)
+
+
+def longformer(width, globals_):
+    return window(width, width) | global_(globals_)
+
+
+def streaming(sinks, width):
+    return causal() & (keys(0, sinks) | window(width, 0))
+
+
+_NAMES = {name: value for name, value in globals().items() if name in __all__ and name not in ("Mask", "parse")}
+
+
+def parse(text):
+    """The mask whose repr is `text`. Nothing but masks is evaluated."""
+    def build(node):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
+            left, right = build(node.left), build(node.right)
+            return left & right if isinstance(node.op, ast.BitAnd) else left | right
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+            return ~build(node.operand)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NAMES and not node.keywords:
+            return _NAMES[node.func.id](*map(ast.literal_eval, node.args))
+        raise ValueError(f"expected masks combined with &, | and ~, found '{ast.unparse(node)}'")
+
+    try:
+        return build(ast.parse(text.strip(), mode="eval").body)
+    except SyntaxError as error:
+        raise ValueError(f"not a mask: '{text}': {error.msg}") from None

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Counts the tiles that masks with residue classes execute: by the report at full size, and by the matrix products that the
+simulator executes on a model of 1/8 the length, window and tile, where the counts are the same.
+
+Exits with 1 if a count is above its limit, or if the simulator disagrees with the report.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# Mask at 16384 with tiles of 128 x 128, its model at 2048 with tiles of 16 x 16, the limit.
+MASKS = [
+    ("dilated<256, 256, 4>", "dilated<32, 32, 4>", 650),
+    ("dilated<256, 256, 8>", "dilated<32, 32, 8>", 620),
+    ("causal & stride<128>", "causal & stride<128>", 135),
+    ("causal & dilated<512, 0, 4> & keys<0, 8192>", "causal & dilated<64, 0, 4> & keys<0, 1024>", 420),
+]
+
+
+def source(length, head_size, mask, tile, warps):
+    tensor = f"tensor<1x1x{length}x{head_size}xbf16>"
+    schedule = f"#attn.schedule<q_tile = {tile}, kv_tile = {tile}, warps = {warps}, stages = 2, q_in_registers = false>"
+    return f"""func.func @f(%q: {tensor}, %k: {tensor}, %v: {tensor}) -> {tensor} {{
+  %o = attn.attention %q, %k, %v mask({mask}) schedule({schedule}) : ({tensor}, {tensor}, {tensor}) -> {tensor}
+  return %o : {tensor}
+}}
+"""
+
+
+def executed(bin_folder, path):
+    """What the report says of the tiles: the classes, and how many are not empty."""
+    text = subprocess.run([os.path.join(bin_folder, "attn-opt"), path, "--emit=report"], check=True, capture_output=True,
+                          text=True).stdout
+    (attention,) = json.loads(text)[0]["attention"]
+    tiles = attention["tiles"]
+    return attention["residue_classes"], tiles["full"] + tiles["partial"], attention["useful_fraction"] or 0
+
+
+def simulated(bin_folder, path, report):
+    """The m16n8k16 products that the simulator executes, and whether the result is right."""
+    subprocess.run([os.path.join(bin_folder, "attn-run"), path, "--random=" + ",".join(3 * ["1x1x2048x16"]),
+                    "--device=sim", "--check", "--report=" + report], check=True, capture_output=True, text=True)
+    with open(report) as file:
+        (launch,) = json.load(file)["observed"]["launches"]
+    return launch["report"]["counters"]["by_opcode"]["mma"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", default=os.path.join(ROOT, "build", "bin"), help="folder of attn-opt and attn-run")
+    arguments = parser.parse_args()
+    failures = 0
+    print("tiles of 128 x 128 at 16384, and executed in the simulator on a model of 1/8 the size")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "mask.mlir")
+        for mask, model, limit in MASKS:
+            with open(path, "w") as file:
+                file.write(source(16384, 64, mask, 128, 4))
+            classes, tiles, useful = executed(arguments.bin, path)
+            with open(path, "w") as file:
+                file.write(source(2048, 16, model, 16, 1))
+            _, expected, _ = executed(arguments.bin, path)
+            # A tile of 16 x 16 with heads of 16 is two products for the scores and two for the result.
+            found = simulated(arguments.bin, path, os.path.join(folder, "report.json")) / 4
+            good = tiles <= limit and found == expected
+            failures += not good
+            print(f"{mask:45} {classes:4} classes {tiles:5} tiles (limit {limit}), {100 * useful:.0f} % useful; model: "
+                  f"report {expected}, simulator {found:g}  {'ok' if good else 'FAILED'}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

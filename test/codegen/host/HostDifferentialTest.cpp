@@ -1,0 +1,81 @@
+//===- HostDifferentialTest.cpp - random attention on the CPU, judged -----===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/runtime/host/Cpu.h"
+#include "attn/test/codegen/host/HostProblem.h"
+#include "gtest/gtest.h"
+
+#include <cstdlib>
+
+using namespace attn::test;
+
+namespace {
+
+/// How many problems to run; more by ATTN_DIFFERENTIAL_COUNT, others by
+/// ATTN_DIFFERENTIAL_SEED.
+int64_t environment(const char *name, int64_t otherwise) {
+  const char *text = std::getenv(name);
+  return text ? std::atoll(text) : otherwise;
+}
+
+std::vector<std::string> usableTargets() {
+  std::vector<std::string> usable;
+  for (const std::string &target : attn::host::cpuTargets())
+    if (attn::host::checkCpu(target))
+      usable.push_back(target);
+  return usable;
+}
+
+TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
+  std::vector<std::string> targets = usableTargets();
+  ASSERT_FALSE(targets.empty())
+      << "no instruction set of the host target runs here";
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 300);
+  int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
+  HostRunner runner;
+  int64_t failures = 0;
+  for (int64_t i = 0; i < count && failures < 10; ++i) {
+    Random random(uint64_t(first + i));
+    HostProblem problem = HostProblem::random(random);
+    problem.cpu = targets[size_t(random.below(int64_t(targets.size())))];
+    problem.threads = {1, 2};
+    std::string message = runner.run(problem, random);
+    failures += !message.empty();
+    EXPECT_EQ(message, "") << "seed " << first + i << ", "
+                           << problem.describe();
+  }
+}
+
+/// A union of intervals of which some hold under a condition only, and whose
+/// lower bounds are negative where it fails.
+TEST(HostDifferential, ConditionalIntervalsOfKeyTiles) {
+  HostRunner runner;
+  for (const std::string &target : usableTargets()) {
+    HostProblem problem;
+    problem.cpu = target;
+    problem.mask = "mask(!(window<57, -3> | queries<105, 170>))";
+    problem.queries = 257;
+    problem.keys = 49;
+    problem.qTile = 80;
+    problem.kvTile = 16;
+    problem.lse = true;
+    problem.threads = {1, 2, 3};
+    Random random(1);
+    EXPECT_EQ(runner.run(problem, random), "") << problem.describe();
+  }
+}
+
+/// The judge must notice what is wrong: one element of one result, changed by 1
+/// %.
+TEST(HostDifferential, NoticesWrongResults) {
+  HostRunner runner;
+  HostProblem problem;
+  problem.cpu = usableTargets().back();
+  problem.queries = problem.keys = 33;
+  problem.corruptResult = true;
+  Random random(1);
+  EXPECT_NE(runner.run(problem, random), "");
+}
+
+} // namespace

@@ -1,0 +1,71 @@
+//===- HostProblem.h - attention on the CPU, judged -------------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_TEST_CODEGEN_HOST_HOSTPROBLEM_H
+#define ATTN_TEST_CODEGEN_HOST_HOSTPROBLEM_H
+
+#include "mlir/IR/MLIRContext.h"
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace attn::test {
+
+/// Numbers that every platform draws alike.
+class Random {
+public:
+  explicit Random(uint64_t seed) : engine(seed) {}
+  int64_t below(int64_t n) { return int64_t(engine() % uint64_t(n)); }
+  template <typename T>
+  T oneOf(std::initializer_list<T> values) {
+    return values.begin()[below(int64_t(values.size()))];
+  }
+  double normal();
+  /// A mask expression over `heads` query heads of at most `depth` nested
+  /// operators; positions up to 150, %w for a symbol.
+  std::string mask(int depth, int64_t heads);
+
+private:
+  std::mt19937_64 engine;
+};
+
+struct HostProblem {
+  std::string element = "f32", mask, alignment, scale, cpu;
+  int64_t batches = 1, kvHeads = 1, groups = 1, queries = 1, keys = 1,
+          headSize = 16, valueSize = 16, symbol = 0;
+  int64_t qTile = 0, kvTile = 0;
+  bool lse = false;
+  /// Which extents are dynamic: batches, heads, queries, keys.
+  bool dynamic[4] = {};
+  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4] = {};
+  /// Whether some values are infinite or NaN.
+  bool special = false;
+  /// Whether one element of the result is made wrong before it is judged.
+  bool corruptResult = false;
+  std::vector<int64_t> threads = {1};
+
+  static HostProblem random(Random &random);
+  std::string source() const;
+  std::string describe() const;
+};
+
+/// Compiles and runs problems on the device `host`.
+class HostRunner {
+public:
+  HostRunner();
+  ~HostRunner();
+  /// What went wrong, or nothing. The results for all numbers of threads must
+  /// agree in every bit.
+  std::string run(const HostProblem &problem, Random &random);
+  mlir::MLIRContext &getContext() { return *context; }
+
+private:
+  std::unique_ptr<mlir::MLIRContext> context;
+};
+
+} // namespace attn::test
+
+#endif // ATTN_TEST_CODEGEN_HOST_HOSTPROBLEM_H

@@ -1,0 +1,20 @@
+//===- Peak.h - what this CPU can do at most --------------------*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_TOOLS_ATTN_BENCH_PEAK_H
+#define ATTN_TOOLS_ATTN_BENCH_PEAK_H
+
+namespace attn::bench {
+
+/// Floating-point operations per second of one thread in a loop of independent
+/// f32 fused multiply-adds on the widest registers that the CPU has; the best
+/// of several short runs.
+double measureFmaPeak();
+
+/// The same for products of pairs of bf16; 0 where the CPU has none.
+double measureBf16Peak();
+
+} // namespace attn::bench
+
+#endif // ATTN_TOOLS_ATTN_BENCH_PEAK_H
