@@ -24,7 +24,7 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
 
     ```mlir
     %o = attn.attention %q, %k, %v mask(causal)
-        schedule(<q_tile = 128, kv_tile = 32, warps = 4, stages = 2, q_in_registers = false>) : (...) -> (...)
+        schedule(#attn.schedule<q_tile = 128, kv_tile = 32, warps = 4, stages = 2, q_in_registers = false>) : (...) -> (...)
     ```
   }];
   let options = [

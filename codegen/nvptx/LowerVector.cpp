@@ -195,9 +195,14 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   bool partial = llvm::any_of(
       operands, [](const TileValue &operand) { return operand.partial; });
   if (partial && !isLinear(op, operands)) {
-    for (TileValue &operand : operands)
-      if (operand.partial)
-        operand = reduceParts(operand);
+    for (auto [operand, tile] : llvm::zip_equal(op->getOperands(), operands)) {
+      if (!tile.partial)
+        continue;
+      tile = reduceParts(tile);
+      // What follows in the block finds the sum.
+      if (operand.getParentBlock() == op->getBlock())
+        tiles[operand] = tile;
+    }
     partial = false;
   }
   FailureOr<Layout> layout = joinLayouts(operands);

@@ -16,6 +16,7 @@
 
 #include <cmath>
 #include <random>
+#include <sys/mman.h>
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -27,6 +28,9 @@ namespace {
 /// values.
 struct Array {
   std::vector<uint16_t> memory;
+  /// Address space without memory, of which only the pages that are touched
+  /// exist.
+  std::shared_ptr<void> pages;
   ::attn::Tensor tensor;
   std::vector<double> values; ///< row-major
   ref::Format format;
@@ -46,11 +50,25 @@ struct Array {
       strides = {h * n * (d + 3) + 5, n * (d + 3), d + 3, 1};
       first = 1;
       break;
+    case Storage::Huge:
+      strides = {0, h == 1 ? 0 : n * ((int64_t(1) << 27) + 8),
+                 (int64_t(1) << 27) + 8, 1};
+      break;
     }
-    // Aligned to 128 bytes, and a NaN wherever the tensor is not.
-    memory.assign(b * strides[0] + h * strides[1] + n * strides[2] + 192,
-                  ref::encode(NAN, format));
-    auto base = reinterpret_cast<uint64_t>(memory.data());
+    uint64_t base;
+    if (storage == Storage::Huge) {
+      size_t bytes = 2 * (h * strides[1] + n * strides[2] + d) + 4096;
+      void *start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      pages = std::shared_ptr<void>(
+          start, [bytes](void *address) { munmap(address, bytes); });
+      base = reinterpret_cast<uint64_t>(start);
+    } else {
+      // Aligned to 128 bytes, and a NaN wherever the tensor is not.
+      memory.assign(b * strides[0] + h * strides[1] + n * strides[2] + 192,
+                    ref::encode(NAN, format));
+      base = reinterpret_cast<uint64_t>(memory.data());
+    }
     tensor.type = format == ref::Format::BF16 ? ::attn::ElementType::BF16
                                               : ::attn::ElementType::F16;
     tensor.shape = shape;

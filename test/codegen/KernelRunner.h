@@ -20,6 +20,7 @@ enum class Storage {
   HeadMajor,     ///< B x H x N x D, rows on 32 bytes where D allows it
   SequenceMajor, ///< B x N x H x D seen as B x H x N x D
   Unaligned,     ///< rows D + 3 elements apart, the first one element off
+  Huge,          ///< rows 2^27 + 8 elements apart: the 17th lies past 2^31
 };
 
 /// What is not finite in v.

@@ -213,6 +213,21 @@ TEST_F(Kernel, Storage) {
     }
 }
 
+TEST_F(Kernel, HugeStrides) {
+  for (const char *mask : {"all", "causal"}) {
+    Case problem;
+    problem.storage = Storage::Huge;
+    problem.headSize = 32;
+    problem.heads = 2;
+    problem.queries = 20;
+    problem.keys = 37;
+    problem.mask = mask;
+    if (StringRef(mask) == "causal")
+      problem.live = causal;
+    check(problem);
+  }
+}
+
 TEST_F(Kernel, Alignment) {
   for (int64_t offset : {-100, -64, 0, 1, 64, 1000}) {
     Case problem;

@@ -1,0 +1,60 @@
+// RUN: attn-opt %s --pass-pipeline='builtin.module(func.func(attn-schedule))' --split-input-file --verify-diagnostics
+
+// expected-error @+1 {{expected a kernel with attn.schedule and one scf.forall}}
+func.func private @no_loop() attributes {attn.kernel} {
+  return
+}
+
+// -----
+
+func.func private @stages() attributes {attn.kernel, attn.schedule = #attn.schedule<q_tile = 64, kv_tile = 64, warps = 4, stages = 1, q_in_registers = false>} {
+  // expected-error @+1 {{expected a schedule of at least 2 stages, found 1}}
+  scf.forall (%i) in (4) {
+  }
+  return
+}
+
+// -----
+
+func.func private @no_query(%n: index) attributes {attn.kernel, attn.schedule = #attn.schedule<q_tile = 64, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>} {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{expected a query tile before the loops over key tiles}}
+  scf.forall (%i) in (4) {
+    attn.for_tiles %t in [%c0 to %n] {
+      attn.yield
+    }
+  }
+  return
+}
+
+// -----
+
+func.func @copy(%a: memref<1x1x?x64xbf16>, %b: memref<2x64x64xf16, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{expected one element type, found 'bf16' and 'f16'}}
+  attn_nvptx.load_async %a[%i] to %b[%i] : memref<1x1x?x64xbf16>, memref<2x64x64xf16, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @columns(%a: memref<1x1x?x64xbf16>, %b: memref<2x64x40xbf16, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{expected a buffer of static shape with columns in multiples of 16}}
+  attn_nvptx.load_async %a[%i] to %b[%i] : memref<1x1x?x64xbf16>, memref<2x64x40xbf16, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @narrow(%a: memref<1x1x?x64xbf16>, %b: memref<1x64x48xbf16, #gpu.address_space<workgroup>>) {
+  // expected-error @+1 {{expected a slice of at most 48 columns}}
+  attn_nvptx.store %b to %a : memref<1x64x48xbf16, #gpu.address_space<workgroup>>, memref<1x1x?x64xbf16>
+  return
+}
+
+// -----
+
+func.func @absorb(%a: vector<64x32xf32>, %v: memref<2x64x32xbf16, #gpu.address_space<workgroup>>, %live: vector<64x32xi1>, %i: index) {
+  // expected-error @+1 {{expected an accumulator of m x d, a tile of n x d and live pairs of m x n}}
+  %b = attn_nvptx.absorb %a from %v[%i] where %live : vector<64x32xf32>, memref<2x64x32xbf16, #gpu.address_space<workgroup>>, vector<64x32xi1>
+  return
+}
