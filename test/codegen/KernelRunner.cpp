@@ -145,15 +145,21 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %x: index) -> ({3}, {4}) {{
 static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize,
                               int64_t offset, int64_t qTile, int64_t kvTile) {
   uint64_t tiles = 0;
+  // Queries and keys of one residue class of the positions, in tiles.
   for (int64_t h = 0; h < c.heads; ++h)
-    for (int64_t i0 = 0; i0 < c.queries; i0 += qTile)
-      for (int64_t j0 = 0; j0 < c.keys; j0 += kvTile) {
-        bool any = false;
-        for (int64_t i = i0; i < std::min(i0 + qTile, c.queries) && !any; ++i)
-          for (int64_t j = j0; j < std::min(j0 + kvTile, c.keys) && !any; ++j)
-            any = !c.live || c.live(h, i + offset, j);
-        tiles += any;
-      }
+    for (int64_t index = 0; index < c.modulus; ++index) {
+      int64_t m = c.modulus, residue = ((index + offset) % m + m) % m;
+      for (int64_t i0 = index; i0 < c.queries; i0 += m * qTile)
+        for (int64_t j0 = residue; j0 < c.keys; j0 += m * kvTile) {
+          bool any = false;
+          for (int64_t i = i0; i < std::min(i0 + m * qTile, c.queries) && !any;
+               i += m)
+            for (int64_t j = j0; j < std::min(j0 + m * kvTile, c.keys) && !any;
+                 j += m)
+              any = !c.live || c.live(h, i + offset, j);
+          tiles += any;
+        }
+    }
   uint64_t scores = (qTile / 16) * (kvTile / 8) * ((c.headSize + 15) / 16);
   uint64_t sums = (qTile / 16) * (valueHeadSize / 8) * (kvTile / 16);
   return c.batches * tiles * (scores + sums);

@@ -32,6 +32,7 @@ struct Case {
   int64_t batches = 1, heads = 2, kvHeads = 1;
   const char *type = "bf16";
   const char *mask = "all";
+  int64_t modulus = 1; ///< of the residue classes that the mask is packed into
   std::function<bool(int64_t h, int64_t p, int64_t j)> live = {};
   const char *align = "end";
   int64_t offset = 0; ///< what %x is
