@@ -86,6 +86,7 @@ void runInit(Warp &warp, const Op &op) {
     }
     mbarrier.valid = true;
     mbarrier.init = &op;
+    mbarrier.initEpoch = makeEpoch(warp.id, warp.clock, lane);
     mbarrier.phase = 0;
     mbarrier.expected = mbarrier.pending = count;
     mbarrier.tx = 0;
@@ -243,8 +244,16 @@ Mbarrier *findMbarrier(Warp &warp, const Op &op, unsigned lane,
   offset -= SharedStart;
   auto found = block.mbarrierAt.find(uint32_t(offset));
   if (offset <= block.shared.size() && found != block.mbarrierAt.end() &&
-      block.mbarriers[found->second].valid)
-    return &block.mbarriers[found->second];
+      block.mbarriers[found->second].valid) {
+    Mbarrier &mbarrier = block.mbarriers[found->second];
+    if (block.launch.options.checkRaces &&
+        !ordered(mbarrier.initEpoch, warp, lane))
+      block.report(FindingKind::Race, warp, op, lane, SharedStart + offset,
+                   "uses the " + mbarrier.name() +
+                       " with no barrier between its mbarrier.init and this",
+                   false, mbarrier.init->line);
+    return &mbarrier;
+  }
   block.report(FindingKind::Mbarrier, warp, op, lane, SharedStart + offset,
                "finds no mbarrier at " + showShared(uint32_t(offset)) +
                    ": mbarrier.init has not run there",

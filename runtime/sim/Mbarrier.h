@@ -17,6 +17,7 @@ struct Mbarrier {
   uint32_t offset = 0; ///< in shared memory
   bool valid = false;
   const Op *init = nullptr;
+  uint32_t initEpoch = 0; ///< of shadow memory
   uint32_t phase = 0;
   uint32_t completions = 0;
   int64_t expected = 0; ///< arrivals of the next phase

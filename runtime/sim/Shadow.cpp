@@ -10,10 +10,7 @@
 #include <cstring>
 
 namespace attn::sim {
-namespace {
 
-/// Does a write or copy of this epoch happen before what `lane` of `warp` does
-/// now?
 bool ordered(Epoch epoch, const Warp &warp, uint32_t code) {
   uint32_t agent = agentOf(epoch), clock = clockOf(epoch);
   if (clock <= warp.view.seen[agent] || (laneOf(epoch) & code & StrongBit))
@@ -27,6 +24,8 @@ bool ordered(Epoch epoch, const Warp &warp, uint32_t code) {
     return true;
   return clock <= seenBy(warp, lane, agent, false);
 }
+
+namespace {
 
 /// Is there a proxy fence between a generic write and an access through the
 /// async proxy?

@@ -50,6 +50,10 @@ struct Access {
   bool async = false; ///< through the async proxy
 };
 
+/// Does a write or copy of this epoch happen before what a lane (a code as in
+/// Access) of `warp` does now?
+bool ordered(Epoch epoch, const Warp &warp, uint32_t code);
+
 /// Both check the granules against the clocks, report what is wrong and record
 /// the access. `agentEpoch` is what a write leaves behind.
 void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,

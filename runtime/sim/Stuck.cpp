@@ -166,9 +166,6 @@ void reportStuck(Block &block) {
 }
 
 void checkEnd(Block &block) {
-  for (const BulkLoad &load : block.loads)
-    block.report(FindingKind::MissingWait, *load.warp, *load.op, load.lane, 0,
-                 "is in flight when the block ends");
   while (!block.loads.empty() && !block.fatal)
     block.complete(0);
   for (const Mbarrier &mbarrier : block.mbarriers) {
