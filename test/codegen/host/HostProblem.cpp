@@ -119,6 +119,22 @@ HostProblem HostProblem::random(Random &random) {
     p.kvTile = random.oneOf<int64_t>({16, 32, 48, 80});
   }
   p.special = random.below(8) == 0;
+  if (random.below(5) == 0) {
+    // Decoding: few queries, keys in one or several parts.
+    p.queries = random.oneOf<int64_t>({1, 1, 2, 3, 7, 13, 16});
+    p.keys = random.oneOf<int64_t>({1023, 1024, 1025, 1531, 2053, 3137});
+    p.groups = random.oneOf<int64_t>({1, 2, 3, 4, 8});
+    p.headSize = random.oneOf<int64_t>({16, 40, 64});
+    p.valueSize = random.below(3) == 0 ? 24 : p.headSize;
+    // Enough elements for their mean error to mean something.
+    p.batches = std::max<int64_t>(
+        1, 256 / (p.kvHeads * p.groups * p.queries * p.valueSize));
+    p.dynamic[1] = p.dynamic[2] = random.below(4) == 0;
+    p.symbol = random.below(3000);
+    p.mask = random.below(4) == 0
+                 ? ""
+                 : "mask(" + random.mask(1, p.kvHeads * p.groups) + ")";
+  }
   return p;
 }
 
