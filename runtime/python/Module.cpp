@@ -296,9 +296,12 @@ NB_MODULE(_attn, m) {
              result["compilations"] = seen.compilations;
              return result;
            })
-      .def("report", [](const Session &s, bool clear) {
-        return valueOf(s.device->report(clear));
-      });
+      .def(
+          "report",
+          [](const Session &s, bool clear) {
+            return valueOf(s.device->report(clear));
+          },
+          "clear"_a);
 
   m.def("empty", &makeEmpty, "shape"_a, "type"_a);
   m.def(

@@ -150,6 +150,9 @@ class Kernel:
             _check_offsets(offset, q)
             inputs.append(offset)
         shape = (*q.shape[:3], v.shape[3])
+        for name, array in (("out", out), ("lse", lse)):
+            if array is not None and (found := arrays.place_of(name, array)[0]) != place:
+                raise ValueError(f"{name}: expected an array on {place} as q is, found one on {found}")
         made = [(out, out) if out is not None else arrays.empty(q, shape)]
         if self.has_lse:
             made.append((lse, lse) if lse is not None else arrays.empty(q, shape[:3], float32=True))
