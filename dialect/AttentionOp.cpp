@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
 #include <cmath>
 
 using namespace mlir;
@@ -23,6 +24,50 @@ float AttentionOp::getScaleValue() {
 int64_t AttentionOp::getGroupSize() {
   return cast<RankedTensorType>(getQ().getType()).getDimSize(1) /
          cast<RankedTensorType>(getK().getType()).getDimSize(1);
+}
+
+AttentionParts::AttentionParts(AttentionOp op)
+    : q(op.getQ()), k(op.getK()), v(op.getV()), symbols(op.getSymbols()),
+      offset(op.getOffset()), head(op.getHead()), maskData(op.getMaskData()),
+      scoreInputs(op.getScoreInputs()), sinks(op.getSinks()),
+      initO(op.getInitO()), initLse(op.getInitLse()), mask(op.getMaskAttr()),
+      alignment(op.getAlignmentAttr()), scale(op.getScaleAttr()),
+      schedule(op.getScheduleAttr()), score(&op.getScore()) {}
+
+void AttentionOp::build(OpBuilder &, OperationState &state, Type o, Type lse,
+                        const AttentionParts &parts) {
+  auto add = [&](ValueRange values) {
+    state.addOperands(values);
+    return static_cast<int32_t>(values.size());
+  };
+  auto addOptional = [&](Value value) {
+    return add(value ? ValueRange(value) : ValueRange());
+  };
+  Properties &properties = state.getOrAddProperties<Properties>();
+  // In the order of the operands.
+  int32_t sizes[] = {add(parts.q),
+                     add(parts.k),
+                     add(parts.v),
+                     add(parts.symbols),
+                     addOptional(parts.offset),
+                     addOptional(parts.head),
+                     add(parts.maskData),
+                     add(parts.scoreInputs),
+                     addOptional(parts.sinks),
+                     addOptional(parts.initO),
+                     addOptional(parts.initLse)};
+  llvm::copy(sizes, properties.operandSegmentSizes.begin());
+  properties.mask = parts.mask;
+  properties.alignment = parts.alignment;
+  properties.scale = parts.scale;
+  properties.schedule = parts.schedule;
+  state.addTypes(o);
+  if (lse)
+    state.addTypes(lse);
+  Region *score = state.addRegion();
+  IRMapping mapping;
+  if (parts.score)
+    parts.score->cloneInto(score, mapping);
 }
 
 ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
@@ -111,8 +156,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size())},
+                               static_cast<int32_t>(heads.size()), 0, 0, 0, 0,
+                               0},
              properties.operandSegmentSizes.begin());
+  result.addRegion();
   result.addTypes(type.getResults());
   return success();
 }

@@ -19,6 +19,11 @@ def Attn_Tensor4D : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor o
 def Attn_Tensor3D : Attn_Type<TensorRankOf<[F32], [3]>, "3-d tensor of f32 (A1)">;
 def Attn_Offset : Attn_Type<AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>]>,
                             "index or 1-d tensor of i32, i64 or index (A14)">;
+def Attn_MaskData : Attn_Type<AnyTypeOf<[TensorOf<[I1, I8, I32, I64, Index]>]>,
+                              "tensor of i1, i8, i32, i64 or index (A17)">;
+def Attn_ScoreInput : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor of f16, bf16 or f32 (A18)">;
+def Attn_Sinks : Attn_Type<1DTensorOf<[F32]>, "1-d tensor of f32 (A19)">;
+def Attn_Partial : Attn_Type<TensorRankOf<[F32], [4]>, "4-d tensor of f32 (A20)">;
 def Attn_Tile : Attn_Type<VectorOfRankAndType<[2], [F16, BF16, F32]>, "2-d vector of f16, bf16 or f32 (O1)">;
 def Attn_KeyTile : Attn_Type<
     AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, VectorOfRankAndType<[2], [F16, BF16, F32]>]>,
@@ -55,9 +60,14 @@ def Attn_AttentionOp : Attn_Op<"attention", [
   let arguments = (ins
     Attn_Tensor4D:$q, Attn_Tensor4D:$k, Attn_Tensor4D:$v,
     Variadic<Index>:$symbols, Optional<Attn_Offset>:$offset, Optional<Index>:$head,
+    Variadic<Attn_MaskData>:$mask_data, Variadic<Attn_ScoreInput>:$score_inputs, Optional<Attn_Sinks>:$sinks,
+    Optional<Attn_Partial>:$init_o, Optional<Attn_Tensor3D>:$init_lse,
     Attn_MaskAttr:$mask, Attn_AlignmentAttr:$alignment,
     OptionalAttr<F32Attr>:$scale, OptionalAttr<Attn_ScheduleAttr>:$schedule);
   let results = (outs Attn_Tensor4D:$o, Optional<Attn_Tensor3D>:$lse);
+  let regions = (region MaxSizedRegion<1>:$score);
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::mlir::Type":$o, "::mlir::Type":$lse, "const ::mlir::attn::AttentionParts &":$parts)>];
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let hasCanonicalizer = 1;

@@ -146,12 +146,15 @@ struct AttentionTiling
     if (op.getLse())
       types.push_back(RankedTensorType::get({1, 1, q.getType().getDimSize(2)},
                                             builder.getF32Type()));
-    auto tile = AttentionOp::create(
-        builder, loc, types[0], op.getLse() ? types[1] : Type(), q, k, v,
-        op.getSymbols(), position, toValue(builder, loc, head), op.getMask(),
-        AlignmentAttr::get(builder.getContext(), Alignment::Offset),
-        op.getScaleAttr(),
-        /*schedule=*/nullptr);
+    AttentionParts parts(op);
+    parts.q = q, parts.k = k, parts.v = v;
+    parts.offset = position;
+    parts.head = toValue(builder, loc, head);
+    parts.alignment =
+        AlignmentAttr::get(builder.getContext(), Alignment::Offset);
+    parts.schedule = nullptr;
+    auto tile = AttentionOp::create(builder, loc, types[0],
+                                    op.getLse() ? types[1] : Type(), parts);
     return TilingResult{
         {tile}, llvm::to_vector_of<Value>(tile->getResults()), {q, k, v}};
   }

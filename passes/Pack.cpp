@@ -211,11 +211,15 @@ MaskAttr Packer::add(const Packing &part) {
                      ? RankedTensorType::get(shape, rewriter.getF32Type())
                      : Type();
   shape.push_back(cast<RankedTensorType>(op.getO().getType()).getDimSize(3));
-  auto packed = AttentionOp::create(
-      rewriter, loc, qType.clone(shape), lseType, q, k, v, used,
-      toValue(shifted), op.getHead(), mask,
-      AlignmentAttr::get(rewriter.getContext(), Alignment::Offset),
-      op.getScaleAttr(), op.getScheduleAttr());
+  AttentionParts parts(op);
+  parts.q = q, parts.k = k, parts.v = v;
+  parts.symbols.assign(used.begin(), used.end());
+  parts.mask = mask;
+  parts.offset = toValue(shifted);
+  parts.alignment =
+      AlignmentAttr::get(rewriter.getContext(), Alignment::Offset);
+  auto packed =
+      AttentionOp::create(rewriter, loc, qType.clone(shape), lseType, parts);
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {

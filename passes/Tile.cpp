@@ -29,11 +29,8 @@ using namespace mlir::attn;
 /// The same op without its log-sum-exp.
 static AttentionOp dropLse(RewriterBase &rewriter, AttentionOp op) {
   rewriter.setInsertionPoint(op);
-  auto newOp = AttentionOp::create(
-      rewriter, op.getLoc(), op.getO().getType(), Type(), op.getQ(), op.getK(),
-      op.getV(), op.getSymbols(), op.getOffset(), op.getHead(),
-      op.getMaskAttr(), op.getAlignmentAttr(), op.getScaleAttr(),
-      op.getScheduleAttr());
+  auto newOp = AttentionOp::create(rewriter, op.getLoc(), op.getO().getType(),
+                                   Type(), AttentionParts(op));
   rewriter.replaceAllUsesWith(op.getO(), newOp.getO());
   rewriter.eraseOp(op);
   return newOp;
