@@ -73,8 +73,10 @@ void AttentionOp::build(OpBuilder &, OperationState &state, Type o, Type lse,
 ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   Builder &builder = parser.getBuilder();
   MLIRContext *context = parser.getContext();
-  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads;
+  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads,
+      inits;
   Type offsetType = builder.getIndexType();
+  SmallVector<Type> initTypes;
   MaskAttr mask;
   std::optional<Alignment> alignment;
   FloatAttr scale;
@@ -94,7 +96,7 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   };
   while (clauseLoc = parser.getCurrentLocation(),
          succeeded(parser.parseOptionalKeyword(
-             &clause, {"mask", "scale", "align", "head", "schedule"}))) {
+             &clause, {"mask", "scale", "align", "head", "init", "schedule"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();
@@ -124,6 +126,11 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
       if (once(!heads.empty()) || parser.parseLParen() ||
           parser.parseOperand(heads.emplace_back()) || parser.parseRParen())
         return failure();
+    } else if (clause == "init") {
+      if (once(!inits.empty()) || parser.parseLParen() ||
+          parser.parseOperandList(inits, 2) ||
+          parser.parseColonTypeList(initTypes) || parser.parseRParen())
+        return failure();
     } else {
       if (once(bool(schedule)) || parser.parseLParen() ||
           parser.parseAttribute(schedule) || parser.parseRParen())
@@ -146,8 +153,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
                              result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(inits, initTypes, clauseLoc, result.operands))
     return failure();
+  int32_t numInits = inits.empty() ? 0 : 1;
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask ? mask : MaskAttr::getAll(context);
   properties.alignment =
@@ -156,8 +165,8 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size()), 0, 0, 0, 0,
-                               0},
+                               static_cast<int32_t>(heads.size()), 0, 0, 0,
+                               numInits, numInits},
              properties.operandSegmentSizes.begin());
   result.addRegion();
   result.addTypes(type.getResults());
@@ -185,6 +194,9 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   }
   if (getHead())
     printer << " head(" << getHead() << ")";
+  if (getInitO())
+    printer << " init(" << getInitO() << ", " << getInitLse() << " : "
+            << getInitO().getType() << ", " << getInitLse().getType() << ")";
   if (getSchedule())
     printer << " schedule(" << getScheduleAttr() << ")";
   printer.printOptionalAttrDict(

@@ -47,6 +47,9 @@ def Attn_AttentionOp : Attn_Op<"attention", [
     `align(%x)` is a value, one for all batches (index) or one for each (a 1-d tensor of B integers). `head(%h)` is the
     number that the mask sees for the first query head; it defaults to 0. With these two the op is closed under tiling.
 
+    `init(%o0, %lse0)` continues from a result over other keys: o and lse are those over its keys and the live ones of
+    this op together. What one op hands to the next so is best an o of f32, which an op on 16-bit inputs may have.
+
     `docs/Spec.md` numbers the constraints.
 
     Example:

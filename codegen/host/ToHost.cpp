@@ -74,6 +74,8 @@ private:
   LogicalResult emitPanels(const PanelPlan &plan,
                            function_ref<LogicalResult(PanelEmitter &)> finish);
   LogicalResult packQueries(Block &block);
+  TileBuffer transpose(vector::TransferReadOp read, bool asPairs);
+  void loadStates(Block &block);
   LogicalResult prepareRows(Block &block, const PanelPlan &plan);
   RowSource getRows(vector::TransferReadOp read);
   RowSource convertRows(const RowSource &from, VectorType type,
@@ -244,7 +246,7 @@ LogicalResult KernelLowering::cloneScalars(Block &block) {
 RowSource KernelLowering::getRows(vector::TransferReadOp read) {
   const View &view = views.find(read.getBase())->second;
   int64_t bytes = view.getElementBytes();
-  unsigned rowDim = view.strides.size() - 2;
+  unsigned rowDim = view.strides.size() - read.getVectorType().getRank();
   Value base = view.address;
   for (auto [index, stride] : llvm::zip_equal(read.getIndices(), view.strides))
     base =
@@ -320,7 +322,66 @@ LogicalResult KernelLowering::prepareRows(Block &block, const PanelPlan &plan) {
   return success();
 }
 
-/// Transposes the query tile, panel by panel, as f32 or as pairs of bf16.
+/// Rows of the query tile in scratch, panel by panel transposed, as f32 or as
+/// pairs of bf16.
+TileBuffer KernelLowering::transpose(vector::TransferReadOp read,
+                                     bool asPairs) {
+  int64_t panelRows = level.getPanelRows();
+  VectorType type = read.getVectorType();
+  bool isRow = type.getRank() == 1;
+  int64_t columns = (isRow ? 1 : type.getDimSize(1)) / (asPairs ? 2 : 1);
+  int64_t panelBytes = columns * panelRows * 4,
+          numPanels = llvm::divideCeil(type.getDimSize(0), panelRows);
+  TileBuffer buffer{scratch.allocate(numPanels * panelBytes), panelBytes,
+                    Form::Float};
+  RowSource source = getRows(read);
+  Value lastRow = b.add(numRows, -1);
+  Value used = b.multiply(
+      b.createOrFold<arith::CeilDivSIOp>(numRows, b.index(panelRows)),
+      panelRows);
+  scf::ForOp rowLoop = b.beginLoop(b.index(0), used, 1);
+  Value row = rowLoop.getInductionVar();
+  Value from = b.pointer(source.base,
+                         b.multiply(b.minimum(row, lastRow), source.stride));
+  Value panel = arith::DivSIOp::create(b, row, b.index(panelRows));
+  Value lane = arith::RemSIOp::create(b, row, b.index(panelRows));
+  Value to =
+      b.pointer(b.pointer(context.scratchBase, buffer.offset),
+                b.add(b.multiply(panel, panelBytes), b.multiply(lane, 4)));
+  int64_t elementBytes = type.getElementTypeBitWidth() / 8,
+          columnBytes = asPairs ? 4 : elementBytes;
+  if (isRow) {
+    b.store(b.load(type.getElementType(), from, elementBytes), to, 4);
+  } else {
+    int64_t width = 4;
+    scf::ForOp columnLoop = b.beginLoop(columns, width);
+    Value column = columnLoop.getInductionVar();
+    auto loadType = VectorType::get(
+        {width}, asPairs ? b.getI32Type() : type.getElementType());
+    Value loaded =
+        b.load(loadType, b.pointer(from, b.multiply(column, columnBytes)),
+               elementBytes);
+    if (!asPairs)
+      loaded = b.extend(loaded);
+    Value target = b.pointer(to, b.multiply(column, panelRows * 4));
+    for (int64_t i = 0; i < width; ++i)
+      b.store(vector::ExtractOp::create(b, loaded, i),
+              b.pointer(target, i * panelRows * 4), 4);
+    b.endLoop(columnLoop);
+  }
+  b.endLoop(rowLoop);
+  return buffer;
+}
+
+/// Transposes the f32 rows that the loops start from.
+void KernelLowering::loadStates(Block &block) {
+  for (auto read : block.getOps<vector::TransferReadOp>())
+    if (!read->use_empty() &&
+        llvm::none_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>))
+      states[read.getVector()] = transpose(read, /*asPairs=*/false);
+}
+
+/// Transposes the query tile for the products that use it.
 LogicalResult KernelLowering::packQueries(Block &block) {
   SmallVector<Product> products;
   auto walkResult =
@@ -337,7 +398,6 @@ LogicalResult KernelLowering::packQueries(Block &block) {
       });
   if (walkResult.wasInterrupted())
     return failure();
-  int64_t panelRows = level.getPanelRows();
   for (Product product : products) {
     auto read = product.getLhs().getDefiningOp<vector::TransferReadOp>();
     if (!read)
@@ -347,48 +407,8 @@ LogicalResult KernelLowering::packQueries(Block &block) {
           "expected queries that are read before the loops over keys");
     auto [entry, isNew] = packed.try_emplace(
         {product.getLhs().getAsOpaquePointer(), product.useDot});
-    if (!isNew)
-      continue;
-    VectorType type = read.getVectorType();
-    int64_t columns = type.getDimSize(1) / (product.useDot ? 2 : 1);
-    int64_t panelBytes = columns * panelRows * 4,
-            numPanels = llvm::divideCeil(type.getDimSize(0), panelRows);
-    TileBuffer buffer{scratch.allocate(numPanels * panelBytes), panelBytes,
-                      Form::Float};
-    entry->second = buffer;
-
-    RowSource source = getRows(read);
-    Value lastRow = b.add(numRows, -1);
-    Value used = b.multiply(
-        b.createOrFold<arith::CeilDivSIOp>(numRows, b.index(panelRows)),
-        panelRows);
-    scf::ForOp rowLoop = b.beginLoop(b.index(0), used, 1);
-    Value row = rowLoop.getInductionVar();
-    Value from = b.pointer(source.base,
-                           b.multiply(b.minimum(row, lastRow), source.stride));
-    Value panel = arith::DivSIOp::create(b, row, b.index(panelRows));
-    Value lane = arith::RemSIOp::create(b, row, b.index(panelRows));
-    Value to =
-        b.pointer(b.pointer(context.scratchBase, buffer.offset),
-                  b.add(b.multiply(panel, panelBytes), b.multiply(lane, 4)));
-    int64_t width = 4;
-    scf::ForOp columnLoop = b.beginLoop(columns, width);
-    Value column = columnLoop.getInductionVar();
-    int64_t elementBytes = type.getElementTypeBitWidth() / 8,
-            columnBytes = product.useDot ? 4 : elementBytes;
-    auto loadType = VectorType::get(
-        {width}, product.useDot ? b.getI32Type() : type.getElementType());
-    Value loaded =
-        b.load(loadType, b.pointer(from, b.multiply(column, columnBytes)),
-               elementBytes);
-    if (!product.useDot)
-      loaded = b.extend(loaded);
-    Value target = b.pointer(to, b.multiply(column, panelRows * 4));
-    for (int64_t i = 0; i < width; ++i)
-      b.store(vector::ExtractOp::create(b, loaded, i),
-              b.pointer(target, i * panelRows * 4), 4);
-    b.endLoop(columnLoop);
-    b.endLoop(rowLoop);
+    if (isNew)
+      entry->second = transpose(read, product.useDot);
   }
   return success();
 }
@@ -423,7 +443,9 @@ void KernelLowering::makeStates(ForTilesOp loop) {
            loop.getInits(), loop.getIterArgs(), loop.getResults())) {
     auto known = states.find(init);
     TileBuffer buffer;
-    if (known != states.end() && init.getDefiningOp<ForTilesOp>() &&
+    if (known != states.end() &&
+        isa_and_nonnull<ForTilesOp, vector::TransferReadOp>(
+            init.getDefiningOp()) &&
         init.hasOneUse()) {
       buffer = known->second;
     } else {
@@ -522,6 +544,7 @@ LogicalResult KernelLowering::lowerItem(Block &block) {
   if (failed(cloneScalars(block)) || failed(findQueryRows(block)) ||
       failed(packQueries(block)))
     return failure();
+  loadStates(block);
   for (Operation &op : block)
     if (auto loop = dyn_cast<ForTilesOp>(op); loop && failed(lowerLoop(loop)))
       return failure();

@@ -109,6 +109,12 @@ static bool isGlobalTile(vector::TransferReadOp read) {
   return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
 }
 
+/// Whether the tile is what the loops start from, not an operand of products.
+static bool isInitialState(vector::TransferReadOp read) {
+  return !read->use_empty() &&
+         llvm::none_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
+}
+
 /// A loop without a mask on its pairs runs over tiles whose every key exists.
 static bool isFull(ForTilesOp loop) {
   return llvm::none_of(loop.getBody().front(), [](Operation &op) {
@@ -139,7 +145,7 @@ LogicalResult KernelScheduler::collect() {
     if (auto loop = dyn_cast<ForTilesOp>(op)) {
       loops.push_back(loop);
     } else if (auto read = dyn_cast<vector::TransferReadOp>(op);
-               read && isGlobalTile(read)) {
+               read && isGlobalTile(read) && !isInitialState(read)) {
       if (query)
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
@@ -412,7 +418,8 @@ LogicalResult KernelScheduler::stageOutput() {
   for (auto write : llvm::make_early_inc_range(
            forall.getBody()->getOps<vector::TransferWriteOp>())) {
     VectorType tile = write.getVectorType();
-    if (tile.getRank() != 2)
+    // A tile of f32 is stored from where it is: four lanes fill a sector.
+    if (tile.getRank() != 2 || tile.getElementType().isF32())
       continue;
     b.setInsertionPoint(write);
     b.setLoc(write.getLoc());
