@@ -35,7 +35,7 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                        attention.firstHead + head, attention.queries,
                        attention.keys, offset);
       MaskProblem::TileCounts counts = countPackedTiles(
-          op.getMask(), getModulus(packings, head), attention.symbols,
+          getPacking(packings, head).parts, attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,
           schedule.getQTile(), schedule.getKvTile());
       int64_t times = batches * headsPerCount;
@@ -62,6 +62,15 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                                bytesOf(op.getLse())) +
                   keyRows * (attention.headSize * bytesOf(op.getK()) +
                              attention.valueSize * bytesOf(op.getV()));
+  // What one part hands to the next is written and read in f32.
+  for (const Packing &packing : packings) {
+    int64_t last = std::min(packing.last.value_or(attention.queryHeads),
+                            attention.queryHeads);
+    int64_t rows = attention.batches * attention.queries *
+                   std::max<int64_t>(last - packing.first, 0);
+    bytes += static_cast<int64_t>(packing.parts.size() - 1) * 2 * rows * 4 *
+             (attention.valueSize + 1);
+  }
   int64_t flopsPerPair = 2 * (attention.headSize + attention.valueSize);
 
   Json cost;
@@ -76,13 +85,16 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
-  cost["residue_classes"] = packings[0].modulus;
-  if (packings.size() > 1) {
-    cost["residue_classes"] = Json::array();
-    for (const Packing &packing : packings)
-      cost["residue_classes"].push_back(
-          {packing.first, *packing.last, packing.modulus});
-  }
+  Json &parts = cost["parts"] = Json::array();
+  for (const Packing &packing : packings)
+    for (const PackedPart &part : packing.parts) {
+      Json entry;
+      if (packing.last)
+        entry["heads"] = {packing.first, *packing.last};
+      entry["mask"] = part.mask.str();
+      entry["residue_classes"] = part.modulus;
+      parts.push_back(std::move(entry));
+    }
   cost["tiles"] = {{"total", tiles.total},
                    {"empty", tiles.empty},
                    {"full", tiles.full},

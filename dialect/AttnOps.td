@@ -24,6 +24,8 @@ def Attn_MaskData : Attn_Type<AnyTypeOf<[TensorOf<[I1, I8, I32, I64, Index]>]>,
 def Attn_ScoreInput : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor of f16, bf16 or f32 (A18)">;
 def Attn_Sinks : Attn_Type<1DTensorOf<[F32]>, "1-d tensor of f32 (A19)">;
 def Attn_Partial : Attn_Type<TensorRankOf<[F32], [4]>, "4-d tensor of f32 (A20)">;
+def Attn_Rows : Attn_Type<AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, MemRefRankOf<[F16, BF16, F32], [4]>]>,
+                          "4-d tensor or memref of f16, bf16 or f32 (V1)">;
 def Attn_Tile : Attn_Type<VectorOfRankAndType<[2], [F16, BF16, F32]>, "2-d vector of f16, bf16 or f32 (O1)">;
 def Attn_KeyTile : Attn_Type<
     AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, VectorOfRankAndType<[2], [F16, BF16, F32]>]>,
@@ -110,6 +112,32 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     Attn_RowState:$new_max, Attn_RowState:$new_sum, Attn_Accumulator:$new_acc);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+}
+
+def Attn_SelectRowsOp : Attn_Op<"select_rows", [Pure]> {
+  let summary = "The rows of keys or values that lie at regular places, as if they were adjacent";
+  let description = [{
+    Row r of the result, dimension 2, is row `r floordiv count * step + first + r mod count` of the source: of each `step`
+    rows the `count` from `first` on. No data moves: a memref result is another way to count the rows of the same
+    memory, and what reads tiles from it computes where their rows are.
+
+    Example:
+
+    ```mlir
+    %kc = attn.select_rows %k first 120 count 8 step 128 : tensor<1x1x1000x64xbf16> to tensor<1x1x56x64xbf16>
+    ```
+  }];
+  let arguments = (ins Attn_Rows:$source, I64Attr:$first, I64Attr:$count, I64Attr:$step);
+  let results = (outs Attn_Rows:$result);
+  let assemblyFormat = [{
+    $source `first` $first `count` $count `step` $step attr-dict `:` type($source) `to` type($result)
+  }];
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$source, "int64_t":$first, "int64_t":$count, "int64_t":$step)>];
+  let extraClassDeclaration = [{
+    /// How many of the first `numRows` rows are selected.
+    static int64_t countRows(int64_t numRows, int64_t first, int64_t count, int64_t step);
+  }];
 }
 
 def Attn_ForTilesOp : Attn_Op<"for_tiles", [

@@ -58,12 +58,24 @@ def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
     `(r + offset) floordiv d`. Where each batch has an offset of its own, the loop is one over (batch, r).
     Where `heads<a, b>` makes some heads see a mask with a larger d than all of them have, each range of heads gets a loop
     of its own, and they write into the same results after each other.
+
+    A union whose terms have different d, as `causal & (window<128, 0> | stride<128>)`, is taken apart into disjoint parts where that
+    takes fewer tiles: each part has the pairs of its terms that no part before it has, packed by their d, and continues from the
+    result of the part before with `init(...)`, an o of f32 and an lse.
+
+    ```mlir
+    %o0, %lse0 = attn.attention %q, %k, %v mask(window<128, 0>) : (...) -> (tensor<2x8x4096x64xf32>, tensor<2x8x4096xf32>)
+    %o = scf.forall (%r) in (128) shared_outs(%oo = %oe) -> (tensor<2x8x4096x64xbf16>) {
+      ...
+      %os = attn.attention %qs, %ks, %vs mask(window<inf, -2>) align(%c0) init(%os0, %ls0 : ...) : ...
+    ```
   }];
   let options = [
     Option<"qTile", "q-tile", "int64_t", "128", "Query rows per tile of ops without a schedule">,
     Option<"kvTile", "kv-tile", "int64_t", "64", "Keys per tile of ops without a schedule">];
   let statistics = [
     Statistic<"numPacked", "packed", "Number of ops that became loops over residue classes">,
+    Statistic<"numParts", "parts", "Number of parts that unions were taken apart into">,
     Statistic<"numRefused", "refused", "Number of ops with residue classes that were left as they are">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
