@@ -91,8 +91,7 @@ struct Drawn {
   std::string heading;
   MaskProblem mask;
   PictureOptions options;
-  /// 1 if the mask is not packed.
-  int64_t modulus;
+  Packing packing;
 };
 
 static std::string describe(const MaskProblem &mask,
@@ -108,13 +107,19 @@ static std::string describe(const MaskProblem &mask,
   return text;
 }
 
-static MaskProblem::TileCounts countPacked(const Drawn &drawn) {
+static MaskProblem::TileCounts countPacked(const Drawn &drawn,
+                                           ArrayRef<PackedPart> parts) {
   const ConcreteAttention &attention = drawn.attention;
-  AttentionOp op = attention.op;
-  return countPackedTiles(op.getMask(), drawn.modulus, attention.symbols,
-                          attention.firstHead + head, attention.queries,
-                          attention.keys, attention.offsets[0],
-                          drawn.options.rowsPerTile, drawn.options.keysPerTile);
+  return countPackedTiles(parts, attention.symbols, attention.firstHead + head,
+                          attention.queries, attention.keys,
+                          attention.offsets[0], drawn.options.rowsPerTile,
+                          drawn.options.keysPerTile);
+}
+
+static std::string describe(const PackedPart &part) {
+  return part.modulus == 1 ? "as it is"
+                           : "as " + std::to_string(part.modulus) +
+                                 " residue classes";
 }
 
 static void drawText(const Drawn &drawn) {
@@ -124,17 +129,31 @@ static void drawText(const Drawn &drawn) {
     return;
   }
   drawTiles(llvm::outs(), drawn.mask, drawn.options);
-  if (drawn.modulus > 1)
-    llvm::outs() << "  runs as " << drawn.modulus << " residue classes: "
-                 << describe(drawn.mask, countPacked(drawn)) << "\n";
+  if (!drawn.packing.isPacked())
+    return;
+  ArrayRef<PackedPart> parts = drawn.packing.parts;
+  if (parts.size() > 1)
+    for (const PackedPart &part : parts) {
+      MaskProblem::TileCounts counts = countPacked(drawn, part);
+      llvm::outs() << "  part " << part.mask.str() << " runs "
+                   << describe(part) << ": full " << counts.full
+                   << "  partial " << counts.partial << "\n";
+    }
+  llvm::outs() << "  runs "
+               << (parts.size() > 1 ? "in " + std::to_string(parts.size()) +
+                                          " parts"
+                                    : describe(parts.front()))
+               << ": " << describe(drawn.mask, countPacked(drawn, parts))
+               << "\n";
 }
 
 static std::string getCaption(const MaskProblem &mask,
-                              const MaskProblem::TileCounts &counts) {
+                              const MaskProblem::TileCounts &counts,
+                              bool isWhole = true) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << counts.full + counts.partial << " of " << counts.total << " tiles run";
-  if (counts.executedPairs > 0)
+  if (counts.executedPairs > 0 && isWhole)
     os << llvm::format(", %.0f %% useful", 100.0 *
                                                double(mask.countLivePairs()) /
                                                double(counts.executedPairs));
@@ -143,24 +162,27 @@ static std::string getCaption(const MaskProblem &mask,
 
 /// The classes along the diagonal: queries and keys in the order of their
 /// residues.
-static SvgPanel getPackedPanel(const Drawn &drawn) {
+static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part) {
   const ConcreteAttention &attention = drawn.attention;
-  AttentionOp op = attention.op;
-  unsigned number = op.getMask().getNumSymbols();
+  unsigned number = attention.symbols.size();
   MaskAttr mask =
-      getResidueClass(op.getMask(), drawn.modulus, MaskBound::symbol(number));
+      part.modulus == 1
+          ? part.mask
+          : getResidueClass(part.mask, part.modulus, MaskBound::symbol(number));
   SmallVector<int64_t> symbols(attention.symbols);
   symbols.resize(number + 1);
   SvgPanel panel;
-  panel.title =
-      "packed: " + std::to_string(drawn.modulus) + " classes of " + mask.str();
-  panel.caption = getCaption(drawn.mask, countPacked(drawn));
+  panel.title = part.modulus == 1 ? "part: " + mask.str()
+                                  : "packed: " + std::to_string(part.modulus) +
+                                        " classes of " + mask.str();
+  panel.caption = getCaption(drawn.mask, countPacked(drawn, part),
+                             drawn.packing.parts.size() == 1);
   panel.rows = 0, panel.columns = 0;
   panel.rowsPerTile = drawn.options.rowsPerTile;
   panel.keysPerTile = drawn.options.keysPerTile;
-  for (int64_t index = 0; index < std::min(drawn.modulus, attention.queries);
+  for (int64_t index = 0; index < std::min(part.modulus, attention.queries);
        ++index) {
-    ResidueGrid grid = getResidueGrid(drawn.modulus, index, attention.queries,
+    ResidueGrid grid = getResidueGrid(part.modulus, index, attention.queries,
                                       attention.keys, attention.offsets[0]);
     symbols.back() = grid.residue;
     panel.grids.push_back(
@@ -200,8 +222,9 @@ static SvgRow getRow(const Drawn &drawn) {
        drawn.options.rowsPerTile,
        drawn.options.keysPerTile,
        {whole}});
-  if (drawn.modulus > 1)
-    row.panels.push_back(getPackedPanel(drawn));
+  if (drawn.packing.isPacked())
+    for (const PackedPart &part : drawn.packing.parts)
+      row.panels.push_back(getPackedPanel(drawn, part));
   return row;
 }
 
@@ -288,7 +311,7 @@ static LogicalResult draw(MLIRContext &context) {
        << " keys, head " << head;
     Drawn drawn{
         attention, heading, attention.getMask(0, head), options,
-        getModulus(getPackings(op, options.rowsPerTile, options.keysPerTile),
+        getPacking(getPackings(op, options.rowsPerTile, options.keysPerTile),
                    head)};
     if (output.empty())
       drawText(drawn);
