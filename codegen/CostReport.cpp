@@ -4,6 +4,7 @@
 
 #include "attn/codegen/CostReport.h"
 
+#include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/Packing.h"
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,10 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   // As attn-pack decides, which sees the types alone.
   SmallVector<Packing, 1> packings =
       getPackings(op, schedule.getQTile(), schedule.getKvTile());
+  auto keyType = cast<RankedTensorType>(op.getK().getType());
+  std::optional<int64_t> knownKeys;
+  if (!keyType.isDynamicDim(2))
+    knownKeys = keyType.getDimSize(2);
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
   for (auto [offset, batches] : batchesAtOffset) {
@@ -37,7 +42,7 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
       MaskProblem::TileCounts counts = countPackedTiles(
           getPacking(packings, head).parts, attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,
-          schedule.getQTile(), schedule.getKvTile());
+          schedule.getQTile(), schedule.getKvTile(), knownKeys);
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -93,6 +98,16 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
         entry["heads"] = {packing.first, *packing.last};
       entry["mask"] = part.mask.str();
       entry["residue_classes"] = part.modulus;
+      MaskAttr mask = part.mask;
+      if (part.modulus > 1)
+        mask = getResidueClass(mask, part.modulus,
+                               MaskBound::symbol(mask.getNumSymbols()));
+      for (const Segment &segment :
+           getSegments(mask, schedule.getQTile(), schedule.getKvTile(),
+                       getKnownClassKeys(part.modulus, knownKeys)))
+        if (const std::optional<ColumnSet> &columns = segment.columns)
+          entry["columns"].push_back(
+              {columns->first, columns->count, columns->step});
       parts.push_back(std::move(entry));
     }
   cost["tiles"] = {{"total", tiles.total},

@@ -15,7 +15,8 @@ namespace mlir::attn {
 /// heads:
 ///  - `parts`: what attn-pack makes of the mask: disjoint parts (and `heads`,
 ///    where ranges of heads differ), each in `residue_classes` classes, 1 if it
-///    runs as it is. Tiles are those of the classes of all parts;
+///    is not taken apart, and `columns`, the sets of keys (first, count, step)
+///    that attn-compact makes adjacent. Tiles are those that then run;
 ///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are
 ///  empty, full and partial;
 ///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size),

@@ -168,6 +168,36 @@ def AttnToOnline : Pass<"attn-to-online", "::mlir::func::FuncOp"> {
     "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
 }
 
+def AttnCompact : Pass<"attn-compact", "::mlir::func::FuncOp"> {
+  let summary = "Make the live keys adjacent where they lie at regular places";
+  let description = [{
+    Where the live keys of a term of the mask satisfy `j mod n in [x, x + c)`, as those of `summary<n, c>` do, the term runs over
+    these keys alone, numbered from 0: `attn.select_rows` says which rows of k and v they are, and the mask is one over
+    the numbers. The other terms run over the keys as they are. The op becomes a chain of ops that hand on the running state,
+    over disjoint sets, so that the parts are merged in registers. Sets are found in the constraints, whatever atoms
+    they are written with. It is done where the tiles are fewer so, for the number of keys that the types state or for a long
+    sequence. A remark says what was done.
+
+    ```mlir
+    %m, %s, %a = attn.online_attention %q, %k, %v init(%m0, %s0, %a0) scale(0.125) mask(causal & (same_block<128> | summary<128, 8>))
+        rows(%p0, %p1) keys(%c0, %nk) : vector<128x64xbf16>, tensor<1x1x4096x64xbf16>, ...
+    ```
+    becomes
+    ```mlir
+    %kc = attn.select_rows %k first 120 count 8 step 128 : tensor<1x1x4096x64xbf16> to tensor<1x1x256x64xbf16>
+    %vc = attn.select_rows %v first 120 count 8 step 128 : tensor<1x1x4096x64xbf16> to tensor<1x1x256x64xbf16>
+    %m1, %s1, %a1 = attn.online_attention %q, %k, %v init(%m0, %s0, %a0) scale(0.125) mask(causal & same_block<128>)
+        rows(%p0, %p1) keys(%c0, %nk) : ...
+    %m, %s, %a = attn.online_attention %q, %kc, %vc init(%m1, %s1, %a1) scale(0.125)
+        mask(affine_set<(h, i, j) : ((i floordiv 128) * 8 - j - 1 >= 0)>) rows(%p0, %p1) keys(%c0, %c256) : ...
+    ```
+  }];
+  let statistics = [
+    Statistic<"numCompacted", "compacted", "Number of ops taken apart by the places of their keys">,
+    Statistic<"numColumnSets", "column-sets", "Number of sets of keys made adjacent">];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect"];
+}
+
 def AttnTileKv : Pass<"attn-tile-kv", "::mlir::func::FuncOp"> {
   let summary = "Loop over the live key tiles: partial tiles first, then full tiles";
   let description = [{

@@ -114,6 +114,11 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
   if (!numQueries ||
       (*numQueries % modulus.getInt() != 0 &&
        *numQueries / modulus.getInt() % schedule.getQTile() == 0)) {
+    // For choices that depend on the number of keys, which is hidden now.
+    auto keyType = cast<RankedTensorType>(whole.getK().getType());
+    if (!keyType.isDynamicDim(2))
+      loop->setAttr("attn.num_keys",
+                    rewriter.getI64IntegerAttr(keyType.getDimSize(2)));
     Value none = arith::ConstantIndexOp::create(rewriter, loc, 0);
     Value isEmpty = arith::CmpIOp::create(
         rewriter, loc, arith::CmpIPredicate::eq,

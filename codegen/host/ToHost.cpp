@@ -67,6 +67,7 @@ private:
   LogicalResult cloneScalars(Block &block);
   LogicalResult cloneScalar(Operation &op);
   void bindSubView(memref::SubViewOp op);
+  void bindRows(SelectRowsOp op);
   Value scalar(OpFoldResult value);
 
   LogicalResult lowerItem(Block &block);
@@ -78,6 +79,7 @@ private:
   void loadStates(Block &block);
   LogicalResult prepareRows(Block &block, const PanelPlan &plan);
   RowSource getRows(vector::TransferReadOp read);
+  RowSource gatherRows(vector::TransferReadOp read);
   RowSource convertRows(const RowSource &from, VectorType type,
                         bool interleave);
   void makeStates(ForTilesOp loop);
@@ -193,6 +195,20 @@ void KernelLowering::bindSubView(memref::SubViewOp op) {
   views[op.getResult()] = std::move(view);
 }
 
+void KernelLowering::bindRows(SelectRowsOp op) {
+  View view = views.lookup(op.getSource());
+  AffineExpr left = b.getAffineDimExpr(0) - static_cast<int64_t>(op.getFirst());
+  int64_t step = op.getStep(), count = op.getCount();
+  AffineExpr blocks = left.floorDiv(step) * count;
+  view.sizes[2] = affine::AffineMinOp::create(
+      b,
+      AffineMap::get(1, 0, {blocks + count, blocks + left % step},
+                     b.getContext()),
+      ValueRange{view.sizes[2]});
+  view.selection = op;
+  views[op.getResult()] = std::move(view);
+}
+
 LogicalResult KernelLowering::cloneScalar(Operation &op) {
   auto isTile = [](Type type) { return isa<VectorType>(type); };
   if (isa<ForTilesOp, vector::MaskOp, scf::ForallOp>(op) ||
@@ -204,6 +220,10 @@ LogicalResult KernelLowering::cloneScalar(Operation &op) {
     if (subview.getType().getRank() != subview.getSourceType().getRank())
       return op.emitOpError("expected a view of the rank of its source");
     bindSubView(subview);
+    return success();
+  }
+  if (auto rows = dyn_cast<SelectRowsOp>(op)) {
+    bindRows(rows);
     return success();
   }
   if (auto dim = dyn_cast<memref::DimOp>(op)) {
@@ -260,6 +280,40 @@ RowSource KernelLowering::getRows(vector::TransferReadOp read) {
   return source;
 }
 
+/// Copies the rows of a tile that are not next to each other into scratch.
+RowSource KernelLowering::gatherRows(vector::TransferReadOp read) {
+  const View &view = views.find(read.getBase())->second;
+  VectorType type = read.getVectorType();
+  int64_t bytes = view.getElementBytes(), columns = type.getDimSize(1);
+  int64_t rowBytes = columns * bytes;
+  Value base = b.pointer(context.scratchBase,
+                         scratch.allocate(type.getDimSize(0) * rowBytes));
+  Value firstRow = scalar(read.getIndices()[2]);
+  scf::ForOp rowLoop = b.beginLoop(type.getDimSize(0), 1);
+  Value row = arith::AddIOp::create(b, rowLoop.getInductionVar(), firstRow);
+  // The last one again where there are no more: there is at least one.
+  row = b.minimum(row, b.add(view.sizes[2], -1));
+  SelectRowsOp selection = view.selection;
+  int64_t step = selection.getStep(), count = selection.getCount();
+  AffineExpr number = b.getAffineDimExpr(0);
+  AffineExpr place = number.floorDiv(count) * step + number % count +
+                     static_cast<int64_t>(selection.getFirst());
+  Value from = affine::AffineApplyOp::create(b, place, ValueRange{row});
+  Value source = b.pointer(
+      view.address, b.multiply(b.multiply(from, view.strides[2]), bytes));
+  Value target =
+      b.pointer(base, b.multiply(rowLoop.getInductionVar(), rowBytes));
+  int64_t width = 8;
+  auto chunk = VectorType::get({width}, type.getElementType());
+  scf::ForOp columnLoop = b.beginLoop(columns, width);
+  Value offset = b.multiply(columnLoop.getInductionVar(), bytes);
+  b.store(b.load(chunk, b.pointer(source, offset), bytes),
+          b.pointer(target, offset), bytes);
+  b.endLoop(columnLoop);
+  b.endLoop(rowLoop);
+  return {base, b.index(rowBytes), {}};
+}
+
 /// The rows as f32, or (`interleave`) pairs of bf16 from neighbouring rows, in
 /// scratch.
 RowSource KernelLowering::convertRows(const RowSource &from, VectorType type,
@@ -313,7 +367,9 @@ LogicalResult KernelLowering::prepareRows(Block &block, const PanelPlan &plan) {
     if (!read)
       return product.contract.emitOpError(
           "expected a right operand that is read from memory");
-    RowSource source = getRows(read);
+    bool isGathered =
+        static_cast<bool>(views.find(read.getBase())->second.selection);
+    RowSource source = isGathered ? gatherRows(read) : getRows(read);
     bool isWide = read.getVectorType().getElementType().isF32();
     if (product.useDot ? !product.isRhsByColumn : !isWide)
       source = convertRows(source, read.getVectorType(), product.useDot);

@@ -29,7 +29,7 @@ LogicalResult KernelLowering::lowerBody(Block &block) {
 LogicalResult KernelLowering::lowerOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
-            memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
+            SelectRowsOp, memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
             vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp>(
           [&](auto typed) { return lower(typed); })
@@ -363,6 +363,23 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
   return success();
 }
 
+LogicalResult KernelLowering::lower(SelectRowsOp op) {
+  auto source = arrays.find(op.getSource());
+  if (source == arrays.end() || source->second.selection)
+    return op.emitOpError("expected the rows of a slice of an argument");
+  GlobalArray rows = source->second;
+  int64_t first = op.getFirst(), count = op.getCount(), step = op.getStep();
+  rows.selection = {first, count, step};
+  // Never negative: step > first.
+  Value left = b.add(rows.sizes[2], b.i64(step - first));
+  Value blocks = LLVM::UDivOp::create(b, left, b.i64(step));
+  Value beyond = b.sub(left, b.mul(blocks, b.i64(step)));
+  rows.sizes[2] = b.add(b.mul(b.sub(blocks, b.i64(1)), b.i64(count)),
+                        b.minSigned(beyond, b.i64(count)));
+  arrays[op.getResult()] = std::move(rows);
+  return success();
+}
+
 LogicalResult KernelLowering::lower(memref::LoadOp op) {
   auto array = arrays.find(op.getMemRef());
   Type type = getScalarType(op.getType());
@@ -390,7 +407,7 @@ GlobalRows KernelLowering::getRows(Value value) {
   const GlobalArray &array = arrays.find(value)->second;
   int64_t columns = cast<MemRefType>(value.getType()).getDimSize(3);
   return {array.base, b.mul(array.strides[2], b.i64(2)), array.sizes[2],
-          columns, array.aligned};
+          columns, array.aligned, array.selection};
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/mask/Packing.h"
+#include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/Union.h"
 
 #include "llvm/Support/MathExtras.h"
 #include <array>
@@ -186,7 +188,7 @@ public:
     default:
       break;
     }
-    return build(getMaskPredicate(mask));
+    return getMaskOf(context, substitute(getMaskPredicate(mask)));
   }
 
 private:
@@ -209,62 +211,19 @@ private:
                                     bound.getConstant(), divisor / factor));
   }
 
-  MaskAttr build(const MaskPredicate &predicate) {
-    using Kind = MaskPredicate::Kind;
-    switch (predicate.kind) {
-    case Kind::True:
-      return MaskAttr::getAll(context);
-    case Kind::False:
-      return MaskAttr::getNot(MaskAttr::getAll(context));
-    case Kind::Equality:
-    case Kind::Inequality:
-      return buildSet(predicate.expr, predicate.kind == Kind::Equality);
-    default:
-      break;
+  MaskPredicate substitute(MaskPredicate predicate) {
+    if (predicate.expr) {
+      AffineExpr r = residue.isConstant()
+                         ? getAffineConstantExpr(residue.getConstant(), context)
+                         : getAffineSymbolExpr(residue.getSymbol(), context);
+      AffineExpr h = getAffineDimExpr(0, context);
+      AffineExpr p = getAffineDimExpr(1, context) * modulus + r;
+      AffineExpr j = getAffineDimExpr(2, context) * modulus + r;
+      predicate.expr = predicate.expr.replaceDims({h, p, j});
     }
-    SmallVector<MaskAttr> operands;
-    for (const MaskPredicate &operand : predicate.operands)
-      operands.push_back(build(operand));
-    return combine(predicate.kind == Kind::And  ? MaskKind::And
-                   : predicate.kind == Kind::Or ? MaskKind::Or
-                                                : MaskKind::Not,
-                   operands);
-  }
-
-  MaskAttr buildSet(AffineExpr expr, bool isEquality) {
-    // The set has symbols of its own, bound to those of the mask that it uses.
-    SmallVector<MaskBound> bounds;
-    SmallVector<AffineExpr> symbols;
-    expr.walk([&](AffineExpr part) {
-      auto symbol = dyn_cast<AffineSymbolExpr>(part);
-      if (!symbol)
-        return;
-      symbols.resize(std::max<size_t>(symbols.size(), symbol.getPosition() + 1),
-                     getAffineConstantExpr(0, context));
-      AffineExpr &own = symbols[symbol.getPosition()];
-      if (isa<AffineConstantExpr>(own)) {
-        own = getAffineSymbolExpr(bounds.size(), context);
-        bounds.push_back(MaskBound::symbol(symbol.getPosition()));
-      }
-    });
-    AffineExpr r = residue.isConstant()
-                       ? getAffineConstantExpr(residue.getConstant(), context)
-                       : getAffineSymbolExpr(bounds.size(), context);
-    AffineExpr h = getAffineDimExpr(0, context);
-    AffineExpr p = getAffineDimExpr(1, context) * modulus + r;
-    AffineExpr j = getAffineDimExpr(2, context) * modulus + r;
-    AffineExpr result = simplifyAffineExpr(
-        expr.replaceDimsAndSymbols({h, p, j}, symbols), 3, bounds.size() + 1);
-    if (auto constant = dyn_cast<AffineConstantExpr>(result)) {
-      bool holds =
-          isEquality ? constant.getValue() == 0 : constant.getValue() >= 0;
-      MaskAttr all = MaskAttr::getAll(context);
-      return holds ? all : MaskAttr::getNot(all);
-    }
-    if (result.isFunctionOfSymbol(bounds.size()))
-      bounds.push_back(residue);
-    return MaskAttr::getSet(
-        IntegerSet::get(3, bounds.size(), result, isEquality), bounds);
+    for (MaskPredicate &operand : predicate.operands)
+      operand = substitute(operand);
+    return predicate;
   }
 
   MLIRContext *context;
@@ -291,6 +250,14 @@ ResidueGrid mlir::attn::getResidueGrid(int64_t modulus, int64_t index,
   return {count(numQueries, index), count(numKeys, residue), shifted, residue};
 }
 
+std::optional<int64_t>
+mlir::attn::getKnownClassKeys(int64_t modulus,
+                              std::optional<int64_t> knownKeys) {
+  if (!knownKeys || *knownKeys % modulus != 0)
+    return std::nullopt;
+  return *knownKeys / modulus;
+}
+
 static void addCounts(MaskProblem::TileCounts &sum,
                       const MaskProblem::TileCounts &counts) {
   sum.total += counts.total;
@@ -303,7 +270,7 @@ static void addCounts(MaskProblem::TileCounts &sum,
 MaskProblem::TileCounts mlir::attn::countPackedTiles(
     MaskAttr mask, int64_t modulus, ArrayRef<int64_t> symbols, int64_t head,
     int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
-    int64_t keysPerTile) {
+    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
   MaskProblem::TileCounts sum;
   // Classes of the same mask, lengths and offset have the same tiles.
   std::map<std::array<int64_t, 4>, MaskProblem::TileCounts> known;
@@ -312,6 +279,9 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
       modulus == 1 ? mask
                    : getResidueClass(mask, modulus, MaskBound::symbol(number));
   bool usesResidue = general.getNumSymbols() > number;
+  SmallVector<Segment, 1> segments =
+      getSegments(general, rowsPerTile, keysPerTile,
+                  getKnownClassKeys(modulus, knownKeys));
   SmallVector<int64_t> values(symbols.take_front(number));
   values.push_back(0);
   for (int64_t index = 0; index < std::min(modulus, numQueries); ++index) {
@@ -321,9 +291,12 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
     auto [counts, isNew] = known.try_emplace(
         {values.back(), grid.numQueries, grid.numKeys, grid.offset});
     if (isNew)
-      counts->second = MaskProblem(general, values, head, grid.numQueries,
-                                   grid.numKeys, grid.offset)
-                           .countTiles(rowsPerTile, keysPerTile);
+      for (const Segment &segment : segments)
+        addCounts(counts->second,
+                  MaskProblem(segment.getLocalMask(), values, head,
+                              grid.numQueries, segment.countKeys(grid.numKeys),
+                              grid.offset)
+                      .countTiles(rowsPerTile, keysPerTile));
     addCounts(sum, counts->second);
   }
   return sum;
@@ -332,11 +305,11 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
 MaskProblem::TileCounts mlir::attn::countPackedTiles(
     ArrayRef<PackedPart> parts, ArrayRef<int64_t> symbols, int64_t head,
     int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
-    int64_t keysPerTile) {
+    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
   MaskProblem::TileCounts sum;
   for (const PackedPart &part : parts)
     addCounts(sum, countPackedTiles(part.mask, part.modulus, symbols, head,
                                     numQueries, numKeys, offset, rowsPerTile,
-                                    keysPerTile));
+                                    keysPerTile, knownKeys));
   return sum;
 }

@@ -74,21 +74,30 @@ llvm::SmallVector<Packing, 1> getPackings(AttentionOp op, int64_t rowsPerTile,
 /// That of the head with this index in the op.
 const Packing &getPacking(llvm::ArrayRef<Packing> packings, int64_t head);
 
-/// The tiles of `mask` packed by `modulus`, summed over its classes; of the
-/// mask itself if that is 1. The arguments are those of MaskProblem.
+/// The number of keys of each class where the types say so, for the op's own
+/// if they say that.
+std::optional<int64_t> getKnownClassKeys(int64_t modulus,
+                                         std::optional<int64_t> knownKeys);
+
+/// The tiles of `mask` packed by `modulus`, summed over its classes and their
+/// segments (Columns.h); of the mask itself if that is 1. `knownKeys` is the
+/// number of keys if it stands in the op's types; the other arguments are those
+/// of MaskProblem.
 MaskProblem::TileCounts countPackedTiles(MaskAttr mask, int64_t modulus,
                                          llvm::ArrayRef<int64_t> symbols,
                                          int64_t head, int64_t numQueries,
                                          int64_t numKeys, int64_t offset,
                                          int64_t rowsPerTile,
-                                         int64_t keysPerTile);
+                                         int64_t keysPerTile,
+                                         std::optional<int64_t> knownKeys = {});
 /// The same summed over parts.
 MaskProblem::TileCounts countPackedTiles(llvm::ArrayRef<PackedPart> parts,
                                          llvm::ArrayRef<int64_t> symbols,
                                          int64_t head, int64_t numQueries,
                                          int64_t numKeys, int64_t offset,
                                          int64_t rowsPerTile,
-                                         int64_t keysPerTile);
+                                         int64_t keysPerTile,
+                                         std::optional<int64_t> knownKeys = {});
 
 } // namespace mlir::attn
 

@@ -110,37 +110,11 @@ static int64_t estimateTiles(MaskAttr mask, int64_t modulus, const Model &model,
   if (modulus > 1)
     mask = getResidueClass(mask, modulus, MaskBound::constant(grid.residue));
   SmallVector<int64_t> symbols(mask.getNumSymbols(), modelSymbol);
-  MaskProblem::TileCounts counts =
-      MaskProblem(mask, symbols, 0, grid.numQueries, grid.numKeys, grid.offset)
-          .countTiles(shape.rowsPerTile, shape.keysPerTile);
+  MaskProblem::TileCounts counts = countPackedTiles(
+      mask, 1, symbols, 0, grid.numQueries, grid.numKeys, grid.offset,
+      shape.rowsPerTile, shape.keysPerTile,
+      getKnownClassKeys(modulus, shape.numKeys));
   return (counts.full + counts.partial) * std::min(modulus, model.numQueries);
-}
-
-/// The union of terms, what all of them intersect written once.
-static MaskAttr joinTerms(ArrayRef<MaskAttr> terms) {
-  auto getFactors = [](MaskAttr term) {
-    return term.getKind() == MaskKind::And ? term.getOperands()
-                                           : ArrayRef(term);
-  };
-  SmallVector<MaskAttr> common, rests;
-  if (terms.size() > 1)
-    for (MaskAttr factor : getFactors(terms.front()))
-      if (llvm::all_of(terms, [&](MaskAttr term) {
-            ArrayRef<MaskAttr> factors = getFactors(term);
-            return factors.size() > 1 && llvm::is_contained(factors, factor);
-          }))
-        common.push_back(factor);
-  for (MaskAttr term : terms) {
-    SmallVector<MaskAttr> rest;
-    for (MaskAttr factor : getFactors(term))
-      if (!llvm::is_contained(common, factor))
-        rest.push_back(factor);
-    if (rest.empty())
-      return MaskAttr::getAnd(common);
-    rests.push_back(MaskAttr::getAnd(rest));
-  }
-  common.push_back(MaskAttr::getOr(rests));
-  return simplify(MaskAttr::getAnd(common));
 }
 
 /// The terms of the mask by the modulus that each is packed by, each part

@@ -69,6 +69,101 @@ SmallVector<MaskAttr> mlir::attn::getTerms(MaskAttr mask) {
       terms, [](const Term &term) { return MaskAttr::getAnd(term); });
 }
 
+MaskAttr mlir::attn::joinTerms(ArrayRef<MaskAttr> terms) {
+  auto getFactors = [](MaskAttr term) {
+    return term.getKind() == MaskKind::And ? term.getOperands()
+                                           : ArrayRef(term);
+  };
+  SmallVector<MaskAttr> common, rests;
+  if (terms.size() > 1)
+    for (MaskAttr factor : getFactors(terms.front()))
+      if (llvm::all_of(terms, [&](MaskAttr term) {
+            ArrayRef<MaskAttr> factors = getFactors(term);
+            return factors.size() > 1 && llvm::is_contained(factors, factor);
+          }))
+        common.push_back(factor);
+  for (MaskAttr term : terms) {
+    SmallVector<MaskAttr> rest;
+    for (MaskAttr factor : getFactors(term))
+      if (!llvm::is_contained(common, factor))
+        rest.push_back(factor);
+    if (rest.empty())
+      return MaskAttr::getAnd(common);
+    rests.push_back(MaskAttr::getAnd(rest));
+  }
+  common.push_back(MaskAttr::getOr(rests));
+  return simplify(MaskAttr::getAnd(common));
+}
+
+//===----------------------------------------------------------------------===//
+// Literal sets
+//===----------------------------------------------------------------------===//
+
+/// expr >= 0, or expr == 0.
+static MaskAttr getLeaf(AffineExpr expr, bool isEquality) {
+  MLIRContext *context = expr.getContext();
+  // The set has symbols of its own, bound to those of the mask that it uses.
+  SmallVector<MaskBound> bounds;
+  SmallVector<AffineExpr> symbols;
+  expr.walk([&](AffineExpr part) {
+    auto symbol = dyn_cast<AffineSymbolExpr>(part);
+    if (!symbol)
+      return;
+    symbols.resize(std::max<size_t>(symbols.size(), symbol.getPosition() + 1),
+                   getAffineConstantExpr(0, context));
+    AffineExpr &own = symbols[symbol.getPosition()];
+    if (isa<AffineConstantExpr>(own)) {
+      own = getAffineSymbolExpr(bounds.size(), context);
+      bounds.push_back(MaskBound::symbol(symbol.getPosition()));
+    }
+  });
+  AffineExpr result =
+      simplifyAffineExpr(expr.replaceSymbols(symbols), 3, bounds.size());
+  // Simplification may have removed a symbol.
+  if (llvm::any_of(llvm::seq<unsigned>(0, bounds.size()), [&](unsigned number) {
+        return !result.isFunctionOfSymbol(number);
+      })) {
+    SmallVector<AffineExpr> original;
+    for (const MaskBound &bound : bounds)
+      original.push_back(getAffineSymbolExpr(bound.getSymbol(), context));
+    return getLeaf(result.replaceSymbols(original), isEquality);
+  }
+  if (auto constant = dyn_cast<AffineConstantExpr>(result)) {
+    bool holds =
+        isEquality ? constant.getValue() == 0 : constant.getValue() >= 0;
+    MaskAttr all = MaskAttr::getAll(context);
+    return holds ? all : MaskAttr::getNot(all);
+  }
+  return MaskAttr::getSet(IntegerSet::get(3, bounds.size(), result, isEquality),
+                          bounds);
+}
+
+MaskAttr mlir::attn::getMaskOf(MLIRContext *context,
+                               const MaskPredicate &predicate) {
+  using Kind = MaskPredicate::Kind;
+  auto operands = llvm::map_to_vector(
+      predicate.operands, [&](const MaskPredicate &operand) {
+        return getMaskOf(context, operand);
+      });
+  MaskAttr all = MaskAttr::getAll(context);
+  switch (predicate.kind) {
+  case Kind::True:
+    return all;
+  case Kind::False:
+    return MaskAttr::getNot(all);
+  case Kind::Equality:
+  case Kind::Inequality:
+    return getLeaf(predicate.expr, predicate.kind == Kind::Equality);
+  case Kind::And:
+    return MaskAttr::getAnd(operands);
+  case Kind::Or:
+    return MaskAttr::getOr(operands);
+  case Kind::Not:
+    return MaskAttr::getNot(operands.front());
+  }
+  llvm_unreachable("every kind is handled");
+}
+
 //===----------------------------------------------------------------------===//
 // Difference
 //===----------------------------------------------------------------------===//

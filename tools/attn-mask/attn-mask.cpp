@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/Concrete.h"
+#include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/tools/attn-mask/Picture.h"
 #include "attn/tools/attn-mask/Svg.h"
@@ -107,19 +108,59 @@ static std::string describe(const MaskProblem &mask,
   return text;
 }
 
+/// The number of keys, where it stands in the types.
+static std::optional<int64_t> getKnownKeys(AttentionOp op) {
+  auto type = cast<RankedTensorType>(op.getK().getType());
+  return type.isDynamicDim(2) ? std::nullopt
+                              : std::optional(type.getDimSize(2));
+}
+
 static MaskProblem::TileCounts countPacked(const Drawn &drawn,
                                            ArrayRef<PackedPart> parts) {
   const ConcreteAttention &attention = drawn.attention;
   return countPackedTiles(parts, attention.symbols, attention.firstHead + head,
                           attention.queries, attention.keys,
                           attention.offsets[0], drawn.options.rowsPerTile,
-                          drawn.options.keysPerTile);
+                          drawn.options.keysPerTile,
+                          getKnownKeys(attention.op));
 }
 
-static std::string describe(const PackedPart &part) {
-  return part.modulus == 1 ? "as it is"
-                           : "as " + std::to_string(part.modulus) +
-                                 " residue classes";
+/// One class of the part: the residue is one more symbol after those of the op.
+static MaskAttr getClassMask(const Drawn &drawn, const PackedPart &part) {
+  if (part.modulus == 1)
+    return part.mask;
+  return getResidueClass(part.mask, part.modulus,
+                         MaskBound::symbol(drawn.attention.symbols.size()));
+}
+
+static SmallVector<Segment, 1> getClassSegments(const Drawn &drawn,
+                                                const PackedPart &part) {
+  return getSegments(
+      getClassMask(drawn, part), drawn.options.rowsPerTile,
+      drawn.options.keysPerTile,
+      getKnownClassKeys(part.modulus, getKnownKeys(drawn.attention.op)));
+}
+
+/// Whether what runs is not simply the tiles of the mask.
+static bool isPacked(const Drawn &drawn) {
+  return drawn.packing.isPacked() ||
+         llvm::any_of(getClassSegments(drawn, drawn.packing.parts[0]),
+                      [](const Segment &segment) {
+                        return segment.columns.has_value();
+                      });
+}
+
+static std::string describe(const Drawn &drawn, const PackedPart &part) {
+  std::string text = part.modulus == 1 ? "as it is"
+                                       : "as " + std::to_string(part.modulus) +
+                                             " residue classes";
+  for (const Segment &segment : getClassSegments(drawn, part))
+    if (const std::optional<ColumnSet> &columns = segment.columns)
+      text += ", keys with j mod " + std::to_string(columns->step) + " in " +
+              std::to_string(columns->first) + " to " +
+              std::to_string(columns->first + columns->count - 1) +
+              " made adjacent";
+  return text;
 }
 
 static void drawText(const Drawn &drawn) {
@@ -129,20 +170,20 @@ static void drawText(const Drawn &drawn) {
     return;
   }
   drawTiles(llvm::outs(), drawn.mask, drawn.options);
-  if (!drawn.packing.isPacked())
+  if (!isPacked(drawn))
     return;
   ArrayRef<PackedPart> parts = drawn.packing.parts;
   if (parts.size() > 1)
     for (const PackedPart &part : parts) {
       MaskProblem::TileCounts counts = countPacked(drawn, part);
       llvm::outs() << "  part " << part.mask.str() << " runs "
-                   << describe(part) << ": full " << counts.full
+                   << describe(drawn, part) << ": full " << counts.full
                    << "  partial " << counts.partial << "\n";
     }
   llvm::outs() << "  runs "
                << (parts.size() > 1 ? "in " + std::to_string(parts.size()) +
                                           " parts"
-                                    : describe(parts.front()))
+                                    : describe(drawn, parts.front()))
                << ": " << describe(drawn.mask, countPacked(drawn, parts))
                << "\n";
 }
@@ -162,38 +203,46 @@ static std::string getCaption(const MaskProblem &mask,
 
 /// The classes along the diagonal: queries and keys in the order of their
 /// residues.
-static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part) {
+static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part,
+                               const Segment &segment) {
   const ConcreteAttention &attention = drawn.attention;
-  unsigned number = attention.symbols.size();
-  MaskAttr mask =
-      part.modulus == 1
-          ? part.mask
-          : getResidueClass(part.mask, part.modulus, MaskBound::symbol(number));
   SmallVector<int64_t> symbols(attention.symbols);
-  symbols.resize(number + 1);
+  symbols.push_back(0);
   SvgPanel panel;
-  panel.title = part.modulus == 1 ? "part: " + mask.str()
-                                  : "packed: " + std::to_string(part.modulus) +
-                                        " classes of " + mask.str();
-  panel.caption = getCaption(drawn.mask, countPacked(drawn, part),
-                             drawn.packing.parts.size() == 1);
+  MaskAttr mask = segment.getLocalMask();
+  if (segment.columns)
+    panel.title = "keys made adjacent: ";
+  panel.title += part.modulus > 1
+                     ? "packed: " + std::to_string(part.modulus) +
+                           " classes of " + mask.str()
+                     : (segment.columns ? "" : "part: ") + mask.str();
   panel.rows = 0, panel.columns = 0;
   panel.rowsPerTile = drawn.options.rowsPerTile;
   panel.keysPerTile = drawn.options.keysPerTile;
+  MaskProblem::TileCounts sum;
   for (int64_t index = 0; index < std::min(part.modulus, attention.queries);
        ++index) {
     ResidueGrid grid = getResidueGrid(part.modulus, index, attention.queries,
                                       attention.keys, attention.offsets[0]);
     symbols.back() = grid.residue;
+    int64_t numKeys = segment.countKeys(grid.numKeys);
     panel.grids.push_back(
         {std::make_shared<MaskProblem>(
              mask, ArrayRef(symbols).take_front(mask.getNumSymbols()),
-             attention.firstHead + head, grid.numQueries, grid.numKeys,
-             grid.offset),
-         grid.numQueries, grid.numKeys, panel.rows, panel.columns});
+             attention.firstHead + head, grid.numQueries, numKeys, grid.offset),
+         grid.numQueries, numKeys, panel.rows, panel.columns});
     panel.rows += grid.numQueries;
-    panel.columns += grid.numKeys;
+    panel.columns += numKeys;
+    MaskProblem::TileCounts counts = panel.grids.back().mask->countTiles(
+        panel.rowsPerTile, panel.keysPerTile);
+    sum.full += counts.full;
+    sum.partial += counts.partial;
+    sum.total += counts.total;
+    sum.executedPairs += counts.executedPairs;
   }
+  bool isWhole = drawn.packing.parts.size() == 1 && !segment.columns &&
+                 getClassSegments(drawn, part).size() == 1;
+  panel.caption = getCaption(drawn.mask, sum, isWhole);
   return panel;
 }
 
@@ -222,9 +271,10 @@ static SvgRow getRow(const Drawn &drawn) {
        drawn.options.rowsPerTile,
        drawn.options.keysPerTile,
        {whole}});
-  if (drawn.packing.isPacked())
+  if (isPacked(drawn))
     for (const PackedPart &part : drawn.packing.parts)
-      row.panels.push_back(getPackedPanel(drawn, part));
+      for (const Segment &segment : getClassSegments(drawn, part))
+        row.panels.push_back(getPackedPanel(drawn, part, segment));
   return row;
 }
 
