@@ -4,6 +4,7 @@
 
 #include "attn/codegen/CostReport.h"
 
+#include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/Packing.h"
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,10 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   // As attn-pack decides, which sees the types alone.
   SmallVector<Packing, 1> packings =
       getPackings(op, schedule.getQTile(), schedule.getKvTile());
+  auto keyType = cast<RankedTensorType>(op.getK().getType());
+  std::optional<int64_t> knownKeys;
+  if (!keyType.isDynamicDim(2))
+    knownKeys = keyType.getDimSize(2);
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
   for (auto [offset, batches] : batchesAtOffset) {
@@ -35,9 +40,9 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                        attention.firstHead + head, attention.queries,
                        attention.keys, offset);
       MaskProblem::TileCounts counts = countPackedTiles(
-          op.getMask(), getModulus(packings, head), attention.symbols,
+          getPacking(packings, head).parts, attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,
-          schedule.getQTile(), schedule.getKvTile());
+          schedule.getQTile(), schedule.getKvTile(), knownKeys);
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -62,6 +67,15 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                                bytesOf(op.getLse())) +
                   keyRows * (attention.headSize * bytesOf(op.getK()) +
                              attention.valueSize * bytesOf(op.getV()));
+  // What one part hands to the next is written and read in f32.
+  for (const Packing &packing : packings) {
+    int64_t last = std::min(packing.last.value_or(attention.queryHeads),
+                            attention.queryHeads);
+    int64_t rows = attention.batches * attention.queries *
+                   std::max<int64_t>(last - packing.first, 0);
+    bytes += static_cast<int64_t>(packing.parts.size() - 1) * 2 * rows * 4 *
+             (attention.valueSize + 1);
+  }
   int64_t flopsPerPair = 2 * (attention.headSize + attention.valueSize);
 
   Json cost;
@@ -76,13 +90,26 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
-  cost["residue_classes"] = packings[0].modulus;
-  if (packings.size() > 1) {
-    cost["residue_classes"] = Json::array();
-    for (const Packing &packing : packings)
-      cost["residue_classes"].push_back(
-          {packing.first, *packing.last, packing.modulus});
-  }
+  Json &parts = cost["parts"] = Json::array();
+  for (const Packing &packing : packings)
+    for (const PackedPart &part : packing.parts) {
+      Json entry;
+      if (packing.last)
+        entry["heads"] = {packing.first, *packing.last};
+      entry["mask"] = part.mask.str();
+      entry["residue_classes"] = part.modulus;
+      MaskAttr mask = part.mask;
+      if (part.modulus > 1)
+        mask = getResidueClass(mask, part.modulus,
+                               MaskBound::symbol(mask.getNumSymbols()));
+      for (const Segment &segment :
+           getSegments(mask, schedule.getQTile(), schedule.getKvTile(),
+                       getKnownClassKeys(part.modulus, knownKeys)))
+        if (const std::optional<ColumnSet> &columns = segment.columns)
+          entry["columns"].push_back(
+              {columns->first, columns->count, columns->step});
+      parts.push_back(std::move(entry));
+    }
   cost["tiles"] = {{"total", tiles.total},
                    {"empty", tiles.empty},
                    {"full", tiles.full},

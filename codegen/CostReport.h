@@ -13,8 +13,10 @@ namespace mlir::attn {
 
 /// The cost of one attention op under its schedule, summed over batches and
 /// heads:
-///  - `residue_classes`: into how many classes attn-pack takes the
-///    mask apart; 1 if it does not. Tiles are those of the classes;
+///  - `parts`: what attn-pack makes of the mask: disjoint parts (and `heads`,
+///    where ranges of heads differ), each in `residue_classes` classes, 1 if it
+///    is not taken apart, and `columns`, the sets of keys (first, count, step)
+///    that attn-compact makes adjacent. Tiles are those that then run;
 ///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are
 ///  empty, full and partial;
 ///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size),
@@ -22,7 +24,8 @@ namespace mlir::attn {
 ///    nothing is executed);
 ///  - `flops`: 2 (D + Dv) for each live pair; `executed_flops`: the same for
 ///  each executed pair;
-///  - `bytes`: q, k, v, o and lse once each, the least that must move.
+///  - `bytes`: q, k, v, o and lse once each, the least that must move, and what
+///    the parts hand on.
 /// The op must carry a schedule.
 nlohmann::ordered_json getCost(const ConcreteAttention &attention);
 

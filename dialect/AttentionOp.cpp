@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
 #include <cmath>
 
 using namespace mlir;
@@ -25,11 +26,57 @@ int64_t AttentionOp::getGroupSize() {
          cast<RankedTensorType>(getK().getType()).getDimSize(1);
 }
 
+AttentionParts::AttentionParts(AttentionOp op)
+    : q(op.getQ()), k(op.getK()), v(op.getV()), symbols(op.getSymbols()),
+      offset(op.getOffset()), head(op.getHead()), maskData(op.getMaskData()),
+      scoreInputs(op.getScoreInputs()), sinks(op.getSinks()),
+      initO(op.getInitO()), initLse(op.getInitLse()), mask(op.getMaskAttr()),
+      alignment(op.getAlignmentAttr()), scale(op.getScaleAttr()),
+      schedule(op.getScheduleAttr()), score(&op.getScore()) {}
+
+void AttentionOp::build(OpBuilder &, OperationState &state, Type o, Type lse,
+                        const AttentionParts &parts) {
+  auto add = [&](ValueRange values) {
+    state.addOperands(values);
+    return static_cast<int32_t>(values.size());
+  };
+  auto addOptional = [&](Value value) {
+    return add(value ? ValueRange(value) : ValueRange());
+  };
+  Properties &properties = state.getOrAddProperties<Properties>();
+  // In the order of the operands.
+  int32_t sizes[] = {add(parts.q),
+                     add(parts.k),
+                     add(parts.v),
+                     add(parts.symbols),
+                     addOptional(parts.offset),
+                     addOptional(parts.head),
+                     add(parts.maskData),
+                     add(parts.scoreInputs),
+                     addOptional(parts.sinks),
+                     addOptional(parts.initO),
+                     addOptional(parts.initLse)};
+  llvm::copy(sizes, properties.operandSegmentSizes.begin());
+  properties.mask = parts.mask;
+  properties.alignment = parts.alignment;
+  properties.scale = parts.scale;
+  properties.schedule = parts.schedule;
+  state.addTypes(o);
+  if (lse)
+    state.addTypes(lse);
+  Region *score = state.addRegion();
+  IRMapping mapping;
+  if (parts.score)
+    parts.score->cloneInto(score, mapping);
+}
+
 ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   Builder &builder = parser.getBuilder();
   MLIRContext *context = parser.getContext();
-  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads;
+  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads,
+      inits;
   Type offsetType = builder.getIndexType();
+  SmallVector<Type> initTypes;
   MaskAttr mask;
   std::optional<Alignment> alignment;
   FloatAttr scale;
@@ -49,7 +96,7 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   };
   while (clauseLoc = parser.getCurrentLocation(),
          succeeded(parser.parseOptionalKeyword(
-             &clause, {"mask", "scale", "align", "head", "schedule"}))) {
+             &clause, {"mask", "scale", "align", "head", "init", "schedule"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();
@@ -79,6 +126,11 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
       if (once(!heads.empty()) || parser.parseLParen() ||
           parser.parseOperand(heads.emplace_back()) || parser.parseRParen())
         return failure();
+    } else if (clause == "init") {
+      if (once(!inits.empty()) || parser.parseLParen() ||
+          parser.parseOperandList(inits, 2) ||
+          parser.parseColonTypeList(initTypes) || parser.parseRParen())
+        return failure();
     } else {
       if (once(bool(schedule)) || parser.parseLParen() ||
           parser.parseAttribute(schedule) || parser.parseRParen())
@@ -101,8 +153,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
                              result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(inits, initTypes, clauseLoc, result.operands))
     return failure();
+  int32_t numInits = inits.empty() ? 0 : 1;
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask ? mask : MaskAttr::getAll(context);
   properties.alignment =
@@ -111,8 +165,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size())},
+                               static_cast<int32_t>(heads.size()), 0, 0, 0,
+                               numInits, numInits},
              properties.operandSegmentSizes.begin());
+  result.addRegion();
   result.addTypes(type.getResults());
   return success();
 }
@@ -138,6 +194,9 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   }
   if (getHead())
     printer << " head(" << getHead() << ")";
+  if (getInitO())
+    printer << " init(" << getInitO() << ", " << getInitLse() << " : "
+            << getInitO().getType() << ", " << getInitLse().getType() << ")";
   if (getSchedule())
     printer << " schedule(" << getScheduleAttr() << ")";
   printer.printOptionalAttrDict(

@@ -28,10 +28,12 @@ struct Named {
 LogicalResult verifyElementTypes(AttentionOp op, ArrayRef<Named> tensors) {
   const Named &q = tensors.front();
   for (const Named &other : tensors.drop_front()) {
-    if (other.type().getElementType() == q.type().getElementType())
+    if (other.type().getElementType() == q.type().getElementType() ||
+        (other.name == "o" && other.type().getElementType().isF32()))
       continue;
     InFlightDiagnostic diagnostic =
-        op.emitOpError("expected q, k, v and o of one element type, found ")
+        op.emitOpError("expected q, k, v and o of one element type, or o of "
+                       "f32, found ")
         << q.type().getElementType() << " for q and "
         << other.type().getElementType() << " for " << other.name << " (A2)";
     diagnostic.attachNote(other.value.getLoc())
@@ -140,6 +142,22 @@ LogicalResult verifyAlignment(AttentionOp op, const Named &q) {
   return diagnostic;
 }
 
+/// Both or none, and of the shapes of o and lse.
+LogicalResult verifyInit(AttentionOp op, ArrayRef<int64_t> outShape) {
+  if (!op.getInitO() != !op.getInitLse())
+    return op.emitOpError("expected an initial o with an initial lse, found "
+                          "only one of the two (A20)");
+  if (!op.getInitO())
+    return success();
+  std::pair<Named, ArrayRef<int64_t>> tensors[] = {
+      {{"the initial o", op.getInitO()}, outShape},
+      {{"the initial lse", op.getInitLse()}, outShape.drop_back()}};
+  for (const auto &[tensor, shape] : tensors)
+    if (failed(verifyResult(op, tensor, shape, "A20")))
+      return failure();
+  return success();
+}
+
 LogicalResult verifyHeadRanges(AttentionOp op) {
   MaskAttr range = findHeadsBeyond(op, op.getMask());
   if (!range)
@@ -234,7 +252,9 @@ LogicalResult AttentionOp::verify() {
   SmallVector<int64_t> outShape(rows);
   outShape.push_back(v.size(3));
   if (failed(verifyResult(*this, o, outShape, "A10")) ||
-      (getLse() && failed(verifyResult(*this, {"lse", getLse()}, rows, "A11"))))
+      (getLse() &&
+       failed(verifyResult(*this, {"lse", getLse()}, rows, "A11"))) ||
+      failed(verifyInit(*this, outShape))) // A20
     return failure();
 
   if (std::optional<APFloat> scale = getScale();

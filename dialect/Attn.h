@@ -24,6 +24,8 @@
 #define GET_ATTRDEF_CLASSES
 #include "attn/dialect/AttnAttrs.h.inc"
 
+#include "attn/dialect/Parts.h"
+
 #define GET_OP_CLASSES
 #include "attn/dialect/AttnOps.h.inc"
 

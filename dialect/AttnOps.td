@@ -19,6 +19,13 @@ def Attn_Tensor4D : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor o
 def Attn_Tensor3D : Attn_Type<TensorRankOf<[F32], [3]>, "3-d tensor of f32 (A1)">;
 def Attn_Offset : Attn_Type<AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>]>,
                             "index or 1-d tensor of i32, i64 or index (A14)">;
+def Attn_MaskData : Attn_Type<AnyTypeOf<[TensorOf<[I1, I8, I32, I64, Index]>]>,
+                              "tensor of i1, i8, i32, i64 or index (A17)">;
+def Attn_ScoreInput : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor of f16, bf16 or f32 (A18)">;
+def Attn_Sinks : Attn_Type<1DTensorOf<[F32]>, "1-d tensor of f32 (A19)">;
+def Attn_Partial : Attn_Type<TensorRankOf<[F32], [4]>, "4-d tensor of f32 (A20)">;
+def Attn_Rows : Attn_Type<AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, MemRefRankOf<[F16, BF16, F32], [4]>]>,
+                          "4-d tensor or memref of f16, bf16 or f32 (V1)">;
 def Attn_Tile : Attn_Type<VectorOfRankAndType<[2], [F16, BF16, F32]>, "2-d vector of f16, bf16 or f32 (O1)">;
 def Attn_KeyTile : Attn_Type<
     AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, VectorOfRankAndType<[2], [F16, BF16, F32]>]>,
@@ -42,6 +49,9 @@ def Attn_AttentionOp : Attn_Op<"attention", [
     `align(%x)` is a value, one for all batches (index) or one for each (a 1-d tensor of B integers). `head(%h)` is the
     number that the mask sees for the first query head; it defaults to 0. With these two the op is closed under tiling.
 
+    `init(%o0, %lse0)` continues from a result over other keys: o and lse are those over its keys and the live ones of
+    this op together. What one op hands to the next so is best an o of f32, which an op on 16-bit inputs may have.
+
     `docs/Spec.md` numbers the constraints.
 
     Example:
@@ -55,9 +65,14 @@ def Attn_AttentionOp : Attn_Op<"attention", [
   let arguments = (ins
     Attn_Tensor4D:$q, Attn_Tensor4D:$k, Attn_Tensor4D:$v,
     Variadic<Index>:$symbols, Optional<Attn_Offset>:$offset, Optional<Index>:$head,
+    Variadic<Attn_MaskData>:$mask_data, Variadic<Attn_ScoreInput>:$score_inputs, Optional<Attn_Sinks>:$sinks,
+    Optional<Attn_Partial>:$init_o, Optional<Attn_Tensor3D>:$init_lse,
     Attn_MaskAttr:$mask, Attn_AlignmentAttr:$alignment,
     OptionalAttr<F32Attr>:$scale, OptionalAttr<Attn_ScheduleAttr>:$schedule);
   let results = (outs Attn_Tensor4D:$o, Optional<Attn_Tensor3D>:$lse);
+  let regions = (region MaxSizedRegion<1>:$score);
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::mlir::Type":$o, "::mlir::Type":$lse, "const ::mlir::attn::AttentionParts &":$parts)>];
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let hasCanonicalizer = 1;
@@ -97,6 +112,32 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     Attn_RowState:$new_max, Attn_RowState:$new_sum, Attn_Accumulator:$new_acc);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+}
+
+def Attn_SelectRowsOp : Attn_Op<"select_rows", [Pure]> {
+  let summary = "The rows of keys or values that lie at regular places, as if they were adjacent";
+  let description = [{
+    Row r of the result, dimension 2, is row `r floordiv count * step + first + r mod count` of the source: of each `step`
+    rows the `count` from `first` on. No data moves: a memref result is another way to count the rows of the same
+    memory, and what reads tiles from it computes where their rows are.
+
+    Example:
+
+    ```mlir
+    %kc = attn.select_rows %k first 120 count 8 step 128 : tensor<1x1x1000x64xbf16> to tensor<1x1x56x64xbf16>
+    ```
+  }];
+  let arguments = (ins Attn_Rows:$source, I64Attr:$first, I64Attr:$count, I64Attr:$step);
+  let results = (outs Attn_Rows:$result);
+  let assemblyFormat = [{
+    $source `first` $first `count` $count `step` $step attr-dict `:` type($source) `to` type($result)
+  }];
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$source, "int64_t":$first, "int64_t":$count, "int64_t":$step)>];
+  let extraClassDeclaration = [{
+    /// How many of the first `numRows` rows are selected.
+    static int64_t countRows(int64_t numRows, int64_t first, int64_t count, int64_t step);
+  }];
 }
 
 def Attn_ForTilesOp : Attn_Op<"for_tiles", [

@@ -7,6 +7,7 @@
 #include "attn/dialect/Constraints.h"
 
 #include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -158,6 +159,47 @@ LogicalResult OnlineAttentionOp::verify() {
       getHead())
     return emitOpError(
         "expected rows, keys, symbols and head only with a mask (O9)");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// SelectRowsOp
+//===----------------------------------------------------------------------===//
+
+int64_t SelectRowsOp::countRows(int64_t numRows, int64_t first, int64_t count,
+                                int64_t step) {
+  int64_t left = numRows - first;
+  int64_t blocks = llvm::divideFloorSigned(left, step);
+  return count * blocks + std::min(count, left - step * blocks);
+}
+
+void SelectRowsOp::build(OpBuilder &builder, OperationState &state,
+                         Value source, int64_t first, int64_t count,
+                         int64_t step) {
+  auto type = cast<ShapedType>(source.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  if (!type.isDynamicDim(2))
+    shape[2] = countRows(shape[2], first, count, step);
+  build(builder, state, type.clone(shape), source, first, count, step);
+}
+
+// V1, the ranks and element types, is in the types of AttnOps.td.
+LogicalResult SelectRowsOp::verify() {
+  int64_t first = getFirst(), count = getCount(), step = getStep();
+  // V2
+  if (first < 0 || count < 1 || first > step - count)
+    return emitOpError("expected 0 <= first, 1 <= count and first + count <= "
+                       "step, found first ")
+           << first << ", count " << count << ", step " << step << " (V2)";
+  // V3
+  auto type = cast<ShapedType>(getSource().getType());
+  SmallVector<int64_t> shape(type.getShape());
+  if (!type.isDynamicDim(2))
+    shape[2] = countRows(shape[2], first, count, step);
+  if (getResult().getType() != type.clone(shape))
+    return emitOpError("expected a result of type ")
+           << type.clone(shape) << ", found " << getResult().getType()
+           << " (V3)";
   return success();
 }
 

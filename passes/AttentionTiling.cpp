@@ -140,20 +140,34 @@ struct AttentionTiling
       head = affine::makeComposedFoldedAffineApply(builder, loc, d0 + d1,
                                                    {head, op.getHead()});
 
-    SmallVector<Type> types = {q.getType().clone(
-        {1, 1, q.getType().getDimSize(2),
-         cast<RankedTensorType>(op.getO().getType()).getDimSize(3)})};
+    auto outType = cast<RankedTensorType>(op.getO().getType());
+    SmallVector<Type> types = {outType.clone(
+        {1, 1, q.getType().getDimSize(2), outType.getDimSize(3)})};
     if (op.getLse())
       types.push_back(RankedTensorType::get({1, 1, q.getType().getDimSize(2)},
                                             builder.getF32Type()));
-    auto tile = AttentionOp::create(
-        builder, loc, types[0], op.getLse() ? types[1] : Type(), q, k, v,
-        op.getSymbols(), position, toValue(builder, loc, head), op.getMask(),
-        AlignmentAttr::get(builder.getContext(), Alignment::Offset),
-        op.getScaleAttr(),
-        /*schedule=*/nullptr);
+    AttentionParts parts(op);
+    parts.q = q, parts.k = k, parts.v = v;
+    parts.offset = position;
+    parts.head = toValue(builder, loc, head);
+    parts.alignment =
+        AlignmentAttr::get(builder.getContext(), Alignment::Offset);
+    parts.schedule = nullptr;
+    SmallVector<Operation *> slices = {q, k, v};
+    if (op.getInitO()) {
+      auto initO = getSlice(builder, loc, op.getInitO(),
+                            {offsets[0], offsets[1], offsets[2], zero},
+                            {one, one, sizes[2], headSize(op.getV())});
+      auto initLse = getSlice(builder, loc, op.getInitLse(),
+                              {offsets[0], offsets[1], offsets[2]},
+                              {one, one, sizes[2]});
+      parts.initO = initO, parts.initLse = initLse;
+      slices.append({initO, initLse});
+    }
+    auto tile = AttentionOp::create(builder, loc, types[0],
+                                    op.getLse() ? types[1] : Type(), parts);
     return TilingResult{
-        {tile}, llvm::to_vector_of<Value>(tile->getResults()), {q, k, v}};
+        {tile}, llvm::to_vector_of<Value>(tile->getResults()), slices};
   }
 
   LogicalResult

@@ -5,6 +5,8 @@
 
 #include "attn/passes/Passes.h"
 
+#include "attn/dialect/Attn.h"
+
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
@@ -118,6 +120,53 @@ static bool isSameBuffer(Value a, Value b) {
 }
 
 namespace {
+/// Another way to count the rows of the same memory.
+struct SelectRowsBufferization
+    : bufferization::BufferizableOpInterface::ExternalModel<
+          SelectRowsBufferization, SelectRowsOp> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const bufferization::AnalysisState &) const {
+    return false;
+  }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const bufferization::AnalysisState &) const {
+    return false;
+  }
+  bufferization::AliasingValueList
+  getAliasingValues(Operation *op, OpOperand &,
+                    const bufferization::AnalysisState &) const {
+    return {{op->getResult(0), bufferization::BufferRelation::Unknown}};
+  }
+  FailureOr<bufferization::BufferLikeType>
+  getBufferType(Operation *op, Value,
+                const bufferization::BufferizationOptions &options,
+                const bufferization::BufferizationState &state,
+                SmallVector<Value> &invocationStack) const {
+    auto select = cast<SelectRowsOp>(op);
+    FailureOr<bufferization::BufferLikeType> source =
+        bufferization::getBufferType(select.getSource(), options, state,
+                                     invocationStack);
+    if (failed(source))
+      return failure();
+    return cast<bufferization::BufferLikeType>(
+        Type(cast<MemRefType>(*source).clone(
+            cast<ShapedType>(select.getType()).getShape())));
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const bufferization::BufferizationOptions &options,
+                          bufferization::BufferizationState &state) const {
+    auto select = cast<SelectRowsOp>(op);
+    FailureOr<Value> source =
+        bufferization::getBuffer(rewriter, select.getSource(), options, state);
+    if (failed(source))
+      return failure();
+    bufferization::replaceOpWithNewBufferizedOp<SelectRowsOp>(
+        rewriter, op, *source, select.getFirst(), select.getCount(),
+        select.getStep());
+    return success();
+  }
+};
+
 struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
   void getDependentDialects(DialectRegistry &registry) const override {
     AttnBufferizeBase::getDependentDialects(registry);
@@ -127,6 +176,9 @@ struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
     scf::registerBufferizableOpInterfaceExternalModels(registry);
     tensor::registerBufferizableOpInterfaceExternalModels(registry);
     vector::registerBufferizableOpInterfaceExternalModels(registry);
+    registry.addExtension(+[](MLIRContext *context, AttnDialect *) {
+      SelectRowsOp::attachInterface<SelectRowsBufferization>(*context);
+    });
   }
 
   /// Erases copies onto themselves; any other copy, and any allocation that was

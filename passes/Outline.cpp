@@ -108,6 +108,7 @@ static LogicalResult outline(scf::ForallOp loop, func::FuncOp function,
       builder.getFunctionType(TypeRange(ValueRange(arguments)), {}));
   kernel.setPrivate();
   kernel->setAttr("attn.kernel", builder.getUnitAttr());
+  loop->removeAttr("attn.num_keys");
   for (StringRef attribute : {"attn.schedule", "attn.mask"})
     if (Attribute value = loop->removeAttr(attribute))
       kernel->setAttr(attribute, value);

@@ -27,7 +27,8 @@ using namespace mlir::attn;
 
 namespace {
 
-/// Builds the loops over the classes of one op, one for each packing.
+/// Builds what takes the place of one op: for each packing a chain of parts,
+/// each of them a loop over its classes or the op itself on fewer keys.
 class Packer {
 public:
   Packer(RewriterBase &rewriter, AttentionOp op)
@@ -40,19 +41,14 @@ public:
     outSizes = rowSizes;
     outSizes.push_back(tensor::getMixedSize(rewriter, loc, op.getV(), 3));
     results = {op.getO()};
-    outputs.push_back(tensor::EmptyOp::create(
-        rewriter, loc, outSizes, getElementTypeOrSelf(op.getO().getType())));
-    if (op.getLse() && !op.getLse().use_empty()) {
+    if (op.getLse() && !op.getLse().use_empty())
       results.push_back(op.getLse());
-      outputs.push_back(tensor::EmptyOp::create(rewriter, loc, rowSizes,
-                                                rewriter.getF32Type()));
-    }
   }
 
-  /// Builds the loop of one packing, after those before it. Returns the mask of
-  /// one class.
-  MaskAttr add(const Packing &packing);
-  /// Replaces the op by the loops.
+  /// Builds one packing, after those before it. Returns the mask of one class
+  /// of each part.
+  SmallVector<MaskAttr> add(const Packing &packing);
+  /// Replaces the op by what was built.
   void finish();
 
 private:
@@ -75,9 +71,22 @@ private:
     SmallVector<OpFoldResult> offsets, sizes, strides;
   };
   Part getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
-               OpFoldResult count, bool isKey);
+               OpFoldResult count, int64_t firstHead, int64_t numHeads);
   Value getClass(Value tensor, OpFoldResult first, OpFoldResult count,
-                 bool isKey);
+                 int64_t firstHead, int64_t numHeads);
+
+  /// A tensor without values for each of o and, if wanted, lse.
+  SmallVector<Value> makeOutputs(Type elementType, bool withLse,
+                                 ArrayRef<OpFoldResult> rows);
+  /// Builds a part that continues from `init` (o and lse, or nothing), which
+  /// holds the heads from `firstInitHead` on. Fills `into`, whose heads begin
+  /// at `firstHead`. Returns the mask of one class.
+  MaskAttr addPart(const PackedPart &part, ValueRange init,
+                   int64_t firstInitHead, SmallVector<Value> &into,
+                   int64_t firstHead);
+  /// The part as one op, if it needs no loop; `into` are its results.
+  MaskAttr addWhole(const PackedPart &part, ValueRange init, bool isLast,
+                    SmallVector<Value> &into);
 
   RewriterBase &rewriter;
   AttentionOp op;
@@ -126,7 +135,8 @@ OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
 }
 
 Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
-                             OpFoldResult count, bool isKey) {
+                             OpFoldResult count, int64_t firstHead,
+                             int64_t numHeads) {
   Part part;
   part.offsets.assign(sizes.size(), rewriter.getIndexAttr(0));
   part.strides.assign(sizes.size(), rewriter.getIndexAttr(1));
@@ -136,11 +146,8 @@ Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
     part.sizes[0] = rewriter.getIndexAttr(1);
   }
   if (packing.last) {
-    // Keys and values have a head for each group of query heads.
-    int64_t group = isKey ? op.getGroupSize() : 1;
-    part.offsets[1] = rewriter.getIndexAttr(packing.first / group);
-    part.sizes[1] =
-        rewriter.getIndexAttr((*packing.last - packing.first) / group);
+    part.offsets[1] = rewriter.getIndexAttr(firstHead);
+    part.sizes[1] = rewriter.getIndexAttr(numHeads);
   }
   part.offsets[2] = first;
   part.sizes[2] = count;
@@ -149,18 +156,30 @@ Packer::Part Packer::getPart(ArrayRef<OpFoldResult> sizes, OpFoldResult first,
 }
 
 Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count,
-                       bool isKey) {
+                       int64_t firstHead, int64_t numHeads) {
   Part part = getPart(tensor::getMixedSizes(rewriter, loc, tensor), first,
-                      count, isKey);
+                      count, firstHead, numHeads);
   return tensor::ExtractSliceOp::create(rewriter, loc, tensor, part.offsets,
                                         part.sizes, part.strides);
 }
 
-MaskAttr Packer::add(const Packing &part) {
-  packing = part;
+SmallVector<Value> Packer::makeOutputs(Type elementType, bool withLse,
+                                       ArrayRef<OpFoldResult> rows) {
+  SmallVector<OpFoldResult> sizes(rows);
+  sizes.push_back(outSizes.back());
+  SmallVector<Value> made = {
+      tensor::EmptyOp::create(rewriter, loc, sizes, elementType)};
+  if (withLse)
+    made.push_back(
+        tensor::EmptyOp::create(rewriter, loc, rows, rewriter.getF32Type()));
+  return made;
+}
+
+MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
+                         int64_t firstInitHead, SmallVector<Value> &into,
+                         int64_t firstHead) {
   modulus = part.modulus;
   batch = Value();
-  rewriter.setInsertionPoint(op);
   // Fewer queries than classes: the others have none.
   int64_t numClasses =
       std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
@@ -172,10 +191,10 @@ MaskAttr Packer::add(const Packing &part) {
       rewriter, loc,
       SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(0)),
       bounds,
-      SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(1)),
-      outputs, std::nullopt);
+      SmallVector<OpFoldResult>(bounds.size(), rewriter.getIndexAttr(1)), into,
+      std::nullopt);
   loop->setAttr("attn.residues", rewriter.getI64IntegerAttr(modulus));
-  loop->setAttr("attn.mask", rewriter.getStringAttr(packing.mask.str()));
+  loop->setAttr("attn.mask", rewriter.getStringAttr(part.mask.str()));
 
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointToStart(loop.getBody());
@@ -194,45 +213,141 @@ MaskAttr Packer::add(const Packing &part) {
   }
   OpFoldResult rows = countRows(numQueries, index);
   OpFoldResult keys = countRows(numKeys, residue);
-  Value q = getClass(op.getQ(), index, rows, /*isKey=*/false);
-  Value k = getClass(op.getK(), residue, keys, /*isKey=*/true);
-  Value v = getClass(op.getV(), residue, keys, /*isKey=*/true);
+  // Keys and values have a head for each group of query heads.
+  int64_t group = packing.last ? op.getGroupSize() : 1;
+  int64_t numHeads = packing.last ? *packing.last - packing.first : 0;
+  Value q = getClass(op.getQ(), index, rows, packing.first, numHeads);
+  auto getKeys = [&](Value tensor) {
+    return getClass(tensor, residue, keys, packing.first / group,
+                    numHeads / group);
+  };
+  Value k = getKeys(op.getK()), v = getKeys(op.getV());
 
   unsigned number = op.getSymbols().size();
   SmallVector<Value> symbols(op.getSymbols()), used;
   symbols.push_back(toValue(residue));
   MaskAttr mask = bindUsedSymbols(
-      getResidueClass(packing.mask, modulus, MaskBound::symbol(number)),
-      symbols, used);
+      getResidueClass(part.mask, modulus, MaskBound::symbol(number)), symbols,
+      used);
 
   auto qType = cast<RankedTensorType>(q.getType());
+  auto outType = cast<RankedTensorType>(into.front().getType());
   SmallVector<int64_t> shape(qType.getShape().drop_back());
-  Type lseType = results.size() == 2
+  Type lseType = into.size() == 2
                      ? RankedTensorType::get(shape, rewriter.getF32Type())
                      : Type();
-  shape.push_back(cast<RankedTensorType>(op.getO().getType()).getDimSize(3));
-  auto packed = AttentionOp::create(
-      rewriter, loc, qType.clone(shape), lseType, q, k, v, used,
-      toValue(shifted), op.getHead(), mask,
-      AlignmentAttr::get(rewriter.getContext(), Alignment::Offset),
-      op.getScaleAttr(), op.getScheduleAttr());
+  shape.push_back(outType.getDimSize(3));
+  AttentionParts parts(op);
+  parts.q = q, parts.k = k, parts.v = v;
+  if (!init.empty()) {
+    parts.initO = getClass(init[0], index, rows, firstInitHead, numHeads);
+    parts.initLse = getClass(init[1], index, rows, firstInitHead, numHeads);
+  }
+  parts.symbols.assign(used.begin(), used.end());
+  parts.mask = mask;
+  parts.offset = toValue(shifted);
+  parts.alignment =
+      AlignmentAttr::get(rewriter.getContext(), Alignment::Offset);
+  auto packed =
+      AttentionOp::create(rewriter, loc, outType.clone(shape), lseType, parts);
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {
     ArrayRef<OpFoldResult> sizes = number == 0 ? outSizes : rowSizes;
-    Part part = getPart(sizes, index, rows, /*isKey=*/false);
+    Part part = getPart(sizes, index, rows, firstHead, numHeads);
     tensor::ParallelInsertSliceOp::create(
         rewriter, loc, packed->getResult(number), output, part.offsets,
         part.sizes, part.strides);
   }
-  outputs.assign(loop.result_begin(), loop.result_end());
+  into.assign(loop.result_begin(), loop.result_end());
   return mask;
+}
+
+MaskAttr Packer::addWhole(const PackedPart &part, ValueRange init, bool isLast,
+                          SmallVector<Value> &into) {
+  AttentionParts parts(op);
+  SmallVector<Value> used;
+  MaskAttr mask = bindUsedSymbols(part.mask, op.getSymbols(), used);
+  parts.symbols.assign(used.begin(), used.end());
+  parts.mask = mask;
+  if (!init.empty())
+    parts.initO = init[0], parts.initLse = init[1];
+  auto outType = cast<RankedTensorType>(op.getO().getType());
+  if (!isLast)
+    outType = outType.clone(rewriter.getF32Type());
+  bool withLse = !isLast || results.size() == 2;
+  Type lseType = RankedTensorType::get(outType.getShape().drop_back(),
+                                       rewriter.getF32Type());
+  auto whole = AttentionOp::create(rewriter, loc, outType,
+                                   withLse ? lseType : Type(), parts);
+  into.assign(whole->result_begin(), whole->result_end());
+  return mask;
+}
+
+SmallVector<MaskAttr> Packer::add(const Packing &chosen) {
+  packing = chosen;
+  rewriter.setInsertionPoint(op);
+  SmallVector<Value> init;
+  if (op.getInitO())
+    init = {op.getInitO(), op.getInitLse()};
+  int64_t firstInitHead = packing.first;
+  SmallVector<MaskAttr> masks;
+  for (auto [number, part] : llvm::enumerate(packing.parts)) {
+    bool isLast = number + 1 == packing.parts.size();
+    if (part.modulus == 1 && !packing.last) {
+      SmallVector<Value> made;
+      masks.push_back(addWhole(part, init, isLast, made));
+      (isLast ? outputs : init) = made;
+      continue;
+    }
+    if (isLast) {
+      if (outputs.empty())
+        outputs = makeOutputs(getElementTypeOrSelf(op.getO().getType()),
+                              results.size() == 2, rowSizes);
+      masks.push_back(
+          addPart(part, init, firstInitHead, outputs, packing.first));
+      continue;
+    }
+    // What is handed on has the heads of this packing alone.
+    SmallVector<OpFoldResult> rows = rowSizes;
+    if (packing.last)
+      rows[1] = rewriter.getIndexAttr(*packing.last - packing.first);
+    SmallVector<Value> made =
+        makeOutputs(rewriter.getF32Type(), /*withLse=*/true, rows);
+    masks.push_back(addPart(part, init, firstInitHead, made, 0));
+    init = made;
+    firstInitHead = 0;
+  }
+  return masks;
 }
 
 void Packer::finish() {
   for (auto [result, output] : llvm::zip_equal(results, outputs))
     rewriter.replaceAllUsesWith(result, output);
   rewriter.eraseOp(op);
+}
+
+/// Says what became of the op.
+static void report(AttentionOp op, const Packing &packing,
+                   ArrayRef<MaskAttr> masks) {
+  bool isUnion = packing.parts.size() > 1;
+  for (auto [number, part] : llvm::enumerate(packing.parts)) {
+    InFlightDiagnostic remark = emitRemark(op.getLoc());
+    if (packing.last)
+      remark << "heads " << packing.first << " to " << *packing.last - 1
+             << ": ";
+    if (isUnion)
+      remark << "part " << number + 1 << " of " << packing.parts.size()
+             << " of mask " << packing.mask.str() << ", ";
+    else
+      remark << "mask ";
+    remark << part.mask.str();
+    if (isUnion && part.modulus == 1)
+      remark << ", runs as it is";
+    else
+      remark << (isUnion ? ", runs as " : " runs as ") << part.modulus
+             << " residue classes, each of them " << masks[number].str();
+  }
 }
 
 namespace {
@@ -251,26 +366,19 @@ struct AttnPackPass : attn::impl::AttnPackBase<AttnPackPass> {
       SmallVector<Packing, 1> packings =
           getPackings(op, schedule ? schedule.getQTile() : qTile.getValue(),
                       schedule ? schedule.getKvTile() : kvTile.getValue());
-      Location loc = op.getLoc();
-      if (packings.size() == 1 && packings[0].modulus == 1) {
+      if (packings.size() == 1 && !packings[0].isPacked()) {
         if (packings[0].reason) {
           ++numRefused;
-          emitRemark(loc) << "the residue classes of mask "
-                          << op.getMask().str()
-                          << " are not packed: " << packings[0].reason;
+          emitRemark(op.getLoc())
+              << "the residue classes of mask " << op.getMask().str()
+              << " are not packed: " << packings[0].reason;
         }
         continue;
       }
       Packer packer(rewriter, op);
       for (const Packing &packing : packings) {
-        MaskAttr mask = packer.add(packing);
-        InFlightDiagnostic remark = emitRemark(loc);
-        if (packing.last)
-          remark << "heads " << packing.first << " to " << *packing.last - 1
-                 << ": ";
-        remark << "mask " << packing.mask.str() << " runs as "
-               << packing.modulus << " residue classes, each of them "
-               << mask.str();
+        report(op, packing, packer.add(packing));
+        numParts += packing.parts.size() > 1 ? packing.parts.size() : 0;
       }
       packer.finish();
       ++numPacked;

@@ -76,12 +76,24 @@ def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
     `(r + offset) floordiv d`. Where each batch has an offset of its own, the loop is one over (batch, r).
     Where `heads<a, b>` makes some heads see a mask with a larger d than all of them have, each range of heads gets a loop
     of its own, and they write into the same results after each other.
+
+    A union whose terms have different d, as `causal & (window<128, 0> | stride<128>)`, is taken apart into disjoint parts where that
+    takes fewer tiles: each part has the pairs of its terms that no part before it has, packed by their d, and continues from the
+    result of the part before with `init(...)`, an o of f32 and an lse.
+
+    ```mlir
+    %o0, %lse0 = attn.attention %q, %k, %v mask(window<128, 0>) : (...) -> (tensor<2x8x4096x64xf32>, tensor<2x8x4096xf32>)
+    %o = scf.forall (%r) in (128) shared_outs(%oo = %oe) -> (tensor<2x8x4096x64xbf16>) {
+      ...
+      %os = attn.attention %qs, %ks, %vs mask(window<inf, -2>) align(%c0) init(%os0, %ls0 : ...) : ...
+    ```
   }];
   let options = [
     Option<"qTile", "q-tile", "int64_t", "128", "Query rows per tile of ops without a schedule">,
     Option<"kvTile", "kv-tile", "int64_t", "64", "Keys per tile of ops without a schedule">];
   let statistics = [
     Statistic<"numPacked", "packed", "Number of ops that became loops over residue classes">,
+    Statistic<"numParts", "parts", "Number of parts that unions were taken apart into">,
     Statistic<"numRefused", "refused", "Number of ops with residue classes that were left as they are">];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
@@ -154,6 +166,36 @@ def AttnToOnline : Pass<"attn-to-online", "::mlir::func::FuncOp"> {
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
     "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
+}
+
+def AttnCompact : Pass<"attn-compact", "::mlir::func::FuncOp"> {
+  let summary = "Make the live keys adjacent where they lie at regular places";
+  let description = [{
+    Where the live keys of a term of the mask satisfy `j mod n in [x, x + c)`, as those of `summary<n, c>` do, the term runs over
+    these keys alone, numbered from 0: `attn.select_rows` says which rows of k and v they are, and the mask is one over
+    the numbers. The other terms run over the keys as they are. The op becomes a chain of ops that hand on the running state,
+    over disjoint sets, so that the parts are merged in registers. Sets are found in the constraints, whatever atoms
+    they are written with. It is done where the tiles are fewer so, for the number of keys that the types state or for a long
+    sequence. A remark says what was done.
+
+    ```mlir
+    %m, %s, %a = attn.online_attention %q, %k, %v init(%m0, %s0, %a0) scale(0.125) mask(causal & (same_block<128> | summary<128, 8>))
+        rows(%p0, %p1) keys(%c0, %nk) : vector<128x64xbf16>, tensor<1x1x4096x64xbf16>, ...
+    ```
+    becomes
+    ```mlir
+    %kc = attn.select_rows %k first 120 count 8 step 128 : tensor<1x1x4096x64xbf16> to tensor<1x1x256x64xbf16>
+    %vc = attn.select_rows %v first 120 count 8 step 128 : tensor<1x1x4096x64xbf16> to tensor<1x1x256x64xbf16>
+    %m1, %s1, %a1 = attn.online_attention %q, %k, %v init(%m0, %s0, %a0) scale(0.125) mask(causal & same_block<128>)
+        rows(%p0, %p1) keys(%c0, %nk) : ...
+    %m, %s, %a = attn.online_attention %q, %kc, %vc init(%m1, %s1, %a1) scale(0.125)
+        mask(affine_set<(h, i, j) : ((i floordiv 128) * 8 - j - 1 >= 0)>) rows(%p0, %p1) keys(%c0, %c256) : ...
+    ```
+  }];
+  let statistics = [
+    Statistic<"numCompacted", "compacted", "Number of ops taken apart by the places of their keys">,
+    Statistic<"numColumnSets", "column-sets", "Number of sets of keys made adjacent">];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect"];
 }
 
 def AttnTileKv : Pass<"attn-tile-kv", "::mlir::func::FuncOp"> {

@@ -29,6 +29,7 @@ void mlir::attn::buildTileProgramPipeline(OpPassManager &manager,
   functions.addPass(createAttnPack(pack));
   functions.addPass(createAttnTile(tile));
   functions.addPass(createAttnToOnline());
+  functions.addPass(createAttnCompact());
   functions.addPass(createAttnTileKv());
   functions.addPass(createAttnDecompose());
   functions.addPass(createCSEPass());

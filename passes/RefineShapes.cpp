@@ -92,11 +92,17 @@ struct AttnRefineShapesPass
     Sizes sizes;
     function.walk([&](AttentionOp op) {
       Value q = op.getQ(), k = op.getK(), v = op.getV(), o = op.getO(),
-            lse = op.getLse();
-      sizes.join(
-          {{q, 0}, {k, 0}, {v, 0}, {o, 0}, {lse, 0}, {op.getOffset(), 0}});
-      sizes.join({{q, 1}, {o, 1}, {lse, 1}});
-      sizes.join({{q, 2}, {o, 2}, {lse, 2}});
+            lse = op.getLse(), o0 = op.getInitO(), lse0 = op.getInitLse();
+      sizes.join({{q, 0},
+                  {k, 0},
+                  {v, 0},
+                  {o, 0},
+                  {lse, 0},
+                  {op.getOffset(), 0},
+                  {o0, 0},
+                  {lse0, 0}});
+      sizes.join({{q, 1}, {o, 1}, {lse, 1}, {o0, 1}, {lse0, 1}});
+      sizes.join({{q, 2}, {o, 2}, {lse, 2}, {o0, 2}, {lse0, 2}});
       sizes.join({{k, 1}, {v, 1}});
       sizes.join({{k, 2}, {v, 2}});
     });

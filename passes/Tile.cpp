@@ -29,11 +29,8 @@ using namespace mlir::attn;
 /// The same op without its log-sum-exp.
 static AttentionOp dropLse(RewriterBase &rewriter, AttentionOp op) {
   rewriter.setInsertionPoint(op);
-  auto newOp = AttentionOp::create(
-      rewriter, op.getLoc(), op.getO().getType(), Type(), op.getQ(), op.getK(),
-      op.getV(), op.getSymbols(), op.getOffset(), op.getHead(),
-      op.getMaskAttr(), op.getAlignmentAttr(), op.getScaleAttr(),
-      op.getScheduleAttr());
+  auto newOp = AttentionOp::create(rewriter, op.getLoc(), op.getO().getType(),
+                                   Type(), AttentionParts(op));
   rewriter.replaceAllUsesWith(op.getO(), newOp.getO());
   rewriter.eraseOp(op);
   return newOp;
@@ -117,6 +114,11 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
   if (!numQueries ||
       (*numQueries % modulus.getInt() != 0 &&
        *numQueries / modulus.getInt() % schedule.getQTile() == 0)) {
+    // For choices that depend on the number of keys, which is hidden now.
+    auto keyType = cast<RankedTensorType>(whole.getK().getType());
+    if (!keyType.isDynamicDim(2))
+      loop->setAttr("attn.num_keys",
+                    rewriter.getI64IntegerAttr(keyType.getDimSize(2)));
     Value none = arith::ConstantIndexOp::create(rewriter, loc, 0);
     Value isEmpty = arith::CmpIOp::create(
         rewriter, loc, arith::CmpIPredicate::eq,

@@ -49,11 +49,20 @@ public:
   KvTiler(OnlineAttentionOp op, int64_t tile)
       : op(op), builder(op.getLoc(), op), tile(tile),
         bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
+    builder.setInsertionPoint(getFirstOfChain());
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
       head = op.getHead();
     positions = {head, op.getRows()[0], op.getRows()[1], op.getKeys()[1]};
     constant = getConstantIntValue(op.getKeys()[1]);
+    for (const TileInterval &interval : bounds.full)
+      if (Interval built = buildInterval(interval); !built.isEmpty())
+        full.push_back(built);
+    for (const TileInterval &interval : bounds.live)
+      if (Interval built = buildInterval(interval); !built.isEmpty())
+        live.push_back(built);
+    cut();
+    builder.setInsertionPoint(op);
   }
 
   const TileBounds &getBounds() const { return bounds; }
@@ -61,9 +70,16 @@ public:
   struct Loops {
     int64_t partial = 0, full = 0;
   };
+  /// Replaces the op by its loops. The bounds are there already: those of all
+  /// ops that continue each other stand before the first loop, so that copies
+  /// may run ahead from one loop to the next.
   Loops run();
 
 private:
+  /// The first op of those that this one continues, as far as the operands that
+  /// bounds are made of are known there.
+  Operation *getFirstOfChain();
+  void cut();
   SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
     SmallVector<OpFoldResult> operands(dims);
     llvm::append_range(
@@ -98,6 +114,7 @@ private:
   TileBounds bounds;
   /// h, p0, p1, n.
   SmallVector<OpFoldResult> positions;
+  SmallVector<Interval> live, full, partial, except;
   /// n where it is constant.
   std::optional<int64_t> constant;
 };
@@ -242,17 +259,30 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   return loop;
 }
 
-KvTiler::Loops KvTiler::run() {
-  SmallVector<Interval> live, full, partial, except;
-  for (const TileInterval &interval : bounds.full)
-    if (Interval built = buildInterval(interval); !built.isEmpty())
-      full.push_back(built);
-  for (const TileInterval &interval : bounds.live)
-    if (Interval built = buildInterval(interval); !built.isEmpty())
-      live.push_back(built);
+Operation *KvTiler::getFirstOfChain() {
+  Operation *first = op;
+  while (auto before = cast<OnlineAttentionOp>(first)
+                           .getMax()
+                           .getDefiningOp<OnlineAttentionOp>()) {
+    auto isKnown = [&](Value value) {
+      Operation *source = value.getDefiningOp();
+      return !source || source->getBlock() != before->getBlock() ||
+             source->isBeforeInBlock(before);
+    };
+    if (before->getBlock() != op->getBlock() ||
+        !llvm::all_of(op.getRows(), isKnown) ||
+        !llvm::all_of(op.getKeys(), isKnown) ||
+        !llvm::all_of(op.getSymbols(), isKnown) ||
+        (op.getHead() && !isKnown(op.getHead())))
+      break;
+    first = before;
+  }
+  return first;
+}
 
-  // What is live but not full. Where the two start or end together, one
-  // interval is left.
+/// What is live but not full. Where the two start or end together, one interval
+/// is left.
+void KvTiler::cut() {
   for (const Interval &interval : live)
     if (llvm::none_of(full, [&](const Interval &other) {
           return other.contains(interval);
@@ -272,7 +302,9 @@ KvTiler::Loops KvTiler::run() {
   }
   llvm::erase_if(partial,
                  [](const Interval &interval) { return interval.isEmpty(); });
+}
 
+KvTiler::Loops KvTiler::run() {
   Loops loops;
   SmallVector<Value> state = {op.getMax(), op.getSum(), op.getAcc()};
   if (!partial.empty()) {
@@ -307,6 +339,7 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
       if (!isa<VectorType>(op.getK().getType()))
         ops.push_back(op);
     });
+    std::vector<std::unique_ptr<KvTiler>> tilers;
     for (OnlineAttentionOp op : ops) {
       FailureOr<int64_t> tile = getTile(op);
       if (failed(tile))
@@ -320,7 +353,8 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
         op.emitOpError("expected the slices to start at key 0");
         return signalPassFailure();
       }
-      KvTiler tiler(op, *tile);
+      KvTiler &tiler =
+          *tilers.emplace_back(std::make_unique<KvTiler>(op, *tile));
       if (!tiler.getBounds().exact) {
         ++numInexact;
         op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str()
@@ -331,7 +365,9 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
         op.emitRemark() << "some full key tiles of mask "
                         << op.getMaskAttr().str() << " run as partial ones";
       }
-      KvTiler::Loops loops = tiler.run();
+    }
+    for (const std::unique_ptr<KvTiler> &tiler : tilers) {
+      KvTiler::Loops loops = tiler->run();
       ++numTiled;
       numPartialLoops += loops.partial;
       numFullLoops += loops.full;

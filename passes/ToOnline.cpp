@@ -87,8 +87,8 @@ static LogicalResult convert(AttentionOp op) {
 
   Value zeroIndex = arith::ConstantIndexOp::create(builder, 0);
   OpFoldResult numRows = getSize(builder, loc, op.getQ(), 2);
-  Value q = readTile(builder, op.getQ(), zeroIndex, qTile,
-                     getConstantIntValue(numRows) == qTile);
+  bool allRows = getConstantIntValue(numRows) == qTile;
+  Value q = readTile(builder, op.getQ(), zeroIndex, qTile, allRows);
   AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);
   Value end = getValueOrCreateConstantIndexOp(
       builder, loc,
@@ -100,10 +100,25 @@ static LogicalResult convert(AttentionOp op) {
   Value negInf =
       splat(builder, rowType, -std::numeric_limits<float>::infinity());
   Value zeroRow = splat(builder, rowType, 0.0f);
-  Value zeroAcc = splat(builder, accType, 0.0f);
+  Value max = negInf, sum0 = zeroRow, acc = splat(builder, accType, 0.0f);
+  if (op.getInitO()) {
+    // What went before counts as one key of this score; no key has -inf.
+    Value padding = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
+    Value lse = vector::TransferReadOp::create(
+        builder, rowType, op.getInitLse(),
+        ValueRange{zeroIndex, zeroIndex, zeroIndex}, padding,
+        ArrayRef<bool>{allRows});
+    max = arith::MulFOp::create(builder, lse,
+                                splat(builder, rowType, 1.44269504088896341f));
+    Value isNone =
+        arith::CmpFOp::create(builder, arith::CmpFPredicate::OEQ, max, negInf);
+    sum0 = arith::SelectOp::create(builder, isNone, zeroRow,
+                                   splat(builder, rowType, 1.0f));
+    acc = readTile(builder, op.getInitO(), zeroIndex, qTile, allRows);
+  }
   auto online = OnlineAttentionOp::create(
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
-      negInf, zeroRow, zeroAcc, op.getSymbols(),
+      max, sum0, acc, op.getSymbols(),
       ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
       op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMask(),
       builder.getF32FloatAttr(op.getScaleValue()));

@@ -19,6 +19,7 @@ MASKS = [
     ("dilated<256, 256, 4>", "dilated<32, 32, 4>", 650),
     ("dilated<256, 256, 8>", "dilated<32, 32, 8>", 620),
     ("causal & stride<128>", "causal & stride<128>", 135),
+    ("strided<128>", "causal & (window<16, 0> | stride<128>)", 400),
     ("causal & dilated<512, 0, 4> & keys<0, 8192>", "causal & dilated<64, 0, 4> & keys<0, 1024>", 420),
 ]
 
@@ -39,7 +40,8 @@ def executed(bin_folder, path):
                           text=True).stdout
     (attention,) = json.loads(text)[0]["attention"]
     tiles = attention["tiles"]
-    return attention["residue_classes"], tiles["full"] + tiles["partial"], attention["useful_fraction"] or 0
+    classes = "+".join(str(part["residue_classes"]) for part in attention["parts"])
+    return classes, tiles["full"] + tiles["partial"], attention["useful_fraction"] or 0
 
 
 def simulated(bin_folder, path, report):
@@ -47,8 +49,8 @@ def simulated(bin_folder, path, report):
     subprocess.run([os.path.join(bin_folder, "attn-run"), path, "--random=" + ",".join(3 * ["1x1x2048x16"]),
                     "--device=sim", "--check", "--report=" + report], check=True, capture_output=True, text=True)
     with open(report) as file:
-        (launch,) = json.load(file)["observed"]["launches"]
-    return launch["report"]["counters"]["by_opcode"]["mma"]
+        launches = json.load(file)["observed"]["launches"]
+    return sum(launch["report"]["counters"]["by_opcode"].get("mma", 0) for launch in launches)
 
 
 def main():
@@ -70,7 +72,7 @@ def main():
             found = simulated(arguments.bin, path, os.path.join(folder, "report.json")) / 4
             good = tiles <= limit and found == expected
             failures += not good
-            print(f"{mask:45} {classes:4} classes {tiles:5} tiles (limit {limit}), {100 * useful:.0f} % useful; model: "
+            print(f"{mask:45} {classes:>5} classes {tiles:5} tiles (limit {limit}), {100 * useful:.0f} % useful; model: "
                   f"report {expected}, simulator {found:g}  {'ok' if good else 'FAILED'}", flush=True)
     return 1 if failures else 0
 

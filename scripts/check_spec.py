@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LABEL = r"[AMOTSRJ][1-9][0-9]?"
+LABEL = r"[AMOTSRJV][1-9][0-9]?"
 
 
 def labels_in(folder, pattern, suffixes):

@@ -72,6 +72,12 @@ private:
   FailureOr<::attn::Expression> getSize(OpFoldResult value, func::CallOp call,
                                         func::FuncOp kernel);
 
+  int64_t getNumber(Value value) const {
+    while (auto cast = value.getDefiningOp<memref::CastOp>())
+      value = cast.getSource();
+    return numbers.find(value)->second;
+  }
+
   func::FuncOp function;
   const Signature &signature;
   ::attn::Manifest manifest;
@@ -131,7 +137,7 @@ FailureOr<::attn::Expression> Description::getSize(OpFoldResult value,
       !dim.getConstantIndex())
     return kernel.emitOpError(
         "expected a grid whose extents are those of arguments");
-  int64_t buffer = numbers.lookup(call.getOperand(argument.getArgNumber()));
+  int64_t buffer = getNumber(call.getOperand(argument.getArgNumber()));
   return toExpression(manifest.buffers[buffer].shape[*dim.getConstantIndex()]);
 }
 
@@ -183,7 +189,7 @@ LogicalResult Description::addLaunch(func::CallOp call) {
   }
   launch.grid = {::attn::Expression::Kind::Mul, counts};
   for (const KernelParam &param : getKernelParams(kernel)) {
-    int64_t number = numbers.lookup(call.getOperand(param.argument));
+    int64_t number = getNumber(call.getOperand(param.argument));
     switch (param.kind) {
     case KernelParam::Pointer:
       launch.params.push_back(::attn::ParamDesc::pointer(number));

@@ -117,6 +117,20 @@ void KernelLowering::bindSubView(memref::SubViewOp op) {
   views[op.getResult()] = std::move(view);
 }
 
+void KernelLowering::bindRows(SelectRowsOp op) {
+  View view = views.lookup(op.getSource());
+  AffineExpr left = b.getAffineDimExpr(0) - static_cast<int64_t>(op.getFirst());
+  int64_t step = op.getStep(), count = op.getCount();
+  AffineExpr blocks = left.floorDiv(step) * count;
+  view.sizes[2] = affine::AffineMinOp::create(
+      b,
+      AffineMap::get(1, 0, {blocks + count, blocks + left % step},
+                     b.getContext()),
+      ValueRange{view.sizes[2]});
+  view.selection = op;
+  views[op.getResult()] = std::move(view);
+}
+
 LogicalResult KernelLowering::cloneScalar(Operation &op) {
   auto isTile = [](Type type) { return isa<VectorType>(type); };
   if (isa<ForTilesOp, vector::MaskOp, scf::ForallOp>(op) ||
@@ -128,6 +142,10 @@ LogicalResult KernelLowering::cloneScalar(Operation &op) {
     if (subview.getType().getRank() != subview.getSourceType().getRank())
       return op.emitOpError("expected a view of the rank of its source");
     bindSubView(subview);
+    return success();
+  }
+  if (auto rows = dyn_cast<SelectRowsOp>(op)) {
+    bindRows(rows);
     return success();
   }
   if (auto dim = dyn_cast<memref::DimOp>(op)) {
@@ -193,7 +211,9 @@ void KernelLowering::makeStates(ForTilesOp loop) {
            loop.getInits(), loop.getIterArgs(), loop.getResults())) {
     auto known = states.find(init);
     TileBuffer buffer;
-    if (known != states.end() && init.getDefiningOp<ForTilesOp>() &&
+    if (known != states.end() &&
+        isa_and_nonnull<ForTilesOp, vector::TransferReadOp>(
+            init.getDefiningOp()) &&
         init.hasOneUse()) {
       buffer = known->second;
     } else {
@@ -355,6 +375,7 @@ LogicalResult KernelLowering::lowerItem(Block &block) {
     }
     if (failed(packQueries(block)))
       return failure();
+    loadStates(block);
     for (ForTilesOp loop : loops)
       if (failed(lowerLoop(loop)))
         return failure();

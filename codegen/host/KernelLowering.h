@@ -53,6 +53,7 @@ private:
   LogicalResult cloneScalars(Block &block);
   LogicalResult cloneScalar(Operation &op);
   void bindSubView(memref::SubViewOp op);
+  void bindRows(SelectRowsOp op);
   Value scalar(OpFoldResult value);
 
   LogicalResult lowerItem(Block &block);
@@ -60,8 +61,11 @@ private:
   LogicalResult emitPanels(const PanelPlan &plan,
                            function_ref<LogicalResult(PanelEmitter &)> finish);
   LogicalResult packQueries(Block &block);
+  TileBuffer transpose(vector::TransferReadOp read, bool asPairs);
+  void loadStates(Block &block);
   LogicalResult prepareRows(Block &block, const PanelPlan &plan);
   RowSource getRows(vector::TransferReadOp read);
+  RowSource gatherRows(vector::TransferReadOp read);
   RowSource convertRows(const RowSource &from, VectorType type,
                         bool interleave);
   void makeStates(ForTilesOp loop);

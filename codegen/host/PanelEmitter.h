@@ -7,6 +7,7 @@
 
 #include "attn/codegen/host/PanelPlan.h"
 #include "attn/codegen/host/RegisterBuilder.h"
+#include "attn/dialect/Attn.h"
 #include "mlir/IR/IRMapping.h"
 #include <map>
 
@@ -60,6 +61,8 @@ struct View {
   Value address;
   SmallVector<Value> sizes, strides;
   Type element;
+  /// The rows that are selected, if not all.
+  SelectRowsOp selection = {};
   int64_t getElementBytes() const;
 };
 

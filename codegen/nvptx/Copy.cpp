@@ -25,11 +25,64 @@ static Value both(KernelBuilder &b, Value x, Value y) {
   return x && y ? b.andBits(x, y) : x ? x : y;
 }
 
+namespace {
+/// Where the rows of a tile are.
+class TileRows {
+public:
+  /// The tile begins at row `row` (i64) of the slice.
+  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row)
+      : b(b), rows(rows) {
+    if (!rows.selection) {
+      first = b.advance(rows.base, b.mul(row, rows.rowBytes));
+      return;
+    }
+    const GlobalRows::Selection &selection = *rows.selection;
+    Value count = b.i64(selection.count);
+    Value block = LLVM::UDivOp::create(b, row, count);
+    // Less than a tile's rows from where the next block begins, or else the
+    // tile lies in this block.
+    inside = b.sub(row, b.mul(block, count));
+    Value from = b.add(b.mul(block, b.i64(selection.step)),
+                       b.i64(selection.first));
+    first = b.advance(rows.base, b.mul(from, rows.rowBytes));
+  }
+
+  bool areRegular() const { return !rows.selection; }
+
+  /// The start of row `row` (i32) of the tile.
+  Value get(Value row) {
+    if (!rows.selection)
+      return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
+    const GlobalRows::Selection &selection = *rows.selection;
+    Value place;
+    if (selection.count < int64_t(1) << 30) {
+      Value number = b.add(b.narrow(inside), row),
+            count = b.i32(selection.count);
+      Value block = LLVM::UDivOp::create(b, number, count);
+      place = b.add(b.mul(b.widen(block), b.i64(selection.step)),
+                    b.widen(b.sub(number, b.mul(block, count))));
+    } else {
+      Value number = b.add(inside, b.widen(row)),
+            count = b.i64(selection.count);
+      Value block = LLVM::UDivOp::create(b, number, count);
+      place = b.add(b.mul(block, b.i64(selection.step)),
+                    b.sub(number, b.mul(block, count)));
+    }
+    return b.advance(first, b.mul(place, rows.rowBytes));
+  }
+
+private:
+  KernelBuilder &b;
+  const GlobalRows &rows;
+  Value first, inside;
+};
+} // namespace
+
 /// Calls `visit` for every chunk that the calling thread has in the tile: eight
 /// threads take the eight chunks of 128 consecutive bytes of shared memory.
 /// `rowsLeft` (i32) is null if all rows of the tile exist.
 static void visitChunks(KernelBuilder &b, SharedMemory &shared,
-                        const GlobalRows &rows, Value firstRow,
+                        const GlobalRows &rows, TileRows &places,
                         const SharedTile &tile, Value base, Value rowsLeft,
                         function_ref<void(const Chunk &)> visit) {
   for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
@@ -38,9 +91,11 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
     if (panel.column + panel.width > rows.columns)
       inColumns = b.compare(Predicate::slt, walk.chunk,
                             b.i32((rows.columns - panel.column) / 8));
-    Value offset = b.mul(b.widen(walk.row), rows.rowBytes);
-    offset = b.add(offset, b.widen(b.shiftLeft(walk.chunk, b.i32(4))));
-    Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
+    Value inRow = b.widen(b.shiftLeft(walk.chunk, b.i32(4)));
+    auto locate = [&](Value row) {
+      return b.advance(b.advance(places.get(row), inRow), panel.column * 2);
+    };
+    Value global = locate(walk.row);
     Value step = b.mul(rows.rowBytes, b.i64(walk.rowsPerPass));
     int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
     for (int64_t pass = 0; pass < passes; ++pass) {
@@ -61,7 +116,10 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
             b.compare(Predicate::slt, walk.row, b.i32(tile.rows - passRow)),
             [&] { visit(chunk); });
       if (pass + 1 < passes)
-        global = b.advance(global, step);
+        global = places.areRegular()
+                     ? b.advance(global, step)
+                     : locate(b.add(walk.row,
+                                    b.i32(passRow + walk.rowsPerPass)));
     }
   }
 }
@@ -69,7 +127,7 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
 /// Calls `visit` with the addresses of the single elements of the same chunks,
 /// in a rolled loop for each panel; `valid` as above.
 static void visitElements(KernelBuilder &b, SharedMemory &shared,
-                          const GlobalRows &rows, Value firstRow,
+                          const GlobalRows &rows, TileRows &places,
                           const SharedTile &tile, Value base, Value rowsLeft,
                           function_ref<void(const Chunk &)> visit) {
   for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
@@ -86,9 +144,9 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
                           b.i32(rows.columns - panel.column));
       if (rowsLeft)
         valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
-      Value offset = b.add(b.mul(b.widen(row), rows.rowBytes),
-                           b.widen(b.shiftLeft(column, b.i32(1))));
-      Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
+      Value inRow = b.widen(b.shiftLeft(column, b.i32(1)));
+      Value global =
+          b.advance(b.advance(places.get(row), inRow), panel.column * 2);
       Chunk chunk{global, shared.getElement(base, panel, row, column), valid};
       if (tile.rows % walk.rowsPerPass == 0)
         visit(chunk);
@@ -110,10 +168,10 @@ static Value countRows(KernelBuilder &b, const GlobalRows &rows, Value row,
 void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
                          const GlobalRows &source, Value row,
                          const SharedTile &tile, Value target, bool inBounds) {
-  Value firstRow = b.advance(source.base, b.mul(row, source.rowBytes));
+  TileRows places(b, source, row);
   Value rowsLeft = inBounds ? Value() : countRows(b, source, row, tile);
   auto asynchronous = [&] {
-    visitChunks(b, shared, source, firstRow, tile, target, rowsLeft,
+    visitChunks(b, shared, source, places, tile, target, rowsLeft,
                 [&](const Chunk &chunk) {
                   // A source size of 0 fills with zeros and reads nothing.
                   Value size = chunk.valid
@@ -128,7 +186,7 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
   };
   auto elementwise = [&] {
     visitElements(
-        b, shared, source, firstRow, tile, target, rowsLeft,
+        b, shared, source, places, tile, target, rowsLeft,
         [&](const Chunk &element) {
           if (!element.valid) {
             b.store(b.load(b.i16Type, element.global, 2), element.shared, 2);
@@ -149,6 +207,7 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
 void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
                          const SharedTile &tile, Value source,
                          const GlobalRows &target) {
+  TileRows places(b, target, b.i64(0));
   Value rowsLeft = countRows(b, target, b.i64(0), tile);
   auto copy = [&](Type type, unsigned alignment) {
     return [&b, type, alignment](const Chunk &chunk) {
@@ -162,11 +221,11 @@ void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
   b.ifThenElse(
       target.aligned,
       [&] {
-        visitChunks(b, shared, target, target.base, tile, source, rowsLeft,
+        visitChunks(b, shared, target, places, tile, source, rowsLeft,
                     copy(vector, 16));
       },
       [&] {
-        visitElements(b, shared, target, target.base, tile, source, rowsLeft,
+        visitElements(b, shared, target, places, tile, source, rowsLeft,
                       copy(b.i16Type, 2));
       });
 }

@@ -7,6 +7,8 @@
 
 #include "attn/codegen/nvptx/SharedMemory.h"
 
+#include <optional>
+
 namespace mlir::attn::nvptx {
 
 /// The rows of a slice in global memory, elements of 16 bits.
@@ -18,6 +20,12 @@ struct GlobalRows {
   int64_t columns;
   /// i1: every row starts on 16 bytes.
   Value aligned;
+  /// If set, row r of the slice is row r floordiv count * step + first + r mod
+  /// count from `base` on (attn.select_rows).
+  struct Selection {
+    int64_t first, count, step;
+  };
+  std::optional<Selection> selection = {};
 };
 
 /// Copies rows from `row` (i64) on into the tile at `target`, asynchronously

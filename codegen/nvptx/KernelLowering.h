@@ -10,6 +10,7 @@
 #include "attn/codegen/nvptx/Layout.h"
 #include "attn/codegen/nvptx/Product.h"
 
+#include "attn/dialect/Attn.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -28,6 +29,7 @@ struct GlobalArray {
   /// Whether the rows of a slice start on 16 bytes; null for arrays that are
   /// not copied.
   Value aligned;
+  std::optional<GlobalRows::Selection> selection = {};
 };
 
 /// Lowers the body of one scheduled kernel, in one walk. Values of the source
@@ -64,11 +66,13 @@ private:
 
   // Memory.
   LogicalResult lower(memref::SubViewOp op);
+  LogicalResult lower(SelectRowsOp op);
   LogicalResult lower(memref::LoadOp op);
   LogicalResult lower(SharedOp op);
   LogicalResult lower(LoadAsyncOp op);
   LogicalResult lower(StoreOp op);
   LogicalResult lower(vector::TransferReadOp op);
+  LogicalResult readRows(vector::TransferReadOp op);
   LogicalResult lower(vector::TransferWriteOp op);
   GlobalRows getRows(Value array);
   Value getSlotBase(vector::TransferReadOp read);

@@ -29,7 +29,7 @@ LogicalResult KernelLowering::lowerBody(Block &block) {
 LogicalResult KernelLowering::lowerOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
-            memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
+            SelectRowsOp, memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
             vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp>(
           [&](auto typed) { return lower(typed); })
@@ -363,6 +363,23 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
   return success();
 }
 
+LogicalResult KernelLowering::lower(SelectRowsOp op) {
+  auto source = arrays.find(op.getSource());
+  if (source == arrays.end() || source->second.selection)
+    return op.emitOpError("expected the rows of a slice of an argument");
+  GlobalArray rows = source->second;
+  int64_t first = op.getFirst(), count = op.getCount(), step = op.getStep();
+  rows.selection = {first, count, step};
+  // Never negative: step > first.
+  Value left = b.add(rows.sizes[2], b.i64(step - first));
+  Value blocks = LLVM::UDivOp::create(b, left, b.i64(step));
+  Value beyond = b.sub(left, b.mul(blocks, b.i64(step)));
+  rows.sizes[2] = b.add(b.mul(b.sub(blocks, b.i64(1)), b.i64(count)),
+                        b.minSigned(beyond, b.i64(count)));
+  arrays[op.getResult()] = std::move(rows);
+  return success();
+}
+
 LogicalResult KernelLowering::lower(memref::LoadOp op) {
   auto array = arrays.find(op.getMemRef());
   Type type = getScalarType(op.getType());
@@ -390,7 +407,7 @@ GlobalRows KernelLowering::getRows(Value value) {
   const GlobalArray &array = arrays.find(value)->second;
   int64_t columns = cast<MemRefType>(value.getType()).getDimSize(3);
   return {array.base, b.mul(array.strides[2], b.i64(2)), array.sizes[2],
-          columns, array.aligned};
+          columns, array.aligned, array.selection};
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {
@@ -412,13 +429,56 @@ Value KernelLowering::getSlotBase(vector::TransferReadOp read) {
                         getScalar(read.getIndices()[0]));
 }
 
+/// Reads f32 rows from global memory as the accumulators of a product, or one
+/// f32 for each row, lie. Rows past the last hold anything.
+LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
+  auto array = arrays.find(op.getBase());
+  VectorType type = op.getVectorType();
+  if (array == arrays.end() || !type.getElementType().isF32() ||
+      op.getShapedType().getRank() - type.getRank() != 2)
+    return op.emitOpError("expected a tile in shared memory, or f32 rows");
+  Value root = op.getBase();
+  while (auto view = root.getDefiningOp<memref::SubViewOp>())
+    root = view.getSource();
+  Value first = b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+  Value rowBytes = b.mul(array->second.strides[2], b.i64(4));
+  TileValue value{type.getRank() == 1 ? Layout::Row : Layout::Tile, {}, false};
+  SmallVector<Value> rows;
+  for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
+    Value position = b.widen(b.add(first, b.i32(8 * row)));
+    Value exists = b.compare(LLVM::ICmpPredicate::slt, position,
+                             array->second.sizes[2]);
+    // The array has a first row, though the slice may have none.
+    Value address = b.select(
+        exists, b.advance(array->second.base, b.mul(position, rowBytes)),
+        arrays.find(root)->second.base);
+    rows.push_back(address);
+  }
+  if (type.getRank() == 1) {
+    for (Value row : rows)
+      value.elements.push_back(b.load(b.f32Type, row, 4));
+  } else {
+    Value lane = b.widen(b.shiftLeft(b.quadLane, b.i32(3)));
+    for (Value &row : rows)
+      row = b.advance(row, lane);
+    for (int64_t i = 0; i < b.shape.getRowFragments(); ++i)
+      for (int64_t n = 0; n < getNumN(type); ++n)
+        for (int64_t c = 0; c < 4; ++c)
+          value.elements.push_back(
+              b.load(b.f32Type,
+                     b.advance(rows[2 * i + c / 2], 32 * n + 4 * (c % 2)), 4));
+  }
+  tiles[op.getVector()] = std::move(value);
+  return success();
+}
+
 /// A tile that stands in shared memory is read where a product uses it; the
 /// query tile is read here if its uses are in loops, so that it stays in
 /// registers.
 LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   auto buffer = buffers.find(op.getBase());
   if (buffer == buffers.end())
-    return op.emitOpError("expected a tile in shared memory");
+    return readRows(op);
   if (llvm::all_of(op->getUsers(), [&](Operation *user) {
         return user->getBlock() == op->getBlock();
       }))
@@ -457,11 +517,31 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
     return success();
   }
   auto array = arrays.find(op.getBase());
+  if (array != arrays.end() && type.getRank() == 2 &&
+      type.getElementType().isF32()) {
+    Value lane = b.widen(b.shiftLeft(b.quadLane, b.i32(3)));
+    Value rowBytes = b.mul(array->second.strides[2], b.i64(4));
+    for (int64_t row = 0; row < 2 * numRows; ++row) {
+      Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
+      b.ifThen(b.compare(LLVM::ICmpPredicate::slt, position,
+                         array->second.sizes[2]),
+               [&] {
+                 Value offset = b.add(b.mul(position, rowBytes), lane);
+                 Value address = b.advance(array->second.base, offset);
+                 for (int64_t n = 0; n < getNumN(type); ++n)
+                   for (int64_t c = 0; c < 2; ++c)
+                     b.store(value.at(row / 2, n, getNumN(type),
+                                      2 * (row % 2) + c),
+                             b.advance(address, 32 * n + 4 * c), 4);
+               });
+    }
+    return success();
+  }
   bool isRow = value.layout == Layout::Row || value.layout == Layout::Splat;
   if (array == arrays.end() || type.getRank() != 1 || !isRow ||
       !type.getElementType().isF32())
     return op.emitOpError(
-        "expected a 16-bit tile into shared memory or one f32 for each row");
+        "expected a 16-bit tile into shared memory, or f32 rows");
   Value first = b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0));
   for (int64_t row = 0; row < 2 * numRows; ++row) {
     Value position = b.widen(b.add(warpRow, b.i32(8 * row)));

@@ -36,12 +36,11 @@ namespace {
 /// A tile in global memory that every iteration reads, and the ring it is
 /// prefetched into.
 struct Ring {
+  /// The slice; loops may read it through different attn.select_rows.
   Value source;
   VectorType tile;
-  /// One of the reads, and the loop it is in: says which rows a tile number
-  /// means.
-  vector::TransferReadOp read;
-  ForTilesOp loop;
+  /// One of the reads of each loop: says which rows a tile number means.
+  SmallVector<vector::TransferReadOp> reads;
   Value buffer;
 };
 
@@ -73,8 +72,11 @@ private:
   void mapScaled(const Product &product, IRMapping &mapping);
   LogicalResult pipelineLoops();
   void allocate();
-  void prefetch(Ring &ring, ForTilesOp loop, Value tile, Value slot,
+  void prefetch(Ring &ring, unsigned loop, Value tile, Value slot,
                 bool inBounds);
+  void prefetchAll(unsigned loop, Value cursor, Value slot, bool inBounds);
+  /// The ring of the tile that is read, or null.
+  Ring *findRing(vector::TransferReadOp read);
   Value advance(Value cursor, unsigned fromLoop);
   Value enter(unsigned loop, Value tileOrNone);
   void fetch(Value cursor, Value slot, unsigned loop, bool inBounds);
@@ -109,6 +111,19 @@ static bool isGlobalTile(vector::TransferReadOp read) {
   return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
 }
 
+/// What the tile is read from, whichever of its rows.
+static Value getSlice(vector::TransferReadOp read) {
+  if (auto rows = read.getBase().getDefiningOp<SelectRowsOp>())
+    return rows.getSource();
+  return read.getBase();
+}
+
+/// Whether the tile is what the loops start from, not an operand of products.
+static bool isInitialState(vector::TransferReadOp read) {
+  return !read->use_empty() &&
+         llvm::none_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
+}
+
 /// A loop without a mask on its pairs runs over tiles whose every key exists.
 static bool isFull(ForTilesOp loop) {
   return llvm::none_of(loop.getBody().front(), [](Operation &op) {
@@ -134,12 +149,18 @@ static Value cloneSlice(OpBuilder &b, Value value, Block &body,
   return mapping.lookup(value);
 }
 
+Ring *KernelScheduler::findRing(vector::TransferReadOp read) {
+  return llvm::find_if(rings, [&](const Ring &ring) {
+    return ring.source == getSlice(read);
+  });
+}
+
 LogicalResult KernelScheduler::collect() {
   for (Operation &op : *forall.getBody()) {
     if (auto loop = dyn_cast<ForTilesOp>(op)) {
       loops.push_back(loop);
     } else if (auto read = dyn_cast<vector::TransferReadOp>(op);
-               read && isGlobalTile(read)) {
+               read && isGlobalTile(read) && !isInitialState(read)) {
       if (query)
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
@@ -149,18 +170,26 @@ LogicalResult KernelScheduler::collect() {
   if (!loops.empty() && !query)
     return forall.emitOpError(
         "expected a query tile before the loops over key tiles");
-  for (ForTilesOp loop : loops) {
+  for (auto [number, loop] : llvm::enumerate(loops)) {
     if (failed(matchProduct(loop)))
       return failure();
     for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>()) {
       if (!isGlobalTile(read))
         continue;
-      if (llvm::none_of(rings, [&](const Ring &ring) {
-            return ring.source == read.getBase();
-          }))
-        rings.push_back({read.getBase(), read.getVectorType(), read, loop, {}});
+      Ring *ring = findRing(read);
+      if (ring == rings.end()) {
+        rings.push_back({getSlice(read), read.getVectorType(), {}, {}});
+        ring = &rings.back();
+        ring->reads.resize(loops.size());
+      }
+      ring->reads[number] = read;
     }
   }
+  for (const Ring &ring : rings)
+    if (!llvm::all_of(ring.reads, [](vector::TransferReadOp read) {
+          return static_cast<bool>(read);
+        }))
+      return forall.emitOpError("expected every loop to read the same slices");
   return success();
 }
 
@@ -197,8 +226,7 @@ void KernelScheduler::absorb(const Product &product, ForTilesOp loop,
   Value live = cloneSlice(b, product.live, loop.getBody().front(), mapping);
   vector::ContractionOp contract = product.contract;
   auto read = contract.getRhs().getDefiningOp<vector::TransferReadOp>();
-  Ring *ring = llvm::find_if(
-      rings, [&](const Ring &known) { return known.source == read.getBase(); });
+  Ring *ring = findRing(read);
   Value acc = mapping.lookup(product.acc);
   acc = AbsorbOp::create(b, acc.getType(), acc, ring->buffer, slot, live);
   mapping.map(product.acc, acc);
@@ -236,13 +264,49 @@ void KernelScheduler::allocate() {
     ring.buffer = shared(ring.tile, schedule.getStages());
 }
 
-void KernelScheduler::prefetch(Ring &ring, ForTilesOp loop, Value tile,
+void KernelScheduler::prefetch(Ring &ring, unsigned loop, Value tile,
                                Value slot, bool inBounds) {
   IRMapping mapping;
-  mapping.map(ring.loop.getInductionVar(), tile);
-  Value row = cloneSlice(b, ring.read.getIndices()[2],
-                         ring.loop.getBody().front(), mapping);
-  LoadAsyncOp::create(b, ring.source, row, ring.buffer, slot, inBounds);
+  mapping.map(loops[loop].getInductionVar(), tile);
+  vector::TransferReadOp read = ring.reads[loop];
+  Value row = cloneSlice(b, read.getIndices()[2], loops[loop].getBody().front(),
+                         mapping);
+  LoadAsyncOp::create(b, read.getBase(), row, ring.buffer, slot, inBounds);
+}
+
+/// Starts the copies of the cursor's tile, which lies in `loop` or a later one.
+void KernelScheduler::prefetchAll(unsigned loop, Value cursor, Value slot,
+                                  bool inBounds) {
+  // Loops that read the same rows are told apart by nothing but the number of
+  // the tile.
+  auto readsAlike = [&](unsigned other) {
+    return llvm::all_of(rings, [&](Ring &ring) {
+      return ring.reads[other].getBase() == ring.reads[loop].getBase();
+    });
+  };
+  unsigned next = loop + 1;
+  while (next < loops.size() && readsAlike(next))
+    ++next;
+  auto prefetchHere = [&] {
+    Value tile = cursor;
+    if (loops.size() > 1)
+      tile =
+          loop + 1 == loops.size()
+              ? Value(arith::SubIOp::create(b, cursor, index(loop * loopSpan)))
+              : Value(arith::AndIOp::create(b, cursor, index(loopSpan - 1)));
+    for (Ring &ring : rings)
+      prefetch(ring, loop, tile, slot, inBounds);
+  };
+  if (next == loops.size())
+    return prefetchHere();
+  auto branch = scf::IfOp::create(
+      b, compare(arith::CmpIPredicate::slt, cursor, index(next * loopSpan)),
+      /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard insertion(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  prefetchHere();
+  b.setInsertionPointToStart(branch.elseBlock());
+  prefetchAll(next, cursor, slot, inBounds);
 }
 
 /// The cursor of tile `tileOrNone` of a loop, or of what comes after that loop.
@@ -285,14 +349,7 @@ void KernelScheduler::fetch(Value cursor, Value slot, unsigned loop,
   {
     OpBuilder::InsertionGuard insertion(b);
     b.setInsertionPointToStart(guard.thenBlock());
-    Value tile = cursor;
-    if (loops.size() > 1)
-      tile =
-          loop + 1 == loops.size()
-              ? Value(arith::SubIOp::create(b, cursor, index(loop * loopSpan)))
-              : Value(arith::AndIOp::create(b, cursor, index(loopSpan - 1)));
-    for (Ring &ring : rings)
-      prefetch(ring, loops[loop], tile, slot, inBounds);
+    prefetchAll(loop, cursor, slot, inBounds);
   }
   NVVM::CpAsyncCommitGroupOp::create(b);
 }
@@ -384,9 +441,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
         b.clone(op, mapping);
         continue;
       }
-      Ring *ring = llvm::find_if(rings, [&](const Ring &known) {
-        return known.source == read.getBase();
-      });
+      Ring *ring = findRing(read);
       mapping.map(read.getVector(), readShared(ring->buffer, toIndex(slot),
                                                ring->tile, read.getPadding()));
     }
@@ -412,7 +467,8 @@ LogicalResult KernelScheduler::stageOutput() {
   for (auto write : llvm::make_early_inc_range(
            forall.getBody()->getOps<vector::TransferWriteOp>())) {
     VectorType tile = write.getVectorType();
-    if (tile.getRank() != 2)
+    // A tile of f32 is stored from where it is: four lanes fill a sector.
+    if (tile.getRank() != 2 || tile.getElementType().isF32())
       continue;
     b.setInsertionPoint(write);
     b.setLoc(write.getLoc());

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/mask/Packing.h"
+#include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/Union.h"
 
 #include "llvm/Support/MathExtras.h"
 #include <array>
@@ -128,129 +130,6 @@ int64_t mlir::attn::chooseModulus(int64_t modulus, const PackingShape &shape) {
 }
 
 //===----------------------------------------------------------------------===//
-// Ranges of heads
-//===----------------------------------------------------------------------===//
-
-/// Collects the ends of the ranges; false if one is not a constant.
-static bool collectHeadEnds(MaskAttr mask, std::set<int64_t> &ends) {
-  if (mask.getKind() == MaskKind::Set)
-    return !mask.dependsOnHead();
-  if (mask.getKind() == MaskKind::Heads)
-    for (const MaskBound &bound : mask.getBounds()) {
-      if (bound.isSymbol())
-        return false;
-      if (bound.isConstant())
-        ends.insert(bound.getConstant());
-    }
-  return llvm::all_of(mask.getOperands(), [&](MaskAttr operand) {
-    return collectHeadEnds(operand, ends);
-  });
-}
-
-/// What the mask is for one head.
-static MaskAttr fixHead(MaskAttr mask, int64_t head) {
-  MaskAttr all = MaskAttr::getAll(mask.getContext());
-  ArrayRef<MaskBound> b = mask.getBounds();
-  auto operands =
-      llvm::map_to_vector(mask.getOperands(), [&](MaskAttr operand) {
-        return fixHead(operand, head);
-      });
-  switch (mask.getKind()) {
-  case MaskKind::Heads: {
-    bool inside = b[0].getConstant() <= head &&
-                  (b[1].isInfinity() || head < b[1].getConstant());
-    return inside ? all : MaskAttr::getNot(all);
-  }
-  case MaskKind::And:
-    return MaskAttr::getAnd(operands);
-  case MaskKind::Or:
-    return MaskAttr::getOr(operands);
-  case MaskKind::Not:
-    return MaskAttr::getNot(operands.front());
-  default:
-    return mask;
-  }
-}
-
-SmallVector<HeadRange, 1> mlir::attn::splitByHeads(MaskAttr mask,
-                                                   int64_t numHeads) {
-  std::set<int64_t> ends = {numHeads};
-  if (numHeads < 1 || !collectHeadEnds(mask, ends))
-    return {};
-  SmallVector<HeadRange, 1> ranges;
-  int64_t first = 0;
-  for (int64_t last : ends) {
-    if (last <= 0 || last > numHeads)
-      continue;
-    MaskAttr part = simplify(fixHead(mask, first));
-    if (!ranges.empty() && ranges.back().mask == part)
-      ranges.back().last = last;
-    else
-      ranges.push_back({first, last, part});
-    first = last;
-  }
-  return ranges;
-}
-
-SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
-                                                int64_t rowsPerTile,
-                                                int64_t keysPerTile) {
-  auto q = cast<RankedTensorType>(op.getQ().getType());
-  auto k = cast<RankedTensorType>(op.getK().getType());
-  auto getSize = [](RankedTensorType type, unsigned dim) {
-    return type.isDynamicDim(dim) ? std::nullopt
-                                  : std::optional(type.getDimSize(dim));
-  };
-  std::optional<int64_t> numQueries = getSize(q, 2), numKeys = getSize(k, 2),
-                         numHeads = getSize(q, 1), kvHeads = getSize(k, 1);
-  Packing whole;
-  whole.mask = op.getMask();
-  if (numQueries == 0 || numKeys == 0)
-    return {whole};
-  PackingShape shape{numQueries, numKeys, rowsPerTile, keysPerTile};
-  auto choose = [&](Packing &packing) {
-    int64_t modulus = getResidueModulus(packing.mask);
-    packing.modulus = chooseModulus(modulus, shape);
-    if (modulus > 1 && packing.modulus == 1)
-      packing.reason = "the classes would be shorter than a tile";
-  };
-  choose(whole);
-  if (!numHeads || !kvHeads || *kvHeads < 1 || op.getHead() ||
-      !op.getMask().dependsOnHead())
-    return {whole};
-
-  // Each range is a kernel of its own.
-  constexpr size_t maxRanges = 8;
-  int64_t group = *numHeads / *kvHeads;
-  SmallVector<HeadRange, 1> ranges = splitByHeads(op.getMask(), *numHeads);
-  if (ranges.size() < 2 || ranges.size() > maxRanges)
-    return {whole};
-  SmallVector<Packing, 1> packings;
-  bool pays = false, isAligned = true;
-  for (const HeadRange &range : ranges) {
-    Packing &packing = packings.emplace_back();
-    packing.first = range.first;
-    packing.last = range.last;
-    packing.mask = range.mask;
-    choose(packing);
-    pays |= packing.modulus > whole.modulus;
-    isAligned &= range.first % group == 0;
-  }
-  if (pays && isAligned)
-    return packings;
-  if (pays && whole.modulus == 1)
-    whole.reason = "heads that share a key head see different masks";
-  return {whole};
-}
-
-int64_t mlir::attn::getModulus(ArrayRef<Packing> packings, int64_t head) {
-  for (const Packing &packing : packings)
-    if (packing.first <= head && head < packing.last.value_or(head + 1))
-      return packing.modulus;
-  return 1;
-}
-
-//===----------------------------------------------------------------------===//
 // One class
 //===----------------------------------------------------------------------===//
 
@@ -309,7 +188,7 @@ public:
     default:
       break;
     }
-    return build(getMaskPredicate(mask));
+    return getMaskOf(context, substitute(getMaskPredicate(mask)));
   }
 
 private:
@@ -332,62 +211,19 @@ private:
                                     bound.getConstant(), divisor / factor));
   }
 
-  MaskAttr build(const MaskPredicate &predicate) {
-    using Kind = MaskPredicate::Kind;
-    switch (predicate.kind) {
-    case Kind::True:
-      return MaskAttr::getAll(context);
-    case Kind::False:
-      return MaskAttr::getNot(MaskAttr::getAll(context));
-    case Kind::Equality:
-    case Kind::Inequality:
-      return buildSet(predicate.expr, predicate.kind == Kind::Equality);
-    default:
-      break;
+  MaskPredicate substitute(MaskPredicate predicate) {
+    if (predicate.expr) {
+      AffineExpr r = residue.isConstant()
+                         ? getAffineConstantExpr(residue.getConstant(), context)
+                         : getAffineSymbolExpr(residue.getSymbol(), context);
+      AffineExpr h = getAffineDimExpr(0, context);
+      AffineExpr p = getAffineDimExpr(1, context) * modulus + r;
+      AffineExpr j = getAffineDimExpr(2, context) * modulus + r;
+      predicate.expr = predicate.expr.replaceDims({h, p, j});
     }
-    SmallVector<MaskAttr> operands;
-    for (const MaskPredicate &operand : predicate.operands)
-      operands.push_back(build(operand));
-    return combine(predicate.kind == Kind::And  ? MaskKind::And
-                   : predicate.kind == Kind::Or ? MaskKind::Or
-                                                : MaskKind::Not,
-                   operands);
-  }
-
-  MaskAttr buildSet(AffineExpr expr, bool isEquality) {
-    // The set has symbols of its own, bound to those of the mask that it uses.
-    SmallVector<MaskBound> bounds;
-    SmallVector<AffineExpr> symbols;
-    expr.walk([&](AffineExpr part) {
-      auto symbol = dyn_cast<AffineSymbolExpr>(part);
-      if (!symbol)
-        return;
-      symbols.resize(std::max<size_t>(symbols.size(), symbol.getPosition() + 1),
-                     getAffineConstantExpr(0, context));
-      AffineExpr &own = symbols[symbol.getPosition()];
-      if (isa<AffineConstantExpr>(own)) {
-        own = getAffineSymbolExpr(bounds.size(), context);
-        bounds.push_back(MaskBound::symbol(symbol.getPosition()));
-      }
-    });
-    AffineExpr r = residue.isConstant()
-                       ? getAffineConstantExpr(residue.getConstant(), context)
-                       : getAffineSymbolExpr(bounds.size(), context);
-    AffineExpr h = getAffineDimExpr(0, context);
-    AffineExpr p = getAffineDimExpr(1, context) * modulus + r;
-    AffineExpr j = getAffineDimExpr(2, context) * modulus + r;
-    AffineExpr result = simplifyAffineExpr(
-        expr.replaceDimsAndSymbols({h, p, j}, symbols), 3, bounds.size() + 1);
-    if (auto constant = dyn_cast<AffineConstantExpr>(result)) {
-      bool holds =
-          isEquality ? constant.getValue() == 0 : constant.getValue() >= 0;
-      MaskAttr all = MaskAttr::getAll(context);
-      return holds ? all : MaskAttr::getNot(all);
-    }
-    if (result.isFunctionOfSymbol(bounds.size()))
-      bounds.push_back(residue);
-    return MaskAttr::getSet(
-        IntegerSet::get(3, bounds.size(), result, isEquality), bounds);
+    for (MaskPredicate &operand : predicate.operands)
+      operand = substitute(operand);
+    return predicate;
   }
 
   MLIRContext *context;
@@ -414,10 +250,27 @@ ResidueGrid mlir::attn::getResidueGrid(int64_t modulus, int64_t index,
   return {count(numQueries, index), count(numKeys, residue), shifted, residue};
 }
 
+std::optional<int64_t>
+mlir::attn::getKnownClassKeys(int64_t modulus,
+                              std::optional<int64_t> knownKeys) {
+  if (!knownKeys || *knownKeys % modulus != 0)
+    return std::nullopt;
+  return *knownKeys / modulus;
+}
+
+static void addCounts(MaskProblem::TileCounts &sum,
+                      const MaskProblem::TileCounts &counts) {
+  sum.total += counts.total;
+  sum.empty += counts.empty;
+  sum.partial += counts.partial;
+  sum.full += counts.full;
+  sum.executedPairs += counts.executedPairs;
+}
+
 MaskProblem::TileCounts mlir::attn::countPackedTiles(
     MaskAttr mask, int64_t modulus, ArrayRef<int64_t> symbols, int64_t head,
     int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
-    int64_t keysPerTile) {
+    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
   MaskProblem::TileCounts sum;
   // Classes of the same mask, lengths and offset have the same tiles.
   std::map<std::array<int64_t, 4>, MaskProblem::TileCounts> known;
@@ -426,6 +279,9 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
       modulus == 1 ? mask
                    : getResidueClass(mask, modulus, MaskBound::symbol(number));
   bool usesResidue = general.getNumSymbols() > number;
+  SmallVector<Segment, 1> segments =
+      getSegments(general, rowsPerTile, keysPerTile,
+                  getKnownClassKeys(modulus, knownKeys));
   SmallVector<int64_t> values(symbols.take_front(number));
   values.push_back(0);
   for (int64_t index = 0; index < std::min(modulus, numQueries); ++index) {
@@ -435,15 +291,25 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
     auto [counts, isNew] = known.try_emplace(
         {values.back(), grid.numQueries, grid.numKeys, grid.offset});
     if (isNew)
-      counts->second = MaskProblem(general, values, head, grid.numQueries,
-                                   grid.numKeys, grid.offset)
-                           .countTiles(rowsPerTile, keysPerTile);
-    const MaskProblem::TileCounts &c = counts->second;
-    sum.total += c.total;
-    sum.empty += c.empty;
-    sum.partial += c.partial;
-    sum.full += c.full;
-    sum.executedPairs += c.executedPairs;
+      for (const Segment &segment : segments)
+        addCounts(counts->second,
+                  MaskProblem(segment.getLocalMask(), values, head,
+                              grid.numQueries, segment.countKeys(grid.numKeys),
+                              grid.offset)
+                      .countTiles(rowsPerTile, keysPerTile));
+    addCounts(sum, counts->second);
   }
+  return sum;
+}
+
+MaskProblem::TileCounts mlir::attn::countPackedTiles(
+    ArrayRef<PackedPart> parts, ArrayRef<int64_t> symbols, int64_t head,
+    int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
+    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
+  MaskProblem::TileCounts sum;
+  for (const PackedPart &part : parts)
+    addCounts(sum, countPackedTiles(part.mask, part.modulus, symbols, head,
+                                    numQueries, numKeys, offset, rowsPerTile,
+                                    keysPerTile, knownKeys));
   return sum;
 }

@@ -47,32 +47,57 @@ struct HeadRange {
 /// Nothing if one of them is not constant, or a literal set uses the head.
 llvm::SmallVector<HeadRange, 1> splitByHeads(MaskAttr mask, int64_t numHeads);
 
-/// How some heads of an op are packed: into the residue classes of `modulus`.
-/// With modulus 1 they are not, and `reason` says why; it is null where the set
-/// has no classes.
+/// Some pairs of a mask, packed into the residue classes of `modulus`.
+struct PackedPart {
+  MaskAttr mask;
+  int64_t modulus;
+};
+
+/// How some heads of an op are packed. `reason` says why not, or not more; it
+/// is null where the set has no classes.
 struct Packing {
   /// All heads of the op, seeing its own mask, if `last` is not set.
   int64_t first = 0;
   std::optional<int64_t> last;
   MaskAttr mask;
-  int64_t modulus = 1;
+  /// Disjoint parts that the mask is the union of, at least one, to be
+  /// continued one from the other.
+  llvm::SmallVector<PackedPart, 1> parts;
   const char *reason = nullptr;
+
+  bool isPacked() const { return parts.size() > 1 || parts[0].modulus > 1; }
 };
 /// One for the op, or one for each range of heads where some of them have
-/// larger moduli than all of them.
+/// larger moduli than all of them, or parts.
 llvm::SmallVector<Packing, 1> getPackings(AttentionOp op, int64_t rowsPerTile,
                                           int64_t keysPerTile);
-/// The modulus of the head with this index in the op.
-int64_t getModulus(llvm::ArrayRef<Packing> packings, int64_t head);
+/// That of the head with this index in the op.
+const Packing &getPacking(llvm::ArrayRef<Packing> packings, int64_t head);
 
-/// The tiles of `mask` packed by `modulus`, summed over its classes; of the
-/// mask itself if that is 1. The arguments are those of MaskProblem.
+/// The number of keys of each class where the types say so, for the op's own
+/// if they say that.
+std::optional<int64_t> getKnownClassKeys(int64_t modulus,
+                                         std::optional<int64_t> knownKeys);
+
+/// The tiles of `mask` packed by `modulus`, summed over its classes and their
+/// segments (Columns.h); of the mask itself if that is 1. `knownKeys` is the
+/// number of keys if it stands in the op's types; the other arguments are those
+/// of MaskProblem.
 MaskProblem::TileCounts countPackedTiles(MaskAttr mask, int64_t modulus,
                                          llvm::ArrayRef<int64_t> symbols,
                                          int64_t head, int64_t numQueries,
                                          int64_t numKeys, int64_t offset,
                                          int64_t rowsPerTile,
-                                         int64_t keysPerTile);
+                                         int64_t keysPerTile,
+                                         std::optional<int64_t> knownKeys = {});
+/// The same summed over parts.
+MaskProblem::TileCounts countPackedTiles(llvm::ArrayRef<PackedPart> parts,
+                                         llvm::ArrayRef<int64_t> symbols,
+                                         int64_t head, int64_t numQueries,
+                                         int64_t numKeys, int64_t offset,
+                                         int64_t rowsPerTile,
+                                         int64_t keysPerTile,
+                                         std::optional<int64_t> knownKeys = {});
 
 } // namespace mlir::attn
 

@@ -151,10 +151,11 @@ Real dot(const Real *a, const Real *b, int64_t size) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-/// The definition, with all arithmetic in `Real`. `roundElement` is applied to
-/// the softmax weights and to the output.
-template <typename Real, typename RoundElement>
-Solution solve(const Problem &problem, RoundElement roundElement) {
+/// The definition, with all arithmetic in `Real`. `roundWeight` is applied to
+/// the softmax weights, `roundOutput` to the output.
+template <typename Real, typename RoundWeight, typename RoundOutput>
+Solution solve(const Problem &problem, RoundWeight roundWeight,
+               RoundOutput roundOutput) {
   const auto [numBatches, numQueryHeads, numQueries, headSize] =
       problem.q.shape;
   const auto [kvBatches, numKvHeads, numKeys, valueSize] = problem.v.shape;
@@ -176,7 +177,12 @@ Solution solve(const Problem &problem, RoundElement roundElement) {
         for (int64_t j = 0; j < numKeys; ++j)
           if (!problem.live || problem.live(problem.firstHead + h, position, j))
             liveKeys.push_back(j);
-        if (liveKeys.empty()) {
+        // What the op continues from counts as one more key, of this score.
+        Real init = -std::numeric_limits<Real>::infinity();
+        if (problem.initLse.data)
+          init = static_cast<Real>(problem.initLse.at(b, h, i, 0));
+        const bool hasInit = init != -std::numeric_limits<Real>::infinity();
+        if (liveKeys.empty() && !hasInit) {
           solution.o.insert(solution.o.end(), valueSize, 0.0);
           solution.lse.push_back(-std::numeric_limits<double>::infinity());
           continue;
@@ -189,25 +195,30 @@ Solution solve(const Problem &problem, RoundElement roundElement) {
                            dot(&q[i * headSize], &k[j * headSize], headSize));
 
         // 2. softmax
-        Real max = -std::numeric_limits<Real>::infinity();
+        Real max = init;
         for (Real score : scores)
           max = std::fmax(max, score);
-        Real sum = 0;
+        Real initWeight = hasInit ? std::exp(init - max) : Real(0);
+        Real sum = initWeight;
         std::vector<Real> weights;
         for (Real score : scores) {
           weights.push_back(std::exp(score - max));
           sum += weights.back();
         }
         for (Real &weight : weights)
-          weight = static_cast<Real>(roundElement(weight / sum));
+          weight = static_cast<Real>(roundWeight(weight / sum));
 
         // 3. weighted sum
         std::vector<Real> row(valueSize);
+        if (hasInit)
+          for (int64_t d = 0; d < valueSize; ++d)
+            row[d] = initWeight / sum *
+                     static_cast<Real>(problem.initO.at(b, h, i, d));
         for (size_t n = 0; n < liveKeys.size(); ++n)
           for (int64_t d = 0; d < valueSize; ++d)
             row[d] += weights[n] * v[liveKeys[n] * valueSize + d];
         for (Real value : row)
-          solution.o.push_back(roundElement(value));
+          solution.o.push_back(roundOutput(value));
         solution.lse.push_back(max + std::log(sum));
       }
     }
@@ -218,12 +229,14 @@ Solution solve(const Problem &problem, RoundElement roundElement) {
 } // namespace
 
 Solution evaluate(const Problem &problem) {
-  return solve<double>(problem, [](double value) { return value; });
+  auto keep = [](double value) { return value; };
+  return solve<double>(problem, keep, keep);
 }
 
-Solution evaluateNaive(const Problem &problem, Format format) {
-  return solve<float>(problem,
-                      [&](double value) { return round(value, format); });
+Solution evaluateNaive(const Problem &problem, Format format, Format output) {
+  return solve<float>(
+      problem, [&](double value) { return round(value, format); },
+      [&](double value) { return round(value, output); });
 }
 
 } // namespace attn::reference

@@ -51,6 +51,9 @@ struct Problem {
   /// Whether the mask holds (head, query position, key position); empty for
   /// `all`.
   std::function<bool(int64_t head, int64_t p, int64_t j)> live;
+  /// A result over other keys to continue from, B x Hq x Nq x Dv and B x Hq x
+  /// Nq x 1; without data there is none.
+  View initO, initLse;
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.
@@ -62,9 +65,12 @@ struct Solution {
 Solution evaluate(const Problem &problem);
 
 /// The plain three-step computation in `format`: scores in f32; softmax in f32,
-/// its weights rounded to `format`; weighted sum in f32, rounded to `format`.
+/// its weights rounded to `format`; weighted sum in f32, rounded to `output`.
 /// Its distance from `evaluate` is the yardstick of every tolerance.
-Solution evaluateNaive(const Problem &problem, Format format);
+Solution evaluateNaive(const Problem &problem, Format format, Format output);
+inline Solution evaluateNaive(const Problem &problem, Format format) {
+  return evaluateNaive(problem, format, format);
+}
 
 } // namespace attn::reference
 

@@ -303,23 +303,49 @@ private:
           tensor.values.data(),
           {tensor.shape[0], tensor.shape[1], tensor.shape[2], tensor.shape[3]});
     };
+    std::vector<int64_t> rowShape = {qs[0], qs[1], qs[2]},
+                         outShape = {qs[0], qs[1], qs[2], vs[3]};
+    const Output *initO = nullptr, *initLse = nullptr;
+    if (op.getInitO()) {
+      if (!tensors.contains(op.getInitO()) ||
+          !tensors.contains(op.getInitLse()))
+        return op.emitError("expected the initial o and lse from the "
+                            "function's arguments or from other attn.attention "
+                            "ops");
+      initO = &tensors[op.getInitO()], initLse = &tensors[op.getInitLse()];
+      if (initO->exact.shape != outShape || initLse->exact.shape != rowShape)
+        return op.emitError("expected the initial o and lse to be ")
+               << shapeText(outShape) << " and " << shapeText(rowShape)
+               << ", found " << shapeText(initO->exact.shape) << " and "
+               << shapeText(initLse->exact.shape) << " (A20)";
+    }
+    auto rowView = [&](const Tensor &tensor) {
+      return View::rowMajor(tensor.values.data(), {qs[0], qs[1], qs[2], 1});
+    };
     problem.q = view(q.exact), problem.k = view(k.exact),
     problem.v = view(v.exact);
+    if (initO)
+      problem.initO = view(initO->exact),
+      problem.initLse = rowView(initLse->exact);
     Solution exact = ::attn::reference::evaluate(problem);
     problem.q = view(q.naive), problem.k = view(k.naive),
     problem.v = view(v.naive);
-    Solution naive = ::attn::reference::evaluateNaive(problem, v.format);
+    if (initO)
+      problem.initO = view(initO->naive),
+      problem.initLse = rowView(initLse->naive);
+    Format outFormat =
+        *getFormat(cast<ShapedType>(op.getO().getType()).getElementType());
+    Solution naive =
+        ::attn::reference::evaluateNaive(problem, v.format, outFormat);
 
-    std::vector<int64_t> rowShape = {qs[0], qs[1], qs[2]},
-                         outShape = {qs[0], qs[1], qs[2], vs[3]};
     if (failed(checkShape(*op, "o", op.getO().getType(), outShape)) ||
         (op.getLse() &&
          failed(checkShape(*op, "lse", op.getLse().getType(), rowShape))))
       return failure();
-    Format qFormat = q.format, vFormat = v.format;
+    Format qFormat = q.format;
     tensors[op.getO()] = {{outShape, std::move(exact.o)},
                           {outShape, std::move(naive.o)},
-                          vFormat,
+                          outFormat,
                           qFormat,
                           false};
     if (op.getLse())

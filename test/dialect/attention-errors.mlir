@@ -31,7 +31,7 @@ func.func @A1_lse_type(%q: tensor<1x2x?x64xf16>) {
 
 // expected-note @below {{v is a 'tensor<1x2x?x64xbf16>'}}
 func.func @A2_one_element_type(%q: tensor<1x2x?x64xf16>, %v: tensor<1x2x?x64xbf16>) {
-  // expected-error @below {{expected q, k, v and o of one element type, found 'f16' for q and 'bf16' for v (A2)}}
+  // expected-error @below {{expected q, k, v and o of one element type, or o of f32, found 'f16' for q and 'bf16' for v (A2)}}
   %o = attn.attention %q, %q, %v
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xbf16>) -> tensor<1x2x?x64xf16>
   return
@@ -40,10 +40,10 @@ func.func @A2_one_element_type(%q: tensor<1x2x?x64xf16>, %v: tensor<1x2x?x64xbf1
 // -----
 
 func.func @A2_element_type_of_o(%q: tensor<1x2x?x64xf16>) {
-  // expected-error @below {{expected q, k, v and o of one element type, found 'f16' for q and 'f32' for o (A2)}}
-  // expected-note @below {{o is a 'tensor<1x2x?x64xf32>'}}
+  // expected-error @below {{expected q, k, v and o of one element type, or o of f32, found 'f16' for q and 'bf16' for o (A2)}}
+  // expected-note @below {{o is a 'tensor<1x2x?x64xbf16>'}}
   %o = attn.attention %q, %q, %q
-      : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xf32>
+      : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xbf16>
   return
 }
 
@@ -302,6 +302,43 @@ func.func @A16_negative_head(%q: tensor<1x8x?x64xf16>) {
   // expected-error @below {{expected the range of 'heads<-1, 4>' to lie in the 8 query heads, found -1; 0 is the nearest (A16)}}
   %o = attn.attention %q, %q, %q mask(!heads<-1, 4>)
       : (tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>) -> tensor<1x8x?x64xf16>
+  return
+}
+
+// -----
+
+func.func @A20_shape_of_o(%q: tensor<1x8x?x64xf16>, %o: tensor<1x8x?x32xf32>, %l: tensor<1x8x?xf32>) {
+  // expected-error @below {{expected the initial o to be 'tensor<1x8x?x64xf32>', found 'tensor<1x8x?x32xf32>' (A20)}}
+  %r = attn.attention %q, %q, %q init(%o, %l : tensor<1x8x?x32xf32>, tensor<1x8x?xf32>)
+      : (tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>) -> tensor<1x8x?x64xf16>
+  return
+}
+
+// -----
+
+func.func @A20_shape_of_lse(%q: tensor<1x8x40x64xf16>, %o: tensor<1x8x40x64xf32>, %l: tensor<1x8x41xf32>) {
+  // expected-error @below {{expected the initial lse to be 'tensor<1x8x40xf32>', found 'tensor<1x8x41xf32>' (A20)}}
+  %r = attn.attention %q, %q, %q init(%o, %l : tensor<1x8x40x64xf32>, tensor<1x8x41xf32>)
+      : (tensor<1x8x40x64xf16>, tensor<1x8x40x64xf16>, tensor<1x8x40x64xf16>) -> tensor<1x8x40x64xf16>
+  return
+}
+
+// -----
+
+func.func @A20_element_type(%q: tensor<1x8x?x64xf16>, %l: tensor<1x8x?xf32>) {
+  // expected-error @below {{operand #3 must be 4-d tensor of f32 (A20), but got 'tensor<1x8x?x64xf16>'}}
+  %r = attn.attention %q, %q, %q init(%q, %l : tensor<1x8x?x64xf16>, tensor<1x8x?xf32>)
+      : (tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>) -> tensor<1x8x?x64xf16>
+  return
+}
+
+// -----
+
+func.func @A20_only_one(%q: tensor<1x8x?x64xf16>, %l: tensor<1x8x?xf32>) {
+  // expected-error @below {{expected an initial o with an initial lse, found only one of the two (A20)}}
+  %r = "attn.attention"(%q, %q, %q, %l) <{alignment = #attn<alignment end>, mask = #attn.mask<all>,
+      operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1>}> ({})
+      : (tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?xf32>) -> tensor<1x8x?x64xf16>
   return
 }
 

@@ -46,6 +46,24 @@ func.func @alignments(%q: tensor<2x1x?x16xf32>, %x: index, %y: tensor<2xi64>, %z
   return
 }
 
+// CHECK-LABEL: @continued
+func.func @continued(%q: tensor<1x2x?x64xf16>, %o0: tensor<1x2x?x64xf32>, %l0: tensor<1x2x?xf32>)
+    -> (tensor<1x2x?x64xf32>, tensor<1x2x?xf32>) {
+  // CHECK: attn.attention %{{.*}}, %{{.*}}, %{{.*}} mask(causal) init(%{{.*}}, %{{.*}} : tensor<1x2x?x64xf32>, tensor<1x2x?xf32>) :
+  %o, %l = attn.attention %q, %q, %q init(%o0, %l0 : tensor<1x2x?x64xf32>, tensor<1x2x?xf32>) mask(causal)
+      : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>) -> (tensor<1x2x?x64xf32>, tensor<1x2x?xf32>)
+  return %o, %l : tensor<1x2x?x64xf32>, tensor<1x2x?xf32>
+}
+
+// CHECK-LABEL: @rows
+func.func @rows(%k: tensor<1x1x1000x64xf16>, %m: memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>>) {
+  // CHECK: attn.select_rows %{{.*}} first 120 count 8 step 128 : tensor<1x1x1000x64xf16> to tensor<1x1x56x64xf16>
+  %0 = attn.select_rows %k first 120 count 8 step 128 : tensor<1x1x1000x64xf16> to tensor<1x1x56x64xf16>
+  // CHECK: attn.select_rows %{{.*}} first 0 count 1 step 4 : memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>> to memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>>
+  %1 = attn.select_rows %m first 0 count 1 step 4 : memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>> to memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>>
+  return
+}
+
 // Scales that decimal notation does not hold come back bit for bit.
 // CHECK-LABEL: @scales
 func.func @scales(%q: tensor<1x1x?x16xf32>) {

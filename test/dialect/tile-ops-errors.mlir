@@ -1,7 +1,7 @@
 // RUN: attn-opt %s -split-input-file -verify-diagnostics
 
-// One function for every constraint of docs/Spec.md on attn.online_attention (O), attn.for_tiles (T) and the schedule
-// (S), named after it.
+// One function for every constraint of docs/Spec.md on attn.online_attention (O), attn.select_rows (V), attn.for_tiles
+// (T) and the schedule (S), named after it.
 
 func.func @O1_tile(%q: vector<64x32xf64>, %r: vector<64xf32>, %a: vector<64x32xf32>) {
   // expected-error @below {{operand #0 must be 2-d vector of f16, bf16 or f32 (O1), but got 'vector<64x32xf64>'}}
@@ -279,3 +279,35 @@ func.func private @S3() attributes {attn.schedule =
 func.func private @S4() attributes {attn.schedule =
     // expected-error @below {{stages must be 1 to 8, found 9 (S4)}}
     #attn.schedule<q_tile = 64, kv_tile = 64, warps = 4, stages = 9, q_in_registers = false>}
+
+// -----
+
+func.func @V1_rank(%k: tensor<1x100x64xf16>) {
+  // expected-error @below {{operand #0 must be 4-d tensor or memref of f16, bf16 or f32 (V1), but got 'tensor<1x100x64xf16>'}}
+  %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x100x64xf16> to tensor<1x100x64xf16>
+  return
+}
+
+// -----
+
+func.func @V2_beyond_the_step(%k: tensor<1x1x100x64xf16>) {
+  // expected-error @below {{expected 0 <= first, 1 <= count and first + count <= step, found first 7, count 2, step 8 (V2)}}
+  %0 = attn.select_rows %k first 7 count 2 step 8 : tensor<1x1x100x64xf16> to tensor<1x1x25x64xf16>
+  return
+}
+
+// -----
+
+func.func @V2_nothing(%k: tensor<1x1x100x64xf16>) {
+  // expected-error @below {{found first 0, count 0, step 8 (V2)}}
+  %0 = attn.select_rows %k first 0 count 0 step 8 : tensor<1x1x100x64xf16> to tensor<1x1x0x64xf16>
+  return
+}
+
+// -----
+
+func.func @V3_number_of_rows(%k: tensor<1x1x100x64xf16>) {
+  // expected-error @below {{expected a result of type 'tensor<1x1x25x64xf16>', found 'tensor<1x1x26x64xf16>' (V3)}}
+  %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x1x100x64xf16> to tensor<1x1x26x64xf16>
+  return
+}

@@ -20,8 +20,13 @@ using namespace mlir::attn::test;
 
 double &View::at(ArrayRef<int64_t> indices) const {
   int64_t position = offset;
-  for (auto [index, stride] : llvm::zip_equal(indices, strides))
-    position += index * stride;
+  for (auto [dim, index] : llvm::enumerate(indices)) {
+    int64_t place = index;
+    if (dim == 2 && !selection.empty())
+      place = index / selection[1] * selection[2] + selection[0] +
+              index % selection[1];
+    position += place * strides[dim];
+  }
   return (*buffer)[position];
 }
 
@@ -254,6 +259,20 @@ struct TileInterpreter::Frame {
       view.sizes[dim] = size;
       view.strides[dim] *= step;
     }
+    values[op.getResult()].view = view;
+    return true;
+  }
+
+  bool runSelectRows(SelectRowsOp op) {
+    View view = values.at(op.getSource()).view;
+    if (!view.selection.empty())
+      return fail(op, "rows of selected rows");
+    int64_t first = op.getFirst(), count = op.getCount(), step = op.getStep(),
+            rows = 0;
+    for (int64_t row = 0; row < view.sizes[2]; ++row)
+      rows += row % step >= first && row % step < first + count;
+    view.sizes[2] = rows;
+    view.selection = {first, count, step};
     values[op.getResult()].view = view;
     return true;
   }
@@ -610,6 +629,7 @@ struct TileInterpreter::Frame {
           return true;
         })
         .Case<memref::SubViewOp>([&](auto x) { return runSubView(x); })
+        .Case<SelectRowsOp>([&](auto x) { return runSelectRows(x); })
         .Case<vector::TransferReadOp>([&](auto x) { return runRead(x); })
         .Case<vector::TransferWriteOp>([&](auto x) { return runWrite(x); })
         .Case<vector::BroadcastOp>([&](auto x) { return runBroadcast(x); })

@@ -19,6 +19,8 @@ struct View {
   std::shared_ptr<std::vector<double>> buffer;
   int64_t offset = 0;
   std::vector<int64_t> sizes, strides;
+  /// First, count and step of the rows that attn.select_rows keeps, if any.
+  std::vector<int64_t> selection = {};
 
   double &at(llvm::ArrayRef<int64_t> indices) const;
   /// Row-major over a new buffer filled with `fill`; `gap` extra elements, also

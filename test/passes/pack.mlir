@@ -49,7 +49,7 @@ func.func @static(%q: tensor<1x4x4096x64xf16>, %k: tensor<1x2x4096x64xf16>) -> t
 // CHECK: %[[KEYS:.*]] = affine.apply
 // CHECK: tensor.extract_slice %[[Q]][0, 0, %[[R]], 0] [1, 1, %[[ROWS]], 64] [1, 1, 5, 1]
 // CHECK: tensor.extract_slice %[[K]][0, 0, %[[X]], 0] [1, 1, %[[KEYS]], 64] [1, 1, 5, 1]
-// CHECK: attn.attention {{.*}} mask(affine_set<(d0, d1, d2)[s0, s1] : (d2 * -5 + s0 - s1 >= 0)>(%[[W]], %[[X]])) align(%[[C]])
+// CHECK: attn.attention {{.*}} mask(affine_set<(d0, d1, d2)[s0, s1] : (d2 * -5 - s0 + s1 >= 0)>(%[[X]], %[[W]])) align(%[[C]])
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %[[OO]][0, 0, %[[R]], 0] [1, 1, %[[ROWS]], 64] [1, 1, 5, 1]
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %[[LL]][0, 0, %[[R]]] [1, 1, %[[ROWS]]] [1, 1, 5]
 // TILE-LABEL: func.func @dynamic(
@@ -102,7 +102,7 @@ func.func @one_query(%q: tensor<1x1x1x64xf16>, %k: tensor<1x1x16384x64xf16>) -> 
 // TILE-LABEL: func.func @none(
 #s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
 func.func @none(%q: tensor<1x1x2048x64xf16>) -> tensor<1x1x2048x64xf16> {
-  %o = attn.attention %q, %q, %q mask(strided<128>) schedule(#s)
+  %o = attn.attention %q, %q, %q mask(causal & (window<128, 0> | same_block<64>)) schedule(#s)
       : (tensor<1x1x2048x64xf16>, tensor<1x1x2048x64xf16>, tensor<1x1x2048x64xf16>) -> tensor<1x1x2048x64xf16>
   return %o : tensor<1x1x2048x64xf16>
 }
@@ -181,4 +181,80 @@ func.func @key_heads(%q: tensor<1x8x2048x64xf16>, %k: tensor<1x4x2048x64xf16>) -
   %o = attn.attention %q, %k, %k mask(causal & (heads<0, 3> & window<128, 0> | heads<3, 8> & stride<16>)) schedule(#s)
       : (tensor<1x8x2048x64xf16>, tensor<1x4x2048x64xf16>, tensor<1x4x2048x64xf16>) -> tensor<1x8x2048x64xf16>
   return %o : tensor<1x8x2048x64xf16>
+}
+
+// -----
+
+#s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
+
+// A union whose terms have different classes: the window as it is, with an o of f32; the rest of the stride, in classes, continues
+// from there. The second op has an lse of its own to hand out, and takes one in.
+// CHECK-LABEL: func.func @union(
+// CHECK: %[[O0:.*]], %[[L0:.*]] = attn.attention %{{.*}}, %{{.*}}, %{{.*}} mask(window<128, 0>) schedule(
+// CHECK-SAME: -> (tensor<1x4x4096x32xf32>, tensor<1x4x4096xf32>)
+// CHECK: scf.forall (%[[R:.*]]) in (32) shared_outs(
+// CHECK: %[[OS:.*]] = tensor.extract_slice %[[O0]][0, 0, %[[R]], 0] [1, 4, 128, 32] [1, 1, 32, 1]
+// CHECK: %[[LS:.*]] = tensor.extract_slice %[[L0]][0, 0, %[[R]]] [1, 4, 128] [1, 1, 32]
+// CHECK: attn.attention {{.*}} mask(window<inf, -5> & stride<4>) align(%{{.*}}) init(%[[OS]], %[[LS]] : tensor<1x4x128x32xf32>, tensor<1x4x128xf32>)
+// CHECK: {attn.mask = "window<inf, -129> & stride<128>", attn.residues = 32 : i64}
+func.func @union(%q: tensor<1x4x4096x64xf16>, %k: tensor<1x2x4096x64xf16>, %v: tensor<1x2x4096x32xf16>)
+    -> (tensor<1x4x4096x32xf16>, tensor<1x4x4096xf32>) {
+  // expected-remark @+2 {{part 1 of 2 of mask causal & (window<128, 0> | stride<128>), window<128, 0>, runs as it is}}
+  // expected-remark @+1 {{part 2 of 2 of mask causal & (window<128, 0> | stride<128>), window<inf, -129> & stride<128>, runs as 32 residue classes, each of them window<inf, -5> & stride<4>}}
+  %o, %lse = attn.attention %q, %k, %v mask(strided<128>) schedule(#s)
+      : (tensor<1x4x4096x64xf16>, tensor<1x2x4096x64xf16>, tensor<1x2x4096x32xf16>) -> (tensor<1x4x4096x32xf16>, tensor<1x4x4096xf32>)
+  return %o, %lse : tensor<1x4x4096x32xf16>, tensor<1x4x4096xf32>
+}
+
+// -----
+
+#s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
+
+// Only some heads see the union: what is handed on has these heads alone.
+// CHECK-LABEL: func.func @union_of_some_heads(
+// CHECK: tensor.empty() : tensor<1x8x16384x64xf16>
+// CHECK: scf.forall
+// CHECK: attn.residues = 1
+// CHECK: %[[O0:.*]] = tensor.empty() : tensor<1x6x16384x64xf32>
+// CHECK: %[[L0:.*]] = tensor.empty() : tensor<1x6x16384xf32>
+// CHECK: %[[PART:.*]]:2 = scf.forall {{.*}} shared_outs(%[[OO:.*]] = %[[O0]], %[[LL:.*]] = %[[L0]])
+// CHECK: attn.residues = 1
+// CHECK: scf.forall (%[[R:.*]]) in (128)
+// CHECK: tensor.extract_slice %{{.*}}[0, 2, %[[R]], 0] [1, 6, 128, 64] [1, 1, 128, 1]
+// CHECK: tensor.extract_slice %{{.*}}[0, 1, %[[R]], 0] [1, 3, 128, 64] [1, 1, 128, 1]
+// CHECK: tensor.extract_slice %[[PART]]#0[0, 0, %[[R]], 0] [1, 6, 128, 64] [1, 1, 128, 1]
+// CHECK: tensor.parallel_insert_slice %{{.*}} into %{{.*}}[0, 2, %[[R]], 0] [1, 6, 128, 64] [1, 1, 128, 1]
+func.func @union_of_some_heads(%q: tensor<1x8x16384x64xf16>, %k: tensor<1x4x16384x64xf16>) -> tensor<1x8x16384x64xf16> {
+  // expected-remark @+3 {{heads 0 to 1: mask causal runs as 1 residue classes, each of them causal}}
+  // expected-remark @+2 {{heads 2 to 7: part 1 of 2 of mask}}
+  // expected-remark @+1 {{heads 2 to 7: part 2 of 2 of mask}}
+  %o = attn.attention %q, %k, %k mask(heads<0, 2> & causal | heads<2, 8> & strided<128>) schedule(#s)
+      : (tensor<1x8x16384x64xf16>, tensor<1x4x16384x64xf16>, tensor<1x4x16384x64xf16>) -> tensor<1x8x16384x64xf16>
+  return %o : tensor<1x8x16384x64xf16>
+}
+
+// -----
+
+#s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
+
+// Too short for parts of its own; and a sequence that is already continued is continued by every part.
+// CHECK-LABEL: func.func @short_union(
+// CHECK-NOT: scf.forall
+func.func @short_union(%q: tensor<1x4x512x64xf16>) -> tensor<1x4x512x64xf16> {
+  // expected-remark @+1 {{are not packed: its parts have different classes, and one after the other they would not take fewer tiles}}
+  %o = attn.attention %q, %q, %q mask(strided<4>) schedule(#s)
+      : (tensor<1x4x512x64xf16>, tensor<1x4x512x64xf16>, tensor<1x4x512x64xf16>) -> tensor<1x4x512x64xf16>
+  return %o : tensor<1x4x512x64xf16>
+}
+// CHECK-LABEL: func.func @continued(
+// CHECK-SAME: %[[Q:.*]]: tensor<1x4x?x64xf16>, %[[O:.*]]: tensor<1x4x?x64xf32>, %[[L:.*]]: tensor<1x4x?xf32>
+// CHECK: scf.forall
+// CHECK: %[[OS:.*]] = tensor.extract_slice %[[O]][0, 0,
+// CHECK: %[[LS:.*]] = tensor.extract_slice %[[L]][0, 0,
+// CHECK: attn.attention {{.*}} init(%[[OS]], %[[LS]] :
+func.func @continued(%q: tensor<1x4x?x64xf16>, %o0: tensor<1x4x?x64xf32>, %l0: tensor<1x4x?xf32>) -> tensor<1x4x?x64xf16> {
+  // expected-remark @+1 {{mask causal & stride<8> runs as 8 residue classes}}
+  %o = attn.attention %q, %q, %q mask(causal & stride<8>) init(%o0, %l0 : tensor<1x4x?x64xf32>, tensor<1x4x?xf32>) schedule(#s)
+      : (tensor<1x4x?x64xf16>, tensor<1x4x?x64xf16>, tensor<1x4x?x64xf16>) -> tensor<1x4x?x64xf16>
+  return %o : tensor<1x4x?x64xf16>
 }

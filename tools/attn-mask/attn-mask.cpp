@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/Concrete.h"
+#include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/tools/attn-mask/Picture.h"
 #include "attn/tools/attn-mask/Svg.h"
@@ -91,8 +92,7 @@ struct Drawn {
   std::string heading;
   MaskProblem mask;
   PictureOptions options;
-  /// 1 if the mask is not packed.
-  int64_t modulus;
+  Packing packing;
 };
 
 static std::string describe(const MaskProblem &mask,
@@ -108,13 +108,59 @@ static std::string describe(const MaskProblem &mask,
   return text;
 }
 
-static MaskProblem::TileCounts countPacked(const Drawn &drawn) {
+/// The number of keys, where it stands in the types.
+static std::optional<int64_t> getKnownKeys(AttentionOp op) {
+  auto type = cast<RankedTensorType>(op.getK().getType());
+  return type.isDynamicDim(2) ? std::nullopt
+                              : std::optional(type.getDimSize(2));
+}
+
+static MaskProblem::TileCounts countPacked(const Drawn &drawn,
+                                           ArrayRef<PackedPart> parts) {
   const ConcreteAttention &attention = drawn.attention;
-  AttentionOp op = attention.op;
-  return countPackedTiles(op.getMask(), drawn.modulus, attention.symbols,
-                          attention.firstHead + head, attention.queries,
-                          attention.keys, attention.offsets[0],
-                          drawn.options.rowsPerTile, drawn.options.keysPerTile);
+  return countPackedTiles(parts, attention.symbols, attention.firstHead + head,
+                          attention.queries, attention.keys,
+                          attention.offsets[0], drawn.options.rowsPerTile,
+                          drawn.options.keysPerTile,
+                          getKnownKeys(attention.op));
+}
+
+/// One class of the part: the residue is one more symbol after those of the op.
+static MaskAttr getClassMask(const Drawn &drawn, const PackedPart &part) {
+  if (part.modulus == 1)
+    return part.mask;
+  return getResidueClass(part.mask, part.modulus,
+                         MaskBound::symbol(drawn.attention.symbols.size()));
+}
+
+static SmallVector<Segment, 1> getClassSegments(const Drawn &drawn,
+                                                const PackedPart &part) {
+  return getSegments(
+      getClassMask(drawn, part), drawn.options.rowsPerTile,
+      drawn.options.keysPerTile,
+      getKnownClassKeys(part.modulus, getKnownKeys(drawn.attention.op)));
+}
+
+/// Whether what runs is not simply the tiles of the mask.
+static bool isPacked(const Drawn &drawn) {
+  return drawn.packing.isPacked() ||
+         llvm::any_of(getClassSegments(drawn, drawn.packing.parts[0]),
+                      [](const Segment &segment) {
+                        return segment.columns.has_value();
+                      });
+}
+
+static std::string describe(const Drawn &drawn, const PackedPart &part) {
+  std::string text = part.modulus == 1 ? "as it is"
+                                       : "as " + std::to_string(part.modulus) +
+                                             " residue classes";
+  for (const Segment &segment : getClassSegments(drawn, part))
+    if (const std::optional<ColumnSet> &columns = segment.columns)
+      text += ", keys with j mod " + std::to_string(columns->step) + " in " +
+              std::to_string(columns->first) + " to " +
+              std::to_string(columns->first + columns->count - 1) +
+              " made adjacent";
+  return text;
 }
 
 static void drawText(const Drawn &drawn) {
@@ -124,17 +170,31 @@ static void drawText(const Drawn &drawn) {
     return;
   }
   drawTiles(llvm::outs(), drawn.mask, drawn.options);
-  if (drawn.modulus > 1)
-    llvm::outs() << "  runs as " << drawn.modulus << " residue classes: "
-                 << describe(drawn.mask, countPacked(drawn)) << "\n";
+  if (!isPacked(drawn))
+    return;
+  ArrayRef<PackedPart> parts = drawn.packing.parts;
+  if (parts.size() > 1)
+    for (const PackedPart &part : parts) {
+      MaskProblem::TileCounts counts = countPacked(drawn, part);
+      llvm::outs() << "  part " << part.mask.str() << " runs "
+                   << describe(drawn, part) << ": full " << counts.full
+                   << "  partial " << counts.partial << "\n";
+    }
+  llvm::outs() << "  runs "
+               << (parts.size() > 1 ? "in " + std::to_string(parts.size()) +
+                                          " parts"
+                                    : describe(drawn, parts.front()))
+               << ": " << describe(drawn.mask, countPacked(drawn, parts))
+               << "\n";
 }
 
 static std::string getCaption(const MaskProblem &mask,
-                              const MaskProblem::TileCounts &counts) {
+                              const MaskProblem::TileCounts &counts,
+                              bool isWhole = true) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << counts.full + counts.partial << " of " << counts.total << " tiles run";
-  if (counts.executedPairs > 0)
+  if (counts.executedPairs > 0 && isWhole)
     os << llvm::format(", %.0f %% useful", 100.0 *
                                                double(mask.countLivePairs()) /
                                                double(counts.executedPairs));
@@ -143,35 +203,46 @@ static std::string getCaption(const MaskProblem &mask,
 
 /// The classes along the diagonal: queries and keys in the order of their
 /// residues.
-static SvgPanel getPackedPanel(const Drawn &drawn) {
+static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part,
+                               const Segment &segment) {
   const ConcreteAttention &attention = drawn.attention;
-  AttentionOp op = attention.op;
-  unsigned number = op.getMask().getNumSymbols();
-  MaskAttr mask =
-      getResidueClass(op.getMask(), drawn.modulus, MaskBound::symbol(number));
   SmallVector<int64_t> symbols(attention.symbols);
-  symbols.resize(number + 1);
+  symbols.push_back(0);
   SvgPanel panel;
-  panel.title =
-      "packed: " + std::to_string(drawn.modulus) + " classes of " + mask.str();
-  panel.caption = getCaption(drawn.mask, countPacked(drawn));
+  MaskAttr mask = segment.getLocalMask();
+  if (segment.columns)
+    panel.title = "keys made adjacent: ";
+  panel.title += part.modulus > 1
+                     ? "packed: " + std::to_string(part.modulus) +
+                           " classes of " + mask.str()
+                     : (segment.columns ? "" : "part: ") + mask.str();
   panel.rows = 0, panel.columns = 0;
   panel.rowsPerTile = drawn.options.rowsPerTile;
   panel.keysPerTile = drawn.options.keysPerTile;
-  for (int64_t index = 0; index < std::min(drawn.modulus, attention.queries);
+  MaskProblem::TileCounts sum;
+  for (int64_t index = 0; index < std::min(part.modulus, attention.queries);
        ++index) {
-    ResidueGrid grid = getResidueGrid(drawn.modulus, index, attention.queries,
+    ResidueGrid grid = getResidueGrid(part.modulus, index, attention.queries,
                                       attention.keys, attention.offsets[0]);
     symbols.back() = grid.residue;
+    int64_t numKeys = segment.countKeys(grid.numKeys);
     panel.grids.push_back(
         {std::make_shared<MaskProblem>(
              mask, ArrayRef(symbols).take_front(mask.getNumSymbols()),
-             attention.firstHead + head, grid.numQueries, grid.numKeys,
-             grid.offset),
-         grid.numQueries, grid.numKeys, panel.rows, panel.columns});
+             attention.firstHead + head, grid.numQueries, numKeys, grid.offset),
+         grid.numQueries, numKeys, panel.rows, panel.columns});
     panel.rows += grid.numQueries;
-    panel.columns += grid.numKeys;
+    panel.columns += numKeys;
+    MaskProblem::TileCounts counts = panel.grids.back().mask->countTiles(
+        panel.rowsPerTile, panel.keysPerTile);
+    sum.full += counts.full;
+    sum.partial += counts.partial;
+    sum.total += counts.total;
+    sum.executedPairs += counts.executedPairs;
   }
+  bool isWhole = drawn.packing.parts.size() == 1 && !segment.columns &&
+                 getClassSegments(drawn, part).size() == 1;
+  panel.caption = getCaption(drawn.mask, sum, isWhole);
   return panel;
 }
 
@@ -200,8 +271,10 @@ static SvgRow getRow(const Drawn &drawn) {
        drawn.options.rowsPerTile,
        drawn.options.keysPerTile,
        {whole}});
-  if (drawn.modulus > 1)
-    row.panels.push_back(getPackedPanel(drawn));
+  if (isPacked(drawn))
+    for (const PackedPart &part : drawn.packing.parts)
+      for (const Segment &segment : getClassSegments(drawn, part))
+        row.panels.push_back(getPackedPanel(drawn, part, segment));
   return row;
 }
 
@@ -288,7 +361,7 @@ static LogicalResult draw(MLIRContext &context) {
        << " keys, head " << head;
     Drawn drawn{
         attention, heading, attention.getMask(0, head), options,
-        getModulus(getPackings(op, options.rowsPerTile, options.keysPerTile),
+        getPacking(getPackings(op, options.rowsPerTile, options.keysPerTile),
                    head)};
     if (output.empty())
       drawText(drawn);

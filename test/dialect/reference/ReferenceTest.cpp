@@ -197,6 +197,56 @@ func.func @f(%q: tensor<1x2x?x16xf16>, %k: tensor<1x2x?x16xf16>, %v: tensor<1x2x
             ::attn::reference::evaluateNaive(second, Format::F16).o);
 }
 
+TEST_F(ReferenceTest, ContinuedFromAPart) {
+  // Rows 0 to 2 of the first part are empty; so is row 0 of both.
+  StringRef parts = R"(
+func.func @f(%q: tensor<1x2x9x16xf16>, %k: tensor<1x1x9x16xf16>, %v: tensor<1x1x9x24xf16>)
+    -> (tensor<1x2x9x24xf16>, tensor<1x2x9xf32>, tensor<1x2x9x24xf32>) {
+  %0, %1 = attn.attention %q, %k, %v mask(window<2, 0> & queries<3, 20>)
+      : (tensor<1x2x9x16xf16>, tensor<1x1x9x16xf16>, tensor<1x1x9x24xf16>) -> (tensor<1x2x9x24xf32>, tensor<1x2x9xf32>)
+  %2, %3 = attn.attention %q, %k, %v mask(window<inf, -3> | window<inf, 0> & queries<1, 3>)
+      init(%0, %1 : tensor<1x2x9x24xf32>, tensor<1x2x9xf32>)
+      : (tensor<1x2x9x16xf16>, tensor<1x1x9x16xf16>, tensor<1x1x9x24xf16>) -> (tensor<1x2x9x24xf16>, tensor<1x2x9xf32>)
+  return %2, %3, %0 : tensor<1x2x9x24xf16>, tensor<1x2x9xf32>, tensor<1x2x9x24xf32>
+})";
+  StringRef whole = R"(
+func.func @f(%q: tensor<1x2x9x16xf16>, %k: tensor<1x1x9x16xf16>, %v: tensor<1x1x9x24xf16>)
+    -> (tensor<1x2x9x24xf16>, tensor<1x2x9xf32>) {
+  %0, %1 = attn.attention %q, %k, %v mask(causal & queries<1, 20>)
+      : (tensor<1x2x9x16xf16>, tensor<1x1x9x16xf16>, tensor<1x1x9x24xf16>) -> (tensor<1x2x9x24xf16>, tensor<1x2x9xf32>)
+  return %0, %1 : tensor<1x2x9x24xf16>, tensor<1x2x9xf32>
+})";
+  RandomProblem r({1, 2, 1, 9, 9, 16, 24}, Format::F16);
+  std::vector<Output> found = run(parts, inputsOf(r)),
+                      expected = run(whole, inputsOf(r));
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].format, Format::F16);
+  EXPECT_EQ(found[2].format, Format::F32);
+  EXPECT_EQ(found[2].inputFormat, Format::F16);
+  for (size_t result = 0; result < 2; ++result)
+    for (auto [a, b] : llvm::zip_equal(found[result].exact.values,
+                                       expected[result].exact.values)) {
+      if (std::isinf(b))
+        EXPECT_EQ(a, b);
+      else
+        EXPECT_NEAR(a, b, 1e-13);
+    }
+  EXPECT_TRUE(std::isinf(found[1].exact.values.front()));
+  // An o of f32 is not rounded to 16 bits, its weights are.
+  bool isRounded = true;
+  for (double value : found[2].naive.values)
+    isRounded &= value == ::attn::reference::round(value, Format::F16);
+  EXPECT_FALSE(isRounded);
+  // The verdict: a part that is left out is seen.
+  Tensor right = found[0].exact, wrong = found[2].exact;
+  for (double &value : right.values)
+    value = ::attn::reference::round(value, Format::F16);
+  for (double &value : wrong.values)
+    value = ::attn::reference::round(value, Format::F16);
+  EXPECT_TRUE(judge(right, found[0]).passed);
+  EXPECT_FALSE(judge(wrong, found[0]).passed);
+}
+
 TEST_F(ReferenceTest, InputsAreRoundedToTheirType) {
   StringRef text = R"(
 func.func @f(%q: tensor<1x1x1x16xbf16>, %k: tensor<1x1x1x16xbf16>, %v: tensor<1x1x1x16xbf16>) -> tensor<1x1x1x16xbf16> {
