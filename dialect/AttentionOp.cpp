@@ -5,6 +5,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Clauses.h"
+#include "attn/dialect/ScoreClauses.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
@@ -79,6 +80,9 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   std::optional<Alignment> alignment;
   FloatAttr scale;
   ScheduleAttr schedule;
+  ScoreClauses score;
+  SmallVector<OpAsmParser::UnresolvedOperand> sinks;
+  Type sinksType;
 
   SMLoc operandsLoc = parser.getCurrentLocation();
   if (parser.parseOperandList(tensors, 3))
@@ -94,7 +98,8 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   };
   while (clauseLoc = parser.getCurrentLocation(),
          succeeded(parser.parseOptionalKeyword(
-             &clause, {"mask", "scale", "align", "head", "schedule"}))) {
+             &clause, {"mask", "scale", "align", "head", "schedule", "softcap",
+                       "bias", "alibi", "score", "sinks"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();
@@ -124,6 +129,14 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
       if (once(!heads.empty()) || parser.parseLParen() ||
           parser.parseOperand(heads.emplace_back()) || parser.parseRParen())
         return failure();
+    } else if (clause == "sinks") {
+      if (once(!sinks.empty()) || parser.parseLParen() ||
+          parser.parseOperand(sinks.emplace_back()) ||
+          parser.parseColonType(sinksType) || parser.parseRParen())
+        return failure();
+    } else if (ScoreClauses::contains(clause)) {
+      if (once(score.isGiven(clause)) || score.parse(parser, clause))
+        return failure();
     } else {
       if (once(bool(schedule)) || parser.parseLParen() ||
           parser.parseAttribute(schedule) || parser.parseRParen())
@@ -146,7 +159,11 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
                              result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      score.resolve(parser, result) ||
+      (sinksType &&
+       parser.resolveOperands(sinks, sinksType, result.operands)) ||
+      score.addRegion(parser, *result.addRegion()))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask ? mask : MaskAttr::getAll(context);
@@ -156,10 +173,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size()), 0, 0, 0, 0,
-                               0},
+                               static_cast<int32_t>(heads.size()), 0,
+                               static_cast<int32_t>(score.getNumInputs()),
+                               static_cast<int32_t>(sinks.size()), 0, 0},
              properties.operandSegmentSizes.begin());
-  result.addRegion();
   result.addTypes(type.getResults());
   return success();
 }
@@ -187,6 +204,9 @@ void AttentionOp::print(OpAsmPrinter &printer) {
     printer << " head(" << getHead() << ")";
   if (getSchedule())
     printer << " schedule(" << getScheduleAttr() << ")";
+  if (Value sinks = getSinks())
+    printer << " sinks(" << sinks << " : " << sinks.getType() << ")";
+  printScoreClause(printer, getScoreInputs(), getScore());
   printer.printOptionalAttrDict(
       (*this)->getAttrs(),
       {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});

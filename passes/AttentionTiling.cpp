@@ -5,6 +5,7 @@
 #include "attn/passes/AttentionTiling.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Score.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -82,6 +83,25 @@ tensor::ExtractSliceOp getSlice(OpBuilder &builder, Location loc, Value tensor,
                                         strides);
 }
 
+/// The part of a score input that a tile of rows reads.
+Value getScoreSlice(OpBuilder &builder, Location loc, Value input,
+                    ArrayRef<OpFoldResult> offsets,
+                    ArrayRef<OpFoldResult> sizes, OpFoldResult numKeys) {
+  auto type = dyn_cast<RankedTensorType>(input.getType());
+  if (!type)
+    return input;
+  OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
+  if (type.getRank() == 1)
+    return getSlice(builder, loc, input, {offsets[1]}, {one});
+  SmallVector<OpFoldResult> from(offsets), extents(sizes);
+  from.push_back(zero);
+  extents.push_back(numKeys);
+  for (unsigned dim = 0; dim < 4; ++dim)
+    if (type.getDimSize(dim) == 1)
+      from[dim] = zero, extents[dim] = one;
+  return getSlice(builder, loc, input, from, extents);
+}
+
 struct AttentionTiling
     : TilingInterface::ExternalModel<AttentionTiling, AttentionOp> {
   SmallVector<utils::IteratorType> getLoopIteratorTypes(Operation *) const {
@@ -153,8 +173,13 @@ struct AttentionTiling
     parts.alignment =
         AlignmentAttr::get(builder.getContext(), Alignment::Offset);
     parts.schedule = nullptr;
+    for (Value &input : parts.scoreInputs)
+      input = getScoreSlice(builder, loc, input, offsets, sizes, keys);
+    if (parts.sinks)
+      parts.sinks = getSlice(builder, loc, parts.sinks, {offsets[1]}, {one});
     auto tile = AttentionOp::create(builder, loc, types[0],
                                     op.getLse() ? types[1] : Type(), parts);
+    remapScoreArgument(tile, kBatch, 1, toValue(builder, loc, offsets[0]));
     return TilingResult{
         {tile}, llvm::to_vector_of<Value>(tile->getResults()), {q, k, v}};
   }

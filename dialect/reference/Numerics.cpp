@@ -176,30 +176,34 @@ Solution solve(const Problem &problem, RoundElement roundElement) {
         for (int64_t j = 0; j < numKeys; ++j)
           if (!problem.live || problem.live(problem.firstHead + h, position, j))
             liveKeys.push_back(j);
-        if (liveKeys.empty()) {
-          solution.o.insert(solution.o.end(), valueSize, 0.0);
-          solution.lse.push_back(-std::numeric_limits<double>::infinity());
-          continue;
-        }
 
         // 1. scores
         std::vector<Real> scores;
-        for (int64_t j : liveKeys)
-          scores.push_back(static_cast<Real>(problem.scale) *
-                           dot(&q[i * headSize], &k[j * headSize], headSize));
+        for (int64_t j : liveKeys) {
+          Real score = static_cast<Real>(problem.scale) *
+                       dot(&q[i * headSize], &k[j * headSize], headSize);
+          if (problem.score)
+            score = static_cast<Real>(problem.score(score, b, h, i, j));
+          scores.push_back(score);
+        }
 
-        // 2. softmax
-        Real max = -std::numeric_limits<Real>::infinity();
+        // 2. softmax; a sink is a score without a value
+        const Real none = -std::numeric_limits<Real>::infinity();
+        const Real sink =
+            problem.sinks.empty() ? none : static_cast<Real>(problem.sinks[h]);
+        Real max = sink;
         for (Real score : scores)
           max = std::fmax(max, score);
-        Real sum = 0;
+        // Without a score above -inf all weights are 0.
+        const Real base = max == none ? 0 : max;
+        Real sum = std::exp(sink - base);
         std::vector<Real> weights;
         for (Real score : scores) {
-          weights.push_back(std::exp(score - max));
+          weights.push_back(std::exp(score - base));
           sum += weights.back();
         }
         for (Real &weight : weights)
-          weight = static_cast<Real>(roundElement(weight / sum));
+          weight = static_cast<Real>(roundElement(sum == 0 ? 0 : weight / sum));
 
         // 3. weighted sum
         std::vector<Real> row(valueSize);

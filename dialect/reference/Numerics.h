@@ -51,6 +51,13 @@ struct Problem {
   /// Whether the mask holds (head, query position, key position); empty for
   /// `all`.
   std::function<bool(int64_t head, int64_t p, int64_t j)> live;
+  /// The score of the pair (query i, key j) of head h, counted from 0, from the
+  /// scaled product; empty for that itself.
+  std::function<double(double score, int64_t b, int64_t h, int64_t i,
+                       int64_t j)>
+      score;
+  /// A logit for each query head that is in the denominator alone; or empty.
+  std::vector<double> sinks;
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.

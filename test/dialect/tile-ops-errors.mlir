@@ -115,7 +115,7 @@ func.func @O8_scale(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32x
 // -----
 
 func.func @O9_mask_without_positions(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32xf32>, %p: index) {
-  // expected-error @below {{expected two values for rows and two for keys with a mask, found 2 and 1 (O9)}}
+  // expected-error @below {{expected two values for rows and two for keys with a mask or a score region, found 2 and 1 (O9)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %r, %a, %p, %p, %p) <{
       mask = #attn.mask<causal>, scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 1, 0>}>
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<64xf32>, vector<64x32xf32>,
@@ -126,7 +126,7 @@ func.func @O9_mask_without_positions(%q: vector<64x32xf16>, %r: vector<64xf32>, 
 // -----
 
 func.func @O9_positions_without_a_mask(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32xf32>, %p: index) {
-  // expected-error @below {{expected rows, keys, symbols and head only with a mask (O9)}}
+  // expected-error @below {{expected rows, keys, symbols and head only with a mask or a score region (O9)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %r, %a, %p) <{
       scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 1>}>
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<64xf32>, vector<64x32xf32>, index)
