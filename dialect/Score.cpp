@@ -18,6 +18,13 @@ Type mlir::attn::getScoreElementType(Type input) {
   return element.isIndex() ? element : Float32Type::get(input.getContext());
 }
 
+/// The block's region has no op yet that would know the context.
+static ImplicitLocOpBuilder atEnd(Location loc, Block *block) {
+  ImplicitLocOpBuilder b(loc, loc.getContext());
+  b.setInsertionPointToEnd(block);
+  return b;
+}
+
 ScoreBuilder::ScoreBuilder(Location loc) : loc(loc) {
   block = &region.emplaceBlock();
   Builder b(loc.getContext());
@@ -31,7 +38,7 @@ Value ScoreBuilder::addInput(Type type) {
 }
 
 void ScoreBuilder::addSoftCap(float cap) {
-  auto b = ImplicitLocOpBuilder::atBlockEnd(loc, block);
+  ImplicitLocOpBuilder b = atEnd(loc, block);
   auto times = [&](Value value, float factor) {
     Value constant =
         arith::ConstantOp::create(b, b.getF32FloatAttr(factor)).getResult();
@@ -42,13 +49,13 @@ void ScoreBuilder::addSoftCap(float cap) {
 }
 
 void ScoreBuilder::addBias(Type bias) {
-  auto b = ImplicitLocOpBuilder::atBlockEnd(loc, block);
+  ImplicitLocOpBuilder b = atEnd(loc, block);
   score = arith::AddFOp::create(b, score, addInput(bias));
   empty = false;
 }
 
 void ScoreBuilder::addAlibi(Type slopes) {
-  auto b = ImplicitLocOpBuilder::atBlockEnd(loc, block);
+  ImplicitLocOpBuilder b = atEnd(loc, block);
   Value distance = arith::SubIOp::create(b, block->getArgument(kQuery),
                                          block->getArgument(kKey));
   distance = arith::IndexCastOp::create(b, b.getI64Type(), distance);
@@ -91,7 +98,7 @@ void ScoreBuilder::addRegion(Region &region, ValueRange values) {
 }
 
 Region &ScoreBuilder::finish() {
-  auto b = ImplicitLocOpBuilder::atBlockEnd(loc, block);
+  ImplicitLocOpBuilder b = atEnd(loc, block);
   YieldOp::create(b, ValueRange(score));
   return region;
 }

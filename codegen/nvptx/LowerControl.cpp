@@ -208,7 +208,8 @@ void KernelLowering::appendCarried(Value value, Value like,
   int64_t numRows = b.shape.getRowFragments();
   if (layout == Layout::Row) {
     // Parts of a value that is whole: lane 0 of the row has all of it.
-    bool split = partial && !tile.partial && tile.layout == Layout::Row;
+    bool split = partial && !tile.partial &&
+                 !matchPattern(value, m_AnyZeroFloat());
     Value first = split
                       ? b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0))
                       : Value();
@@ -366,8 +367,8 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
 LogicalResult KernelLowering::lower(memref::LoadOp op) {
   auto array = arrays.find(op.getMemRef());
   Type type = getScalarType(op.getType());
-  if (array == arrays.end() || isa<FloatType>(type))
-    return op.emitOpError("expected a load of an integer from an argument");
+  if (array == arrays.end())
+    return op.emitOpError("expected a load from an argument");
   Value offset = b.i64(0);
   for (auto [index, stride] :
        llvm::zip_equal(op.getIndices(), array->second.strides))
@@ -412,13 +413,87 @@ Value KernelLowering::getSlotBase(vector::TransferReadOp read) {
                         getScalar(read.getIndices()[0]));
 }
 
+/// A tile of a score input: its elements where they are used, in the layout of
+/// the scores; one value for each row or each column at once. Rows and columns
+/// that do not exist are others that do.
+void KernelLowering::lowerInput(vector::TransferReadOp op,
+                                const GlobalArray &array) {
+  VectorType type = op.getVectorType();
+  Type element = type.getElementType();
+  unsigned bytes = element.getIntOrFloatBitWidth() / 8;
+  bool perRow = type.getDimSize(0) != 1, perColumn = type.getDimSize(1) != 1;
+  Value first = getScalar(op.getIndices()[3]);
+  InputTile tile;
+  Value base = array.base;
+  if (perColumn) {
+    base = b.advance(base, b.mul(first, b.i64(bytes)));
+    Value pair = b.shiftLeft(b.quadLane, b.i32(1));
+    Value last;
+    if (!op.isDimInBounds(1))
+      last = b.narrow(b.sub(b.sub(array.sizes[3], first), b.i64(1)));
+    else
+      base = b.advance(base, b.mul(b.widen(pair), b.i64(bytes)));
+    for (int64_t n = 0; n < getNumN(type); ++n)
+      for (int64_t c = 0; c < 2; ++c)
+        tile.columns.push_back(
+            last ? b.mul(b.widen(b.minSigned(b.add(pair, b.i32(8 * n + c)),
+                                             last)),
+                         b.i64(bytes))
+                 : b.i64((8 * n + c) * bytes));
+  }
+  if (!perRow) {
+    TileValue value{Layout::Column, {}, false};
+    for (Value column : tile.columns)
+      value.elements.push_back(
+          b.loadConstant(element, b.advance(base, column), bytes));
+    tiles[op.getVector()] = std::move(value);
+    return;
+  }
+  Value warpRow = b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+  Value stride = b.mul(array.strides[2], b.i64(bytes));
+  TileValue value{Layout::Row, {}, false};
+  for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
+    Value number = b.add(warpRow, b.i32(8 * row));
+    Value numRows = b.narrow(array.sizes[2]);
+    auto address = [&](Value existing) {
+      return b.advance(base, b.mul(b.widen(existing), stride));
+    };
+    if (perColumn) {
+      if (!op.isDimInBounds(0))
+        number = b.minSigned(number, b.sub(numRows, b.i32(1)));
+      tile.rows.push_back(address(number));
+      continue;
+    }
+    auto load = [&] { return b.loadConstant(element, address(number), bytes); };
+    // Read before the loops, where the tile may turn out to have no row.
+    value.elements.push_back(
+        op.isDimInBounds(0)
+            ? load()
+            : b.choose(b.compare(LLVM::ICmpPredicate::slt, number, numRows),
+                       load, b.zero(element)));
+  }
+  if (perColumn) {
+    value.layout = Layout::Tile;
+    value.deferred = op;
+    inputs[op] = std::move(tile);
+  }
+  tiles[op.getVector()] = std::move(value);
+}
+
 /// A tile that stands in shared memory is read where a product uses it; the
 /// query tile is read here if its uses are in loops, so that it stays in
 /// registers.
 LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   auto buffer = buffers.find(op.getBase());
-  if (buffer == buffers.end())
-    return op.emitOpError("expected a tile in shared memory");
+  if (buffer == buffers.end()) {
+    auto array = arrays.find(op.getBase());
+    if (array == arrays.end() || op.getVectorType().getRank() != 2 ||
+        op.getBase().getType().getRank() != 4)
+      return op.emitOpError("expected a tile in shared memory, or of a score "
+                            "input");
+    lowerInput(op, array->second);
+    return success();
+  }
   if (llvm::all_of(op->getUsers(), [&](Operation *user) {
         return user->getBlock() == op->getBlock();
       }))

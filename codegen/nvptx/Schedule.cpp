@@ -104,20 +104,13 @@ private:
 };
 } // namespace
 
+/// A tile that products multiply. What else is read from global memory, the
+/// inputs of a score region, goes to registers as it is.
 static bool isGlobalTile(vector::TransferReadOp read) {
   auto memref = dyn_cast<MemRefType>(read.getBase().getType());
-  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
-}
-
-/// A loop without a mask on its pairs runs over tiles whose every key exists.
-static bool isFull(ForTilesOp loop) {
-  return llvm::none_of(loop.getBody().front(), [](Operation &op) {
-    return llvm::any_of(op.getResultTypes(), [](Type type) {
-      auto vector = dyn_cast<VectorType>(type);
-      return vector && vector.getRank() == 2 &&
-             vector.getElementType().isInteger(1);
-    });
-  });
+  return memref && memref.getRank() == 4 &&
+         read.getVectorType().getRank() == 2 &&
+         llvm::any_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
 }
 
 /// Clones what `value` is computed from inside `body`, given `mapping`.
@@ -358,7 +351,8 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     }
 
     Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
+    fetch(fetched, toIndex(step(stages - 1)), number,
+          last && !product.live);
     if (!schedule.getQInRegisters())
       mapping.map(query.getVector(),
                   readShared(queryBuffer, index(0), query.getVectorType(),
