@@ -177,9 +177,10 @@ struct AttentionTiling
       input = getScoreSlice(builder, loc, input, offsets, sizes, keys);
     if (parts.sinks)
       parts.sinks = getSlice(builder, loc, parts.sinks, {offsets[1]}, {one});
+    Value batch = toValue(builder, loc, offsets[0]);
     auto tile = AttentionOp::create(builder, loc, types[0],
                                     op.getLse() ? types[1] : Type(), parts);
-    remapScoreArgument(tile, kBatch, 1, toValue(builder, loc, offsets[0]));
+    remapScoreArgument(tile, kBatch, 1, batch);
     return TilingResult{
         {tile}, llvm::to_vector_of<Value>(tile->getResults()), {q, k, v}};
   }

@@ -7,6 +7,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
+#include "attn/dialect/Score.h"
 #include "attn/dialect/mask/Packing.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -78,6 +79,10 @@ private:
                OpFoldResult count, bool isKey);
   Value getClass(Value tensor, OpFoldResult first, OpFoldResult count,
                  bool isKey);
+  /// The part of a score input that belongs to a class.
+  Value getScoreInput(Value input, OpFoldResult firstQuery, OpFoldResult rows,
+                      OpFoldResult firstKey, OpFoldResult keys);
+  Value getHeads(Value vector);
 
   RewriterBase &rewriter;
   AttentionOp op;
@@ -156,6 +161,42 @@ Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count,
                                         part.sizes, part.strides);
 }
 
+/// The heads that this packing is for of one value for each.
+Value Packer::getHeads(Value vector) {
+  if (!packing.last)
+    return vector;
+  return tensor::ExtractSliceOp::create(
+      rewriter, loc, vector,
+      ArrayRef<OpFoldResult>{rewriter.getIndexAttr(packing.first)},
+      ArrayRef<OpFoldResult>{
+          rewriter.getIndexAttr(*packing.last - packing.first)},
+      ArrayRef<OpFoldResult>{rewriter.getIndexAttr(1)});
+}
+
+Value Packer::getScoreInput(Value input, OpFoldResult firstQuery,
+                            OpFoldResult rows, OpFoldResult firstKey,
+                            OpFoldResult keys) {
+  auto type = dyn_cast<RankedTensorType>(input.getType());
+  if (!type)
+    return input;
+  if (type.getRank() == 1)
+    return getHeads(input);
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(rewriter, loc, input);
+  // Its rows and heads are those of the queries.
+  Part part = getPart(sizes, firstQuery, rows, /*isKey=*/false);
+  part.offsets[3] = firstKey;
+  part.sizes[3] = keys;
+  part.strides[3] = rewriter.getIndexAttr(modulus);
+  for (unsigned dim = 0; dim < 4; ++dim)
+    if (type.getDimSize(dim) == 1) {
+      part.offsets[dim] = rewriter.getIndexAttr(0);
+      part.sizes[dim] = part.strides[dim] = rewriter.getIndexAttr(1);
+    }
+  return tensor::ExtractSliceOp::create(rewriter, loc, input, part.offsets,
+                                        part.sizes, part.strides);
+}
+
 MaskAttr Packer::add(const Packing &part) {
   packing = part;
   modulus = part.modulus;
@@ -218,8 +259,22 @@ MaskAttr Packer::add(const Packing &part) {
   parts.offset = toValue(shifted);
   parts.alignment =
       AlignmentAttr::get(rewriter.getContext(), Alignment::Offset);
+  for (Value &input : parts.scoreInputs)
+    input = getScoreInput(input, index, rows, residue, keys);
+  if (parts.sinks)
+    parts.sinks = getHeads(parts.sinks);
   auto packed =
       AttentionOp::create(rewriter, loc, qType.clone(shape), lseType, parts);
+  // The region goes on seeing the positions, the heads and the batch of the
+  // whole problem.
+  rewriter.setInsertionPoint(packed);
+  for (ScoreArgument number : {kQuery, kKey})
+    remapScoreArgument(packed, number, modulus, toValue(residue));
+  if (batch)
+    remapScoreArgument(packed, kBatch, 1, batch);
+  if (packing.last && packing.first != 0)
+    remapScoreArgument(packed, kHead, 1,
+                       toValue(rewriter.getIndexAttr(packing.first)));
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {

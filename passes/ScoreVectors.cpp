@@ -282,6 +282,12 @@ Value ScoreVectorizer::run() {
            op.getScoreInputs(),
            block.getArguments().drop_front(kFirstScoreInput))) {
     Value value = input;
+    // Read here, after the product of q and k, it does not occupy registers
+    // during it.
+    if (Operation *read = value.getDefiningOp<vector::TransferReadOp>();
+        read && read->getBlock() == b.getInsertionBlock() &&
+        value.hasOneUse())
+      read->moveBefore(b.getInsertionBlock(), b.getInsertionPoint());
     if (auto vector = dyn_cast<VectorType>(value.getType());
         vector && !vector.getElementType().isF32())
       value = arith::ExtFOp::create(b, vector.clone(b.getF32Type()), value);

@@ -28,7 +28,7 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
                        const ScheduleOverrides &overrides) {
     Problem problem{
         op.getQ().getType().getDimSize(3), op.getV().getType().getDimSize(3),
-        op.getQ().getType().getElementType(), isSimpleMask(op.getMask())};
+        op.getQ().getType().getElementType(), isSimpleMask(op.getMask()), hasPlainScores(op)};
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;

@@ -426,20 +426,22 @@ void KernelLowering::lowerInput(vector::TransferReadOp op,
   InputTile tile;
   Value base = array.base;
   if (perColumn) {
-    base = b.advance(base, b.mul(first, b.i64(bytes)));
+    // The columns of a residue class are apart.
+    Value step = b.mul(array.strides[3], b.i64(bytes));
+    base = b.advance(base, b.mul(first, step));
     Value pair = b.shiftLeft(b.quadLane, b.i32(1));
     Value last;
     if (!op.isDimInBounds(1))
       last = b.narrow(b.sub(b.sub(array.sizes[3], first), b.i64(1)));
     else
-      base = b.advance(base, b.mul(b.widen(pair), b.i64(bytes)));
+      base = b.advance(base, b.mul(b.widen(pair), step));
     for (int64_t n = 0; n < getNumN(type); ++n)
-      for (int64_t c = 0; c < 2; ++c)
-        tile.columns.push_back(
-            last ? b.mul(b.widen(b.minSigned(b.add(pair, b.i32(8 * n + c)),
-                                             last)),
-                         b.i64(bytes))
-                 : b.i64((8 * n + c) * bytes));
+      for (int64_t c = 0; c < 2; ++c) {
+        Value column = b.i64(8 * n + c);
+        if (last)
+          column = b.widen(b.minSigned(b.add(pair, b.i32(8 * n + c)), last));
+        tile.columns.push_back(b.mul(column, step));
+      }
   }
   if (!perRow) {
     TileValue value{Layout::Column, {}, false};
