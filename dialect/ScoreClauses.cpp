@@ -96,9 +96,9 @@ ParseResult ScoreClauses::addRegion(OpAsmParser &parser, Region &target) {
   if (region) {
     auto types = llvm::map_to_vector(
         inputs, [](const Input &input) { return input.type; });
-    if (failed(verifyScoreRegion(
-            parser.getContext(), [&] { return parser.emitError(regionLoc); }, *region, types,
-            {"A26", "A27", "A28"})))
+    if (failed(verifyScoreRegion(parser.getContext(),
+                                 [&] { return parser.emitError(regionLoc); },
+                                 *region, types, {"A26", "A27", "A28"})))
       return failure();
     builder.addRegion(*region);
   }

@@ -43,7 +43,8 @@ LogicalResult mlir::attn::verifyScoreRegion(
     return emitError() << "expected a score region of the score, batch, head, "
                           "query and key position, and an element of each of "
                        << inputs.size() << " inputs, (" << expected
-                       << "), found (" << found << ") (" << labels.arguments << ")";
+                       << "), found (" << found << ") (" << labels.arguments
+                       << ")";
   // A27, O22
   Block &block = region.front();
   auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
@@ -62,9 +63,9 @@ LogicalResult mlir::attn::verifyScoreRegion(
       diagnostic.attachNote(op.getLoc()) << "the op is here";
       return diagnostic;
     }
-    for (Type type : llvm::concat<const Type>(
-             SmallVector<Type>(op.getOperandTypes()),
-             SmallVector<Type>(op.getResultTypes())))
+    for (Type type :
+         llvm::concat<const Type>(SmallVector<Type>(op.getOperandTypes()),
+                                  SmallVector<Type>(op.getResultTypes())))
       if (!isScoreType(type)) {
         InFlightDiagnostic diagnostic =
             emitError() << "expected values of type f32, index, i1, i32 and "
@@ -89,12 +90,11 @@ static LogicalResult verifyInput(AttentionOp op, unsigned number,
     full = {q.getDimSize(1)};
     fits = succeeded(verifyCompatibleShape(type.getShape(), full));
   } else {
-    fits = llvm::all_of_zip(type.getShape(), full,
-                            [](int64_t found, int64_t wanted) {
-                              return found == 1 || found == wanted ||
-                                     ShapedType::isDynamic(found) ||
-                                     ShapedType::isDynamic(wanted);
-                            });
+    fits = llvm::all_of_zip(
+        type.getShape(), full, [](int64_t found, int64_t wanted) {
+          return found == 1 || found == wanted ||
+                 ShapedType::isDynamic(found) || ShapedType::isDynamic(wanted);
+        });
   }
   if (fits)
     return success();
@@ -132,8 +132,8 @@ LogicalResult mlir::attn::verifyScore(AttentionOp op) {
   }
   if (op.getScore().empty() && op.getScoreInputs().empty())
     return success();
-  return verifyScoreRegion(op.getContext(), [&] { return op.emitOpError(); }, op.getScore(),
-                           op.getScoreInputs().getTypes(),
+  return verifyScoreRegion(op.getContext(), [&] { return op.emitOpError(); },
+                           op.getScore(), op.getScoreInputs().getTypes(),
                            {"A26", "A27", "A28"});
 }
 
@@ -149,12 +149,11 @@ LogicalResult mlir::attn::verifyScore(OnlineAttentionOp op) {
       continue;
     // A slice has as many rows as there are queries, a tile has one for each
     // row of q.
-    bool fits = isa<RankedTensorType>(type)
-                    ? type.getShape().take_front(2) == ArrayRef<int64_t>{1, 1}
-                    : llvm::is_contained({rows, int64_t(1)},
-                                         type.getDimSize(0)) &&
-                          llvm::is_contained({keys, int64_t(1)},
-                                             type.getDimSize(1));
+    bool fits =
+        isa<RankedTensorType>(type)
+            ? type.getShape().take_front(2) == ArrayRef<int64_t>{1, 1}
+            : llvm::is_contained({rows, int64_t(1)}, type.getDimSize(0)) &&
+                  llvm::is_contained({keys, int64_t(1)}, type.getDimSize(1));
     if (!fits || (isTile && !isa<VectorType>(type)))
       return op.emitOpError("expected score inputs of one batch and one head, "
                             "or broadcastable to tiles of ")
@@ -163,7 +162,7 @@ LogicalResult mlir::attn::verifyScore(OnlineAttentionOp op) {
   // O22
   if (op.getScore().empty() && op.getScoreInputs().empty())
     return success();
-  return verifyScoreRegion(op.getContext(), [&] { return op.emitOpError(); }, op.getScore(),
-                           op.getScoreInputs().getTypes(),
+  return verifyScoreRegion(op.getContext(), [&] { return op.emitOpError(); },
+                           op.getScore(), op.getScoreInputs().getTypes(),
                            {"O22", "O22", "O22"});
 }

@@ -181,8 +181,7 @@ Value Packer::getScoreInput(Value input, OpFoldResult firstQuery,
     return input;
   if (type.getRank() == 1)
     return getHeads(input);
-  SmallVector<OpFoldResult> sizes =
-      tensor::getMixedSizes(rewriter, loc, input);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, loc, input);
   // Its rows and heads are those of the queries.
   Part part = getPart(sizes, firstQuery, rows, /*isKey=*/false);
   part.offsets[3] = firstKey;

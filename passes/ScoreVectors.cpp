@@ -35,16 +35,15 @@ struct Lanes {
 class ScoreVectorizer {
 public:
   ScoreVectorizer(ImplicitLocOpBuilder &b, OnlineAttentionOp op, Value scores)
-      : b(b), op(op), scores(scores),
-        type(cast<VectorType>(scores.getType())), rows(type.getDimSize(0)),
-        columns(type.getDimSize(1)) {}
+      : b(b), op(op), scores(scores), type(cast<VectorType>(scores.getType())),
+        rows(type.getDimSize(0)), columns(type.getDimSize(1)) {}
 
   Value run();
 
 private:
   VectorType vectorOf(bool alongRows, bool alongColumns, Type element) {
-    return VectorType::get(
-        {alongRows ? rows : 1, alongColumns ? columns : 1}, element);
+    return VectorType::get({alongRows ? rows : 1, alongColumns ? columns : 1},
+                           element);
   }
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
@@ -56,9 +55,9 @@ private:
   }
   /// `value` seen in a shape that holds it.
   Value broadcast(Value value, VectorType to) {
-    return value.getType() == to ? value
-                                 : Value(vector::BroadcastOp::create(b, to,
-                                                                     value));
+    return value.getType() == to
+               ? value
+               : Value(vector::BroadcastOp::create(b, to, value));
   }
   /// factor * 0, factor * 1, ... along the rows or the columns.
   Value steps(bool alongRows, int64_t factor, Type element);
@@ -86,8 +85,8 @@ private:
 
 Value ScoreVectorizer::steps(bool alongRows, int64_t factor, Type element) {
   int64_t count = alongRows ? rows : columns;
-  Value value = vector::StepOp::create(
-      b, VectorType::get({count}, b.getIndexType()));
+  Value value =
+      vector::StepOp::create(b, VectorType::get({count}, b.getIndexType()));
   auto flat = VectorType::get({count}, element);
   value = toType(value, flat);
   if (factor != 1)
@@ -137,8 +136,8 @@ std::optional<Lanes> ScoreVectorizer::buildAffine(Operation &inner) {
     std::optional<Lanes> x = operand(0);
     if (x)
       x->type = result;
-    bool isWide = result.isIndex() || result.isInteger(32) ||
-                  result.isInteger(64);
+    bool isWide =
+        result.isIndex() || result.isInteger(32) || result.isInteger(64);
     return isWide ? x : std::nullopt;
   }
   if (isa<arith::AddIOp, arith::SubIOp>(inner)) {
@@ -146,11 +145,10 @@ std::optional<Lanes> ScoreVectorizer::buildAffine(Operation &inner) {
     if (!x || !y)
       return std::nullopt;
     int64_t sign = isa<arith::AddIOp>(inner) ? 1 : -1;
-    Value base =
-        sign == 1 ? Value(arith::AddIOp::create(b, x->base, y->base))
-                  : Value(arith::SubIOp::create(b, x->base, y->base));
-    return Lanes{{}, base, x->row + sign * y->row,
-                 x->column + sign * y->column, result};
+    Value base = sign == 1 ? Value(arith::AddIOp::create(b, x->base, y->base))
+                           : Value(arith::SubIOp::create(b, x->base, y->base));
+    return Lanes{
+        {}, base, x->row + sign * y->row, x->column + sign * y->column, result};
   }
   if (!isa<arith::MulIOp>(inner))
     return std::nullopt;
@@ -165,8 +163,11 @@ std::optional<Lanes> ScoreVectorizer::buildAffine(Operation &inner) {
     int64_t c = factor.getSExtValue();
     if (!isSmall(x->row, x->column))
       return std::nullopt;
-    return Lanes{{}, arith::MulIOp::create(b, x->base, index(c)), c * x->row,
-                 c * x->column, result};
+    return Lanes{{},
+                 arith::MulIOp::create(b, x->base, index(c)),
+                 c * x->row,
+                 c * x->column,
+                 result};
   }
   return std::nullopt;
 }
@@ -255,17 +256,16 @@ Lanes ScoreVectorizer::build(Operation &inner) {
     }
   }
   IRMapping mapping;
-  for (auto [operand, value] :
-       llvm::zip_equal(inner.getOperands(), operands)) {
+  for (auto [operand, value] : llvm::zip_equal(inner.getOperands(), operands)) {
     if (isVector)
-      value = broadcast(value, vectorOf(alongRows, alongColumns,
-                                        operand.getType()));
+      value = broadcast(value,
+                        vectorOf(alongRows, alongColumns, operand.getType()));
     mapping.map(operand, value);
   }
   Operation *copy = b.clone(inner, mapping);
   if (isVector)
-    copy->getResult(0).setType(vectorOf(alongRows, alongColumns,
-                                        inner.getResult(0).getType()));
+    copy->getResult(0).setType(
+        vectorOf(alongRows, alongColumns, inner.getResult(0).getType()));
   return {copy->getResult(0)};
 }
 
@@ -278,15 +278,14 @@ Value ScoreVectorizer::run() {
   known[block.getArgument(kHead)] = {op.getHead() ? op.getHead() : index(0)};
   known[block.getArgument(kQuery)] = {{}, op.getRows()[0], 1, 0, indexType};
   known[block.getArgument(kKey)] = {{}, op.getKeys()[0], 0, 1, indexType};
-  for (auto [input, argument] : llvm::zip_equal(
-           op.getScoreInputs(),
-           block.getArguments().drop_front(kFirstScoreInput))) {
+  for (auto [input, argument] :
+       llvm::zip_equal(op.getScoreInputs(),
+                       block.getArguments().drop_front(kFirstScoreInput))) {
     Value value = input;
     // Read here, after the product of q and k, it does not occupy registers
     // during it.
     if (Operation *read = value.getDefiningOp<vector::TransferReadOp>();
-        read && read->getBlock() == b.getInsertionBlock() &&
-        value.hasOneUse())
+        read && read->getBlock() == b.getInsertionBlock() && value.hasOneUse())
       read->moveBefore(b.getInsertionBlock(), b.getInsertionPoint());
     if (auto vector = dyn_cast<VectorType>(value.getType());
         vector && !vector.getElementType().isF32())

@@ -91,7 +91,8 @@ private:
   /// p1, n, t).
   bool isImplied(AffineExpr expr);
   void buildFilter(ForTilesOp loop);
-  SmallVector<Value> readScoreInputs(Value first, bool inBounds);
+  SmallVector<Value> readScoreInputs(ForTilesOp loop, Value first,
+                                     bool inBounds);
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
                        ValueRange state, bool isFull);
 
@@ -208,9 +209,10 @@ void KvTiler::buildFilter(ForTilesOp loop) {
   ConditionOp::create(builder, any);
 }
 
-/// The score inputs of the tile of keys that starts at `first`. What is the same
-/// for every key is read before the loops.
-SmallVector<Value> KvTiler::readScoreInputs(Value first, bool inBounds) {
+/// The score inputs of the tile of keys that starts at `first`. What is the
+/// same for every key is read before the loop.
+SmallVector<Value> KvTiler::readScoreInputs(ForTilesOp loop, Value first,
+                                            bool inBounds) {
   int64_t rows = cast<VectorType>(op.getQ().getType()).getDimSize(0);
   SmallVector<Value> tiles;
   for (Value input : op.getScoreInputs()) {
@@ -222,7 +224,7 @@ SmallVector<Value> KvTiler::readScoreInputs(Value first, bool inBounds) {
     bool perKey = slice.getDimSize(3) != 1, perRow = slice.getDimSize(2) != 1;
     OpBuilder::InsertionGuard guard(builder);
     if (!perKey)
-      builder.setInsertionPoint(op);
+      builder.setInsertionPoint(loop);
     Value zero = arith::ConstantIndexOp::create(builder, 0);
     Value padding = arith::ConstantOp::create(
         builder, builder.getZeroAttr(slice.getElementType()));
@@ -272,8 +274,8 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
       isPlaced ? ValueRange{first, op.getKeys()[1]} : ValueRange(),
       !isFull || usesScoreArgument(op.getScore(), kHead) ? op.getHead()
                                                          : Value(),
-      readScoreInputs(first, inBounds), isFull ? MaskAttr() : op.getMaskAttr(),
-      op.getScaleAttr());
+      readScoreInputs(loop, first, inBounds),
+      isFull ? MaskAttr() : op.getMaskAttr(), op.getScaleAttr());
   IRMapping mapping;
   op.getScore().cloneInto(&step.getScore(), mapping);
   YieldOp::create(builder, step.getResults());

@@ -131,8 +131,8 @@ static LogicalResult convert(AttentionOp op) {
                     (type.getRank() == 1 || type.getDimSize(2) == 1);
     scoreInputs.push_back(isScalar ? extractScalar(builder, input) : input);
   }
-  bool needsHead = op.getMask().dependsOnHead() ||
-                   usesScoreArgument(op.getScore(), kHead);
+  bool needsHead =
+      op.getMask().dependsOnHead() || usesScoreArgument(op.getScore(), kHead);
   auto online = OnlineAttentionOp::create(
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
       firstMax, firstSum, zeroAcc, op.getSymbols(),

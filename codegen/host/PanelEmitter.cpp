@@ -528,8 +528,8 @@ Value PanelEmitter::getInput(vector::TransferReadOp read, Value &numColumns) {
                                             view.getElementBytes()));
 }
 
-/// Whether neighbouring columns are next to each other; those of a residue class
-/// are not.
+/// Whether neighbouring columns are next to each other; those of a residue
+/// class are not.
 static bool isContiguous(vector::TransferReadOp read) {
   return cast<MemRefType>(read.getBase().getType()).isLastDimUnitStride();
 }
@@ -544,8 +544,8 @@ void PanelEmitter::copyIn(vector::TransferReadOp read,
   Value lane = rowLoop.getInductionVar();
   // Rows past the end are the last one again.
   Value row = b.minimum(b.add(firstRow, lane), b.add(view.sizes[2], -1));
-  Value from = b.pointer(
-      base, b.multiply(b.multiply(row, view.strides[2]), bytes));
+  Value from =
+      b.pointer(base, b.multiply(b.multiply(row, view.strides[2]), bytes));
   Value to = b.pointer(target, b.multiply(lane, 4));
   int64_t width = columns == 1 || left || !isContiguous(read) ? 1 : 4;
   Value count = b.index(columns);
@@ -589,8 +589,8 @@ Value PanelEmitter::getColumnInput(vector::TransferReadOp read, int64_t i) {
   if (!isContiguous(read))
     number = b.multiply(number, view.strides[3]);
   int64_t bytes = view.getElementBytes();
-  return b.extend(b.load(
-      view.element, b.pointer(base, b.multiply(number, bytes)), bytes));
+  return b.extend(
+      b.load(view.element, b.pointer(base, b.multiply(number, bytes)), bytes));
 }
 
 //===----------------------------------------------------------------------===//

@@ -356,8 +356,9 @@ Value RegisterBuilder::tanh(Value x) {
   Value power = exp2(arith::MulFOp::create(
       *this, x, constant(x.getType(), 2.8853900817779268)));
   Value one = constant(x.getType(), 1);
-  Value quotient = arith::DivFOp::create(
-      *this, constant(x.getType(), 2), arith::AddFOp::create(*this, power, one));
+  Value quotient =
+      arith::DivFOp::create(*this, constant(x.getType(), 2),
+                            arith::AddFOp::create(*this, power, one));
   return arith::SubFOp::create(*this, one, quotient);
 }
 
@@ -366,8 +367,8 @@ Value RegisterBuilder::tanh(Value x) {
 Value RegisterBuilder::power(Value x, double exponent) {
   constexpr double most = 64;
   if (exponent != std::floor(exponent) || std::fabs(exponent) > most)
-    return exp2(arith::MulFOp::create(*this, log2(x),
-                                      constant(x.getType(), exponent)));
+    return exp2(
+        arith::MulFOp::create(*this, log2(x), constant(x.getType(), exponent)));
   Value result = constant(x.getType(), 1), square = x;
   for (auto rest = static_cast<unsigned>(std::fabs(exponent)); rest;
        rest >>= 1) {

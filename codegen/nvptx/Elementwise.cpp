@@ -107,8 +107,7 @@ static Value buildLog2(KernelBuilder &b, Value x) {
 static Value buildTanh(KernelBuilder &b, Value x) {
   Value power = buildExp2(b, times(b, x, 2.88539008177792681f));
   Value sum = LLVM::FAddOp::create(b, power, b.f32(1.0f));
-  Value inverse =
-      b.intrinsic(b.f32Type, "llvm.nvvm.rcp.approx.ftz.f", sum);
+  Value inverse = b.intrinsic(b.f32Type, "llvm.nvvm.rcp.approx.ftz.f", sum);
   return LLVM::FMAOp::create(b, inverse, b.f32(-2.0f), b.f32(1.0f));
 }
 
@@ -140,17 +139,16 @@ static Value buildPower(KernelBuilder &b, Value x, float exponent) {
       result = LLVM::FMulOp::create(b, result, square);
     square = LLVM::FMulOp::create(b, square, square);
   }
-  return exponent < 0 ? b.intrinsic(b.f32Type, "llvm.nvvm.rcp.approx.ftz.f",
-                                    result)
-                      : result;
+  return exponent < 0
+             ? b.intrinsic(b.f32Type, "llvm.nvvm.rcp.approx.ftz.f", result)
+             : result;
 }
 
 /// f32 from 16 bits.
 static Value buildExtension(KernelBuilder &b, Value x) {
   if (!x.getType().isBF16())
     return LLVM::FPExtOp::create(b, b.f32Type, x);
-  Value bits =
-      LLVM::ZExtOp::create(b, b.i32Type, b.bitcast(b.i16Type, x));
+  Value bits = LLVM::ZExtOp::create(b, b.i32Type, b.bitcast(b.i16Type, x));
   return b.bitcast(b.f32Type, b.shiftLeft(bits, b.i32(16)));
 }
 

@@ -208,8 +208,8 @@ void KernelLowering::appendCarried(Value value, Value like,
   int64_t numRows = b.shape.getRowFragments();
   if (layout == Layout::Row) {
     // Parts of a value that is whole: lane 0 of the row has all of it.
-    bool split = partial && !tile.partial &&
-                 !matchPattern(value, m_AnyZeroFloat());
+    bool split =
+        partial && !tile.partial && !matchPattern(value, m_AnyZeroFloat());
     Value first = split
                       ? b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0))
                       : Value();

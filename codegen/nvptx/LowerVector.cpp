@@ -170,17 +170,16 @@ static void followDistances(KernelBuilder &b, Operation *op,
 /// x + y or x - y where the columns of one operand are a first one and
 /// distances: those are constants then, and take no registers.
 static Value buildColumnSum(KernelBuilder &b, Operation *op,
-                            const TileValue &lhs, const TileValue &rhs,
-                            Value x, Value y, int64_t column) {
+                            const TileValue &lhs, const TileValue &rhs, Value x,
+                            Value y, int64_t column) {
   const TileValue &columns = lhs.first ? lhs : rhs;
-  Value sum = buildElement(b, op, lhs.first ? ValueRange{lhs.first, y}
-                                            : ValueRange{x, rhs.first});
+  Value sum = buildElement(
+      b, op, lhs.first ? ValueRange{lhs.first, y} : ValueRange{x, rhs.first});
   float distance = columns.distances[column];
   if (isa<arith::SubFOp>(op) && rhs.first)
     distance = -distance;
-  return distance == 0
-             ? sum
-             : Value(LLVM::FAddOp::create(b, sum, b.f32(distance)));
+  return distance == 0 ? sum
+                       : Value(LLVM::FAddOp::create(b, sum, b.f32(distance)));
 }
 
 Value KernelLowering::getElement(Value value, int64_t i, int64_t n,

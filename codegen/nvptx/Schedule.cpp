@@ -351,8 +351,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     }
 
     Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, toIndex(step(stages - 1)), number,
-          last && !product.live);
+    fetch(fetched, toIndex(step(stages - 1)), number, last && !product.live);
     if (!schedule.getQInRegisters())
       mapping.map(query.getVector(),
                   readShared(queryBuffer, index(0), query.getVectorType(),

@@ -403,13 +403,13 @@ private:
                          bool single, Problem &problem) {
     problem.sinks = changes.sinks;
     if (!score.isEmpty())
-      problem.score = [&score, &changes, &problem, single](
-                          double value, int64_t b, int64_t h, int64_t i,
-                          int64_t j) {
-        return score.evaluate(value, {b, h, i, j},
-                              {b, problem.firstHead + h,
-                               i + problem.offsets[b], j},
-                              changes.inputs, single);
+      problem.score = [&score, &changes, &problem,
+                       single](double value, int64_t b, int64_t h, int64_t i,
+                               int64_t j) {
+        return score.evaluate(
+            value, {b, h, i, j},
+            {b, problem.firstHead + h, i + problem.offsets[b], j},
+            changes.inputs, single);
       };
   }
 

@@ -96,9 +96,9 @@ ScoreFunction::getFunction(Operation *op) {
         if (auto number = dyn_cast<FloatAttr>(constant.getValue()))
           value.real = number.getValueAsDouble();
         else
-          value.integer =
-              wrap(cast<IntegerAttr>(constant.getValue()).getValue().getSExtValue(),
-                   widthOf(constant.getType()));
+          value.integer = wrap(
+              cast<IntegerAttr>(constant.getValue()).getValue().getSExtValue(),
+              widthOf(constant.getType()));
         return [value](const Slot *) { return value; };
       })
       .Case([](arith::SelectOp) -> Function {
@@ -207,9 +207,8 @@ ScoreFunction::getFunction(Operation *op) {
           return Slot{0, holds};
         };
       })
-      .Case<arith::IndexCastOp, arith::TruncIOp>([](auto) -> Function {
-        return [](const Slot *x) { return x[0]; };
-      })
+      .Case<arith::IndexCastOp, arith::TruncIOp>(
+          [](auto) -> Function { return [](const Slot *x) { return x[0]; }; })
       .Case([&](arith::ExtSIOp) -> Function {
         return [width](const Slot *x) {
           return Slot{0, width == 1 ? -x[0].integer : x[0].integer};
