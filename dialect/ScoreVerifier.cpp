@@ -130,6 +130,10 @@ LogicalResult mlir::attn::verifyScore(AttentionOp op) {
       return diagnostic;
     }
   }
+  // A29
+  if (op.getSinks() && op.getInitO())
+    return op.emitOpError("expected sinks or an initial state, found both; the "
+                          "state is what holds the sinks then (A29)");
   if (op.getScore().empty() && op.getScoreInputs().empty())
     return success();
   return verifyScoreRegion(op.getContext(), [&] { return op.emitOpError(); },
