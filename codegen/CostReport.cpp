@@ -42,7 +42,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
       MaskProblem::TileCounts counts = countPackedTiles(
           getPacking(packings, head).parts, attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,
-          schedule.getQTile(), schedule.getKvTile(), knownKeys);
+          schedule.getQTile(), schedule.getKvTile(), knownKeys,
+          keepsKeysInOrder(op));
       int64_t times = batches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
@@ -104,7 +105,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                                MaskBound::symbol(mask.getNumSymbols()));
       for (const Segment &segment :
            getSegments(mask, schedule.getQTile(), schedule.getKvTile(),
-                       getKnownClassKeys(part.modulus, knownKeys)))
+                       getKnownClassKeys(part.modulus, knownKeys),
+                       keepsKeysInOrder(op)))
         if (const std::optional<ColumnSet> &columns = segment.columns)
           entry["columns"].push_back(
               {columns->first, columns->count, columns->step});

@@ -5,6 +5,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Clauses.h"
+#include "attn/dialect/ScoreClauses.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
@@ -81,6 +82,9 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   std::optional<Alignment> alignment;
   FloatAttr scale;
   ScheduleAttr schedule;
+  ScoreClauses score;
+  SmallVector<OpAsmParser::UnresolvedOperand> sinks;
+  Type sinksType;
 
   SMLoc operandsLoc = parser.getCurrentLocation();
   if (parser.parseOperandList(tensors, 3))
@@ -96,7 +100,8 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   };
   while (clauseLoc = parser.getCurrentLocation(),
          succeeded(parser.parseOptionalKeyword(
-             &clause, {"mask", "scale", "align", "head", "init", "schedule"}))) {
+             &clause, {"mask", "scale", "align", "head", "init", "schedule",
+                       "softcap", "bias", "alibi", "score", "sinks"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();
@@ -131,6 +136,14 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
           parser.parseOperandList(inits, 2) ||
           parser.parseColonTypeList(initTypes) || parser.parseRParen())
         return failure();
+    } else if (clause == "sinks") {
+      if (once(!sinks.empty()) || parser.parseLParen() ||
+          parser.parseOperand(sinks.emplace_back()) ||
+          parser.parseColonType(sinksType) || parser.parseRParen())
+        return failure();
+    } else if (ScoreClauses::contains(clause)) {
+      if (once(score.isGiven(clause)) || score.parse(parser, clause))
+        return failure();
     } else {
       if (once(bool(schedule)) || parser.parseLParen() ||
           parser.parseAttribute(schedule) || parser.parseRParen())
@@ -154,7 +167,11 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
       parser.resolveOperands(heads, index, result.operands) ||
-      parser.resolveOperands(inits, initTypes, clauseLoc, result.operands))
+      score.resolve(parser, result) ||
+      (sinksType &&
+       parser.resolveOperands(sinks, sinksType, result.operands)) ||
+      parser.resolveOperands(inits, initTypes, clauseLoc, result.operands) ||
+      score.addRegion(parser, *result.addRegion()))
     return failure();
   int32_t numInits = inits.empty() ? 0 : 1;
   Properties &properties = result.getOrAddProperties<Properties>();
@@ -165,10 +182,11 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size()), 0, 0, 0,
-                               numInits, numInits},
+                               static_cast<int32_t>(heads.size()), 0,
+                               static_cast<int32_t>(score.getNumInputs()),
+                               static_cast<int32_t>(sinks.size()), numInits,
+                               numInits},
              properties.operandSegmentSizes.begin());
-  result.addRegion();
   result.addTypes(type.getResults());
   return success();
 }
@@ -199,6 +217,9 @@ void AttentionOp::print(OpAsmPrinter &printer) {
             << getInitO().getType() << ", " << getInitLse().getType() << ")";
   if (getSchedule())
     printer << " schedule(" << getScheduleAttr() << ")";
+  if (Value sinks = getSinks())
+    printer << " sinks(" << sinks << " : " << sinks.getType() << ")";
+  printScoreClause(printer, getScoreInputs(), getScore());
   printer.printOptionalAttrDict(
       (*this)->getAttrs(),
       {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});

@@ -263,5 +263,7 @@ LogicalResult AttentionOp::verify() {
   if (failed(verifyAlignment(*this, q)) || // A13, A14
       failed(verifySymbols(*this, getMask(), getSymbols(), "A15")))
     return failure();
-  return verifyHeadRanges(*this); // A16
+  if (failed(verifyHeadRanges(*this))) // A16
+    return failure();
+  return verifyScore(*this);
 }

@@ -19,6 +19,8 @@ def Attn_Dialect : Dialect {
     are derived from that set.
   }];
   let useDefaultAttributePrinterParser = 1;
+  // Clauses expand into score regions.
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
 class Attn_Attr<string name, string attrMnemonic> : AttrDef<Attn_Dialect, name> {

@@ -21,7 +21,12 @@ def Attn_Offset : Attn_Type<AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>]>,
                             "index or 1-d tensor of i32, i64 or index (A14)">;
 def Attn_MaskData : Attn_Type<AnyTypeOf<[TensorOf<[I1, I8, I32, I64, Index]>]>,
                               "tensor of i1, i8, i32, i64 or index (A17)">;
-def Attn_ScoreInput : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor of f16, bf16 or f32 (A18)">;
+def Attn_ScoreInput : Attn_Type<
+    AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, 1DTensorOf<[F16, BF16, F32]>, Index]>,
+    "4-d or 1-d tensor of f16, bf16 or f32, or index (A18)">;
+def Attn_TileScoreInput : Attn_Type<
+    AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, VectorOfRankAndType<[2], [F16, BF16, F32]>, F32, Index]>,
+    "4-d tensor or 2-d vector of f16, bf16 or f32, or f32 or index (O21)">;
 def Attn_Sinks : Attn_Type<1DTensorOf<[F32]>, "1-d tensor of f32 (A19)">;
 def Attn_Partial : Attn_Type<TensorRankOf<[F32], [4]>, "4-d tensor of f32 (A20)">;
 def Attn_Rows : Attn_Type<AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, MemRefRankOf<[F16, BF16, F32], [4]>]>,
@@ -34,7 +39,8 @@ def Attn_RowState : Attn_Type<VectorOfRankAndType<[1], [F32]>, "1-d vector of f3
 def Attn_Accumulator : Attn_Type<VectorOfRankAndType<[2], [F32]>, "2-d vector of f32 (O1)">;
 
 def Attn_AttentionOp : Attn_Op<"attention", [
-    Pure, AttrSizedOperandSegments, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+    Pure, AttrSizedOperandSegments, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "Softmax attention over the live keys of every query";
   let description = [{
     `o[b, h, i] = sum_j softmax_j(scale * <q[b, h, i], k[b, h / g, j]>) * v[b, h / g, j]`, the sum and the softmax running
@@ -52,6 +58,12 @@ def Attn_AttentionOp : Attn_Op<"attention", [
     `init(%o0, %lse0)` continues from a result over other keys: o and lse are those over its keys and the live ones of
     this op together. What one op hands to the next so is best an o of f32, which an op on 16-bit inputs may have.
 
+    A score region changes the scaled score of a pair before the mask is applied. It takes the score, the batch, the
+    query head, the positions of the query and of the key, and an element of each of the op's score inputs, and yields
+    the new score; it is scalar arithmetic. `softcap(30.0)` (30 * tanh(s / 30)), `bias(%b : type)` (s + b) and
+    `alibi(%slopes : type)` (s - slope * |p - j|) expand into it, in this order and before the region that is written
+    out. `sinks(%t : type)` adds `exp(t[h])` to the denominator.
+
     `docs/Spec.md` numbers the constraints.
 
     Example:
@@ -60,6 +72,12 @@ def Attn_AttentionOp : Attn_Op<"attention", [
     %o, %lse = attn.attention %q, %k, %v mask(causal & window<%w, 0>) scale(0.125)
         : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>)
        -> (tensor<2x8x?x64xbf16>, tensor<2x8x?xf32>)
+    %r = attn.attention %q, %k, %v mask(causal) sinks(%t : tensor<8xf32>)
+        score(%b : tensor<1x8x?x?xbf16>) {
+      ^bb0(%s: f32, %batch: index, %h: index, %i: index, %j: index, %x: f32):
+        %y = arith.addf %s, %x : f32
+        attn.yield %y : f32
+    } : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16>
     ```
   }];
   let arguments = (ins
@@ -84,7 +102,7 @@ def Attn_AttentionOp : Attn_Op<"attention", [
   }];
 }
 
-def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperandSegments]> {
+def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperandSegments, IsolatedFromAbove]> {
   let summary = "Fold some keys into the running max, sum and accumulator of a query tile";
   let description = [{
     One step of the online softmax (Milakov and Gimelshein 2018; FlashAttention). q is a tile of M rows. k and v hold
@@ -94,6 +112,10 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
 
     With `mask(...)`, row i of q has position `p0 + i`, rows from position `p1` on do not matter, row n of k has
     position `j0 + n`, and keys from position `nk` on are dead. Without it every pair is live.
+
+    With `score(...)` the scaled score of each pair goes through the region first, as in `attn.attention`; the batch
+    that it sees is 0. Its inputs are 1 x 1 slices before `attn-tile-kv` and tiles after it, each dimension that of the
+    tile or 1, or scalars.
 
     Example:
 
@@ -107,9 +129,11 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     Attn_Tile:$q, Attn_KeyTile:$k, Attn_KeyTile:$v,
     Attn_RowState:$max, Attn_RowState:$sum, Attn_Accumulator:$acc,
     Variadic<Index>:$symbols, Variadic<Index>:$rows, Variadic<Index>:$keys, Optional<Index>:$head,
+    Variadic<Attn_TileScoreInput>:$score_inputs,
     OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale);
   let results = (outs
     Attn_RowState:$new_max, Attn_RowState:$new_sum, Attn_Accumulator:$new_acc);
+  let regions = (region MaxSizedRegion<1>:$score);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
 }
@@ -177,10 +201,10 @@ def Attn_ForTilesOp : Attn_Op<"for_tiles", [
   }];
 }
 
-def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<["ForTilesOp"]>]> {
+def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<["ForTilesOp", "AttentionOp", "OnlineAttentionOp"]>]> {
   let summary = "Hand values to the enclosing op";
   let description = [{
-    Ends the body of `attn.for_tiles` with the next values of its iteration arguments.
+    Ends the body of `attn.for_tiles` with the next values of its iteration arguments, and a score region with the score.
   }];
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";

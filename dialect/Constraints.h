@@ -28,6 +28,23 @@ MaskAttr findHeadsBeyond(AttentionOp op, MaskAttr mask);
 LogicalResult verifyScale(Operation *op, const llvm::APFloat &scale,
                           llvm::StringRef label);
 
+/// What the diagnostics on a score region end with.
+struct ScoreLabels {
+  llvm::StringRef arguments, result, ops;
+};
+
+/// The region is scalar arithmetic from (score, batch, head, positions,
+/// elements of `inputs`) to one f32.
+LogicalResult
+verifyScoreRegion(MLIRContext *context,
+                  llvm::function_ref<InFlightDiagnostic()> emitError,
+                  Region &region, TypeRange inputs, const ScoreLabels &labels);
+
+/// Score inputs, score region and sinks.
+LogicalResult verifyScore(AttentionOp op);
+/// Score inputs and score region.
+LogicalResult verifyScore(OnlineAttentionOp op);
+
 } // namespace mlir::attn
 
 #endif // ATTN_DIALECT_CONSTRAINTS_H

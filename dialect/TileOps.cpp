@@ -5,6 +5,7 @@
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Clauses.h"
 #include "attn/dialect/Constraints.h"
+#include "attn/dialect/ScoreClauses.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/Support/MathExtras.h"
@@ -20,7 +21,9 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                      OperationState &result) {
   Builder &builder = parser.getBuilder();
   SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys,
-      heads;
+      heads, inputs;
+  SmallVector<Type> inputTypes;
+  Region *score = result.addRegion();
   MaskAttr mask;
   double scale;
   SMLoc loc = parser.getCurrentLocation();
@@ -29,9 +32,11 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.parseKeyword("scale") || parser.parseLParen() ||
       parser.parseFloat(scale) || parser.parseRParen())
     return failure();
-  if (succeeded(parser.parseOptionalKeyword("mask"))) {
-    if (parseMaskClause(parser, mask, symbols) || parser.parseKeyword("rows") ||
-        parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
+  if (succeeded(parser.parseOptionalKeyword("mask")) &&
+      parseMaskClause(parser, mask, symbols))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("rows"))) {
+    if (parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
         parser.parseKeyword("keys") ||
         parser.parseOperandList(keys, 2, OpAsmParser::Delimiter::Paren))
       return failure();
@@ -39,6 +44,9 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
         parser.parseOperandList(heads, 1, OpAsmParser::Delimiter::Paren))
       return failure();
   }
+  if (succeeded(parser.parseOptionalKeyword("score")) &&
+      parseScoreClause(parser, inputs, inputTypes, *score))
+    return failure();
   Type q, k, v, acc;
   if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColon() ||
       parser.parseType(q) || parser.parseComma() || parser.parseType(k) ||
@@ -60,7 +68,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(rows, index, result.operands) ||
       parser.resolveOperands(keys, index, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(inputs, inputTypes, loc, result.operands))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask;
@@ -69,7 +78,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(rows.size()),
                                static_cast<int32_t>(keys.size()),
-                               static_cast<int32_t>(heads.size())},
+                               static_cast<int32_t>(heads.size()),
+                               static_cast<int32_t>(inputs.size())},
              properties.operandSegmentSizes.begin());
   result.addTypes({rowType, rowType, acc});
   return success();
@@ -83,10 +93,12 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
   if (MaskAttr mask = getMaskAttr()) {
     printer << ' ';
     printMaskClause(printer, mask, getSymbols());
-    printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
-    if (getHead())
-      printer << " head(" << getHead() << ")";
   }
+  if (!getRows().empty())
+    printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
+  if (getHead())
+    printer << " head(" << getHead() << ")";
+  printScoreClause(printer, getScoreInputs(), getScore());
   printer.printOptionalAttrDict((*this)->getAttrs(),
                                 {"mask", "scale", "operandSegmentSizes"});
   printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
@@ -146,20 +158,26 @@ LogicalResult OnlineAttentionOp::verify() {
   // O8
   if (failed(verifyScale(*this, getScale(), "O8")))
     return failure();
-  if (getMaskAttr()) {
-    // O9
-    if (getRows().size() != 2 || getKeys().size() != 2)
-      return emitOpError("expected two values for rows and two for keys with a "
-                         "mask, found ")
-             << getRows().size() << " and " << getKeys().size() << " (O9)";
-    return verifySymbols(*this, getMaskAttr(), getSymbols(), "O10");
-  }
   // O9
-  if (!getRows().empty() || !getKeys().empty() || !getSymbols().empty() ||
-      getHead())
-    return emitOpError(
-        "expected rows, keys, symbols and head only with a mask (O9)");
-  return success();
+  bool isPlaced = getMaskAttr() || !getScore().empty();
+  size_t expectedPositions = isPlaced ? 2 : 0;
+  if (getRows().size() != expectedPositions ||
+      getKeys().size() != expectedPositions) {
+    if (isPlaced)
+      return emitOpError("expected two values for rows and two for keys with a "
+                         "mask or a score region, found ")
+             << getRows().size() << " and " << getKeys().size() << " (O9)";
+    return emitOpError("expected rows, keys, symbols and head only with a mask "
+                       "or a score region (O9)");
+  }
+  if (isPlaced ? !getMaskAttr() && !getSymbols().empty()
+               : !getSymbols().empty() || getHead())
+    return emitOpError("expected rows, keys, symbols and head only with a mask "
+                       "or a score region (O9)");
+  if (getMaskAttr() &&
+      failed(verifySymbols(*this, getMaskAttr(), getSymbols(), "O10")))
+    return failure();
+  return verifyScore(*this);
 }
 
 //===----------------------------------------------------------------------===//

@@ -5,6 +5,7 @@
 #include "attn/passes/AttentionTiling.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Score.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -80,6 +81,25 @@ tensor::ExtractSliceOp getSlice(OpBuilder &builder, Location loc, Value tensor,
   SmallVector<OpFoldResult> strides(offsets.size(), builder.getIndexAttr(1));
   return tensor::ExtractSliceOp::create(builder, loc, tensor, offsets, sizes,
                                         strides);
+}
+
+/// The part of a score input that a tile of rows reads.
+Value getScoreSlice(OpBuilder &builder, Location loc, Value input,
+                    ArrayRef<OpFoldResult> offsets,
+                    ArrayRef<OpFoldResult> sizes, OpFoldResult numKeys) {
+  auto type = dyn_cast<RankedTensorType>(input.getType());
+  if (!type)
+    return input;
+  OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
+  if (type.getRank() == 1)
+    return getSlice(builder, loc, input, {offsets[1]}, {one});
+  SmallVector<OpFoldResult> from(offsets), extents(sizes);
+  from.push_back(zero);
+  extents.push_back(numKeys);
+  for (unsigned dim = 0; dim < 4; ++dim)
+    if (type.getDimSize(dim) == 1)
+      from[dim] = zero, extents[dim] = one;
+  return getSlice(builder, loc, input, from, extents);
 }
 
 struct AttentionTiling
@@ -158,14 +178,20 @@ struct AttentionTiling
       auto initO = getSlice(builder, loc, op.getInitO(),
                             {offsets[0], offsets[1], offsets[2], zero},
                             {one, one, sizes[2], headSize(op.getV())});
-      auto initLse = getSlice(builder, loc, op.getInitLse(),
-                              {offsets[0], offsets[1], offsets[2]},
-                              {one, one, sizes[2]});
+      auto initLse =
+          getSlice(builder, loc, op.getInitLse(),
+                   {offsets[0], offsets[1], offsets[2]}, {one, one, sizes[2]});
       parts.initO = initO, parts.initLse = initLse;
       slices.append({initO, initLse});
     }
+    for (Value &input : parts.scoreInputs)
+      input = getScoreSlice(builder, loc, input, offsets, sizes, keys);
+    if (parts.sinks)
+      parts.sinks = getSlice(builder, loc, parts.sinks, {offsets[1]}, {one});
+    Value batch = toValue(builder, loc, offsets[0]);
     auto tile = AttentionOp::create(builder, loc, types[0],
                                     op.getLse() ? types[1] : Type(), parts);
+    remapScoreArgument(tile, kBatch, 1, batch);
     return TilingResult{
         {tile}, llvm::to_vector_of<Value>(tile->getResults()), slices};
   }

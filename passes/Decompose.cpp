@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/passes/Passes.h"
+#include "attn/passes/ScoreVectors.h"
 #include "attn/passes/TileBuilder.h"
 #include "attn/passes/TilePredicate.h"
 
@@ -91,11 +92,21 @@ static LogicalResult decompose(OnlineAttentionOp op, int64_t &numWide) {
   // their order and -inf; where it is 0, negative or too small for that, it
   // comes first.
   constexpr float log2e = 1.44269504088896341f;
-  float factor = op.getScale().convertToFloat() * log2e;
+  float scale = op.getScale().convertToFloat(), factor = scale * log2e;
   bool foldFactor = factor >= std::numeric_limits<float>::min();
   Value scores = contract(builder, op.getQ(), {0, 2}, op.getK(), {1, 2},
                           splat(builder, scoreType, 0.0f), {0, 1})
                      .getResult();
+  // A score region sees scores; only the change of base is left for later. What
+  // it makes of dead pairs does not matter: the mask comes after it.
+  if (!op.getScore().empty()) {
+    if (scale != 1)
+      scores = arith::MulFOp::create(builder, scores,
+                                     splat(builder, scoreType, scale));
+    scores = buildScores(builder, op, scores);
+    factor = log2e;
+    foldFactor = true;
+  }
   if (!foldFactor)
     scores = arith::MulFOp::create(builder, scores,
                                    splat(builder, scoreType, factor));
@@ -112,14 +123,12 @@ static LogicalResult decompose(OnlineAttentionOp op, int64_t &numWide) {
     tileMax = arith::MulFOp::create(builder, tileMax,
                                     splat(builder, rowType, factor));
   Value newMax = arith::MaxNumFOp::create(builder, op.getMax(), tileMax);
-  // A row without a live key so far would subtract -inf from -inf.
+  // A row whose scores so far are all -inf, or that has none, would subtract
+  // -inf from -inf.
   Value zeroRow = splat(builder, rowType, 0.0f);
-  Value base = newMax;
-  if (live) {
-    Value isNone = arith::CmpFOp::create(builder, arith::CmpFPredicate::OEQ,
-                                         newMax, negInfRow);
-    base = arith::SelectOp::create(builder, isNone, zeroRow, newMax);
-  }
+  Value base = arith::MaxNumFOp::create(
+      builder, newMax,
+      splat(builder, rowType, std::numeric_limits<float>::lowest()));
   Value alpha = math::Exp2Op::create(
       builder, arith::SubFOp::create(builder, op.getMax(), base));
   Value shift =

@@ -7,6 +7,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
+#include "attn/dialect/Score.h"
 #include "attn/dialect/mask/Packing.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -87,6 +88,11 @@ private:
   /// The part as one op, if it needs no loop; `into` are its results.
   MaskAttr addWhole(const PackedPart &part, ValueRange init, bool isLast,
                     SmallVector<Value> &into);
+  /// The part of a score input that belongs to a class.
+  Value getScoreInput(Value input, OpFoldResult firstQuery, OpFoldResult rows,
+                      OpFoldResult firstKey, OpFoldResult keys);
+  /// The heads that this packing is for of one value for each.
+  Value getHeads(Value vector);
 
   RewriterBase &rewriter;
   AttentionOp op;
@@ -160,6 +166,41 @@ Value Packer::getClass(Value tensor, OpFoldResult first, OpFoldResult count,
   Part part = getPart(tensor::getMixedSizes(rewriter, loc, tensor), first,
                       count, firstHead, numHeads);
   return tensor::ExtractSliceOp::create(rewriter, loc, tensor, part.offsets,
+                                        part.sizes, part.strides);
+}
+
+Value Packer::getHeads(Value vector) {
+  if (!packing.last)
+    return vector;
+  return tensor::ExtractSliceOp::create(
+      rewriter, loc, vector,
+      ArrayRef<OpFoldResult>{rewriter.getIndexAttr(packing.first)},
+      ArrayRef<OpFoldResult>{
+          rewriter.getIndexAttr(*packing.last - packing.first)},
+      ArrayRef<OpFoldResult>{rewriter.getIndexAttr(1)});
+}
+
+Value Packer::getScoreInput(Value input, OpFoldResult firstQuery,
+                            OpFoldResult rows, OpFoldResult firstKey,
+                            OpFoldResult keys) {
+  auto type = dyn_cast<RankedTensorType>(input.getType());
+  if (!type)
+    return input;
+  if (type.getRank() == 1)
+    return getHeads(input);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, loc, input);
+  // Its rows and heads are those of the queries.
+  Part part = getPart(sizes, firstQuery, rows, packing.first,
+                      packing.last ? *packing.last - packing.first : 0);
+  part.offsets[3] = firstKey;
+  part.sizes[3] = keys;
+  part.strides[3] = rewriter.getIndexAttr(modulus);
+  for (unsigned dim = 0; dim < 4; ++dim)
+    if (type.getDimSize(dim) == 1) {
+      part.offsets[dim] = rewriter.getIndexAttr(0);
+      part.sizes[dim] = part.strides[dim] = rewriter.getIndexAttr(1);
+    }
+  return tensor::ExtractSliceOp::create(rewriter, loc, input, part.offsets,
                                         part.sizes, part.strides);
 }
 
@@ -248,8 +289,23 @@ MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
   parts.offset = toValue(shifted);
   parts.alignment =
       AlignmentAttr::get(rewriter.getContext(), Alignment::Offset);
+  for (Value &input : parts.scoreInputs)
+    input = getScoreInput(input, index, rows, residue, keys);
+  // A sink is part of what the others continue from.
+  if (parts.sinks)
+    parts.sinks = init.empty() ? getHeads(parts.sinks) : Value();
   auto packed =
       AttentionOp::create(rewriter, loc, outType.clone(shape), lseType, parts);
+  // The region goes on seeing the positions, the heads and the batch of the
+  // whole problem.
+  rewriter.setInsertionPoint(packed);
+  for (ScoreArgument number : {kQuery, kKey})
+    remapScoreArgument(packed, number, modulus, toValue(residue));
+  if (batch)
+    remapScoreArgument(packed, kBatch, 1, batch);
+  if (packing.last && packing.first != 0)
+    remapScoreArgument(packed, kHead, 1,
+                       toValue(rewriter.getIndexAttr(packing.first)));
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [number, output] : llvm::enumerate(loop.getRegionIterArgs())) {
@@ -271,7 +327,7 @@ MaskAttr Packer::addWhole(const PackedPart &part, ValueRange init, bool isLast,
   parts.symbols.assign(used.begin(), used.end());
   parts.mask = mask;
   if (!init.empty())
-    parts.initO = init[0], parts.initLse = init[1];
+    parts.initO = init[0], parts.initLse = init[1], parts.sinks = Value();
   auto outType = cast<RankedTensorType>(op.getO().getType());
   if (!isLast)
     outType = outType.clone(rewriter.getF32Type());

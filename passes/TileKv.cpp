@@ -6,12 +6,14 @@
 #include "attn/passes/TileBuilder.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Score.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/IRMapping.h"
 
 namespace mlir::attn {
 #define GEN_PASS_DEF_ATTNTILEKV
@@ -105,6 +107,8 @@ private:
   /// p1, n, t).
   bool isImplied(AffineExpr expr);
   void buildFilter(ForTilesOp loop);
+  SmallVector<Value> readScoreInputs(ForTilesOp loop, Value first,
+                                     bool inBounds);
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
                        ValueRange state, bool isFull);
 
@@ -222,6 +226,36 @@ void KvTiler::buildFilter(ForTilesOp loop) {
   ConditionOp::create(builder, any);
 }
 
+/// The score inputs of the tile of keys that starts at `first`. What is the
+/// same for every key is read before the loop.
+SmallVector<Value> KvTiler::readScoreInputs(ForTilesOp loop, Value first,
+                                            bool inBounds) {
+  int64_t rows = cast<VectorType>(op.getQ().getType()).getDimSize(0);
+  SmallVector<Value> tiles;
+  for (Value input : op.getScoreInputs()) {
+    auto slice = dyn_cast<RankedTensorType>(input.getType());
+    if (!slice) {
+      tiles.push_back(input);
+      continue;
+    }
+    bool perKey = slice.getDimSize(3) != 1, perRow = slice.getDimSize(2) != 1;
+    OpBuilder::InsertionGuard guard(builder);
+    if (!perKey)
+      builder.setInsertionPoint(loop);
+    Value zero = arith::ConstantIndexOp::create(builder, 0);
+    Value padding = arith::ConstantOp::create(
+        builder, builder.getZeroAttr(slice.getElementType()));
+    tiles.push_back(vector::TransferReadOp::create(
+        builder,
+        VectorType::get({perRow ? rows : 1, perKey ? tile : 1},
+                        slice.getElementType()),
+        input, ValueRange{zero, zero, zero, perKey ? first : zero}, padding,
+        ArrayRef<bool>{!perRow || slice.getDimSize(2) == rows,
+                       !perKey || inBounds}));
+  }
+  return tiles;
+}
+
 ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
                               ArrayRef<Interval> except, ValueRange state,
                               bool isFull) {
@@ -248,13 +282,19 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   Value k = readTile(builder, op.getK(), first, tile, inBounds);
   Value v = readTile(builder, op.getV(), first, tile, inBounds);
   auto args = loop.getIterArgs();
+  // A score region wants positions even where there is no mask.
+  bool hasScore = !op.getScore().empty(), isPlaced = !isFull || hasScore;
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
       isFull ? ValueRange() : ValueRange(op.getSymbols()),
-      isFull ? ValueRange() : ValueRange(op.getRows()),
-      isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]},
-      isFull ? Value() : op.getHead(), isFull ? MaskAttr() : op.getMaskAttr(),
-      op.getScaleAttr());
+      isPlaced ? ValueRange(op.getRows()) : ValueRange(),
+      isPlaced ? ValueRange{first, op.getKeys()[1]} : ValueRange(),
+      !isFull || usesScoreArgument(op.getScore(), kHead) ? op.getHead()
+                                                         : Value(),
+      readScoreInputs(loop, first, inBounds),
+      isFull ? MaskAttr() : op.getMaskAttr(), op.getScaleAttr());
+  IRMapping mapping;
+  op.getScore().cloneInto(&step.getScore(), mapping);
   YieldOp::create(builder, step.getResults());
   return loop;
 }

@@ -7,6 +7,7 @@
 #include "attn/passes/TileBuilder.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Score.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -59,6 +60,18 @@ static void replaceWithWrite(ImplicitLocOpBuilder &builder, Value result,
           .getResult());
 }
 
+/// The one element of a tensor, as f32.
+static Value extractScalar(ImplicitLocOpBuilder &builder, Value tensor) {
+  Value zero = arith::ConstantIndexOp::create(builder, 0);
+  Value value = tensor::ExtractOp::create(
+      builder, tensor,
+      SmallVector<Value>(cast<RankedTensorType>(tensor.getType()).getRank(),
+                         zero));
+  if (!value.getType().isF32())
+    value = arith::ExtFOp::create(builder, builder.getF32Type(), value);
+  return value;
+}
+
 static LogicalResult convert(AttentionOp op) {
   auto forall = op->getParentOfType<scf::ForallOp>();
   auto schedule = forall ? forall->getAttrOfType<ScheduleAttr>("attn.schedule")
@@ -101,28 +114,45 @@ static LogicalResult convert(AttentionOp op) {
       splat(builder, rowType, -std::numeric_limits<float>::infinity());
   Value zeroRow = splat(builder, rowType, 0.0f);
   Value max = negInf, sum0 = zeroRow, acc = splat(builder, accType, 0.0f);
+  constexpr float log2e = 1.44269504088896341f;
   if (op.getInitO()) {
     // What went before counts as one key of this score; no key has -inf.
-    Value padding = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
+    Value padding =
+        arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
     Value lse = vector::TransferReadOp::create(
         builder, rowType, op.getInitLse(),
         ValueRange{zeroIndex, zeroIndex, zeroIndex}, padding,
         ArrayRef<bool>{allRows});
-    max = arith::MulFOp::create(builder, lse,
-                                splat(builder, rowType, 1.44269504088896341f));
+    max = arith::MulFOp::create(builder, lse, splat(builder, rowType, log2e));
     Value isNone =
         arith::CmpFOp::create(builder, arith::CmpFPredicate::OEQ, max, negInf);
     sum0 = arith::SelectOp::create(builder, isNone, zeroRow,
                                    splat(builder, rowType, 1.0f));
     acc = readTile(builder, op.getInitO(), zeroIndex, qTile, allRows);
+  } else if (Value sinks = op.getSinks()) {
+    // A sink is a key whose value is 0 and whose weight is 1 to begin with.
+    Value log = arith::MulFOp::create(
+        builder, extractScalar(builder, sinks),
+        arith::ConstantOp::create(builder, builder.getF32FloatAttr(log2e)));
+    max = vector::BroadcastOp::create(builder, rowType, log);
+    sum0 = splat(builder, rowType, 1.0f);
   }
+  SmallVector<Value> scoreInputs;
+  for (Value input : op.getScoreInputs()) {
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    bool isScalar = type && type.getShape().back() == 1 &&
+                    (type.getRank() == 1 || type.getDimSize(2) == 1);
+    scoreInputs.push_back(isScalar ? extractScalar(builder, input) : input);
+  }
+  bool needsHead =
+      op.getMask().dependsOnHead() || usesScoreArgument(op.getScore(), kHead);
   auto online = OnlineAttentionOp::create(
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
-      max, sum0, acc, op.getSymbols(),
-      ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
-      op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMask(),
-      builder.getF32FloatAttr(op.getScaleValue()));
-  if (op.getMask().dependsOnHead() && !op.getHead())
+      max, sum0, acc, op.getSymbols(), ValueRange{op.getOffset(), end},
+      ValueRange{zeroIndex, numKeys}, needsHead ? op.getHead() : Value(),
+      scoreInputs, op.getMask(), builder.getF32FloatAttr(op.getScaleValue()));
+  online.getScore().takeBody(op.getScore());
+  if (needsHead && !op.getHead())
     online.getHeadMutable().assign(zeroIndex);
 
   // A sum that is NaN is not equal to 0: it reaches the result.

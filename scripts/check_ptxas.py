@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from kernel_source import source
+from kernel_source import MASKS as KNOWN_MASKS, SCORES, source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90"]
@@ -35,14 +35,14 @@ def assemble(attn_opt, case):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
-    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join(MASKS))
+    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
     arguments = parser.parse_args()
     cases = list(itertools.product(["bf16", "f16"], SIZES, TARGETS, arguments.masks.split(",")))
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, kernel, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):
             element, (head_size, value_size), target, mask = case
-            name = f"{target} {element:4} D {head_size:3} Dv {value_size:3} {mask:6}"
+            name = f"{target} {element:4} D {head_size:3} Dv {value_size:3} {mask:10}"
             if kernel is None or kernel["registers"] is None:
                 bad += 1
                 print(f"{name}: not assembled {error}")

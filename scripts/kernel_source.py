@@ -9,15 +9,29 @@ MASKS = {
     "heads": "mask(heads<0, 4> & causal | heads<4, 8> & window<64, 64>)",
 }
 
+# Clauses that change scores, with the arguments that they need; the mask is causal.
+SCORES = {
+    "softcap": ("softcap(30.0)", ""),
+    "alibi": ("alibi(%s : tensor<8xf32>)", ", %s: tensor<8xf32>"),
+    "bias": ("bias(%b : tensor<?x8x?x?x{element}>)", ", %b: tensor<?x8x?x?x{element}>"),
+    "key-bias": ("bias(%b : tensor<?x1x1x?x{element}>)", ", %b: tensor<?x1x1x?x{element}>"),
+    "sinks": ("sinks(%t : tensor<8xf32>)", ", %t: tensor<8xf32>"),
+    "all-scores": ("softcap(30.0) bias(%b : tensor<?x8x?x?xf32>) alibi(%s : tensor<8xf32>) sinks(%s : tensor<8xf32>)",
+                   ", %b: tensor<?x8x?x?xf32>, %s: tensor<8xf32>"),
+}
+
 
 def source(element, head_size, value_size, mask):
+    """`mask` is a key of MASKS or of SCORES."""
+    clause, arguments = SCORES.get(mask, ("", ""))
+    clause, arguments = clause.replace("{element}", element), arguments.replace("{element}", element)
     q = f"tensor<?x8x?x{head_size}x{element}>"
     k = f"tensor<?x2x?x{head_size}x{element}>"
     v = f"tensor<?x2x?x{value_size}x{element}>"
     o = f"tensor<?x8x?x{value_size}x{element}>"
     lse = "tensor<?x8x?xf32>"
-    return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index) -> ({o}, {lse}) {{
-  %o, %lse = attn.attention %q, %k, %v {MASKS[mask]} : ({q}, {k}, {v}) -> ({o}, {lse})
+    return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index{arguments}) -> ({o}, {lse}) {{
+  %o, %lse = attn.attention %q, %k, %v {MASKS[mask] if mask in MASKS else "mask(causal) " + clause} : ({q}, {k}, {v}) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}
 }}
 """

@@ -170,6 +170,18 @@ LogicalResult KernelLowering::cloneScalar(Operation &op) {
     scalars.map(load.getResult(), value);
     return success();
   }
+  // What has no instruction, or may take a library call.
+  if (isa<arith::ExtFOp>(op) ||
+      isa_and_nonnull<math::MathDialect>(op.getDialect())) {
+    SmallVector<Value> operands;
+    for (Value operand : op.getOperands())
+      operands.push_back(scalars.lookupOrDefault(operand));
+    Value value = b.elementwise(&op, operands);
+    if (!value)
+      return op.emitOpError("cannot be computed on the host target");
+    scalars.map(op.getResult(0), value);
+    return success();
+  }
   b.clone(op, scalars);
   return success();
 }

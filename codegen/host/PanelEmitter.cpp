@@ -135,6 +135,8 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     result = arith::ConstantOp::create(
         b, DenseElementsAttr::get(b.vectorOf(element),
                                   splat.getSplatValue<Attribute>()));
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    return getRowInput(read, v);
   } else if (isa_and_nonnull<vector::StepOp>(op)) {
     // Row numbers: those of the panel plus those of the register.
     SmallVector<Attribute> numbers;
@@ -180,6 +182,8 @@ Value PanelEmitter::getColumn(Value tile, int64_t i) {
   if (DenseElementsAttr splat = getSplat(tile)) {
     result = arith::ConstantOp::create(
         b, cast<TypedAttr>(splat.getSplatValue<Attribute>()));
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    result = getColumnInput(read, i);
   } else if (isa_and_nonnull<vector::StepOp>(op)) {
     result = b.add(column, i);
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op)) {
@@ -238,6 +242,12 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
       return {};
     return pairValues[{tile.getAsOpaquePointer(), {i, v}}];
   }
+  if (isa_and_nonnull<vector::TransferReadOp>(op))
+    // As f32, whatever its type: what follows extends it.
+    return b.load(b.vectorOf(b.getF32Type()),
+                  getTileAddress(getLocal(tile, Form::Float), column, i, v,
+                                 panelRows * 4),
+                  lanes * 4);
   if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {
     Value source = broadcast.getSource();
     auto type = dyn_cast<VectorType>(source.getType());
@@ -259,7 +269,8 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
       return {};
     operands.push_back(value);
   }
-  return b.elementwise(op, operands);
+  Value value = b.elementwise(op, operands);
+  return value ? value : fail(tile, "a tile");
 }
 
 //===----------------------------------------------------------------------===//
@@ -532,10 +543,97 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
 }
 
 LogicalResult PanelEmitter::emitStages() {
+  llvm::SetVector<Value> inputs;
+  for (const Stage &current : plan.getStages())
+    for (Value tile : current.tiles)
+      if (tile.getDefiningOp<vector::TransferReadOp>())
+        inputs.insert(tile);
+  for (Value tile : inputs)
+    copyIn(tile.getDefiningOp<vector::TransferReadOp>(),
+           getLocal(tile, Form::Float));
   for (const Stage &current : plan.getStages())
     if (failed(emitStage(current)))
       return failure();
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Score inputs
+//===----------------------------------------------------------------------===//
+
+Value PanelEmitter::getInput(vector::TransferReadOp read, Value &numColumns) {
+  const View &view = context.views.find(read.getBase())->second;
+  Value first = context.scalars.lookupOrDefault(read.getIndices()[3]);
+  numColumns = read.isDimInBounds(1)
+                   ? Value()
+                   : Value(arith::SubIOp::create(b, view.sizes[3], first));
+  return b.pointer(view.address, b.multiply(b.multiply(first, view.strides[3]),
+                                            view.getElementBytes()));
+}
+
+/// Whether neighbouring columns are next to each other; those of a residue
+/// class are not.
+static bool isContiguous(vector::TransferReadOp read) {
+  return cast<MemRefType>(read.getBase().getType()).isLastDimUnitStride();
+}
+
+void PanelEmitter::copyIn(vector::TransferReadOp read,
+                          const TileBuffer &buffer) {
+  const View &view = context.views.find(read.getBase())->second;
+  int64_t bytes = view.getElementBytes(),
+          columns = read.getVectorType().getDimSize(1);
+  Value left, base = getInput(read, left), target = getPanelBase(buffer);
+  scf::ForOp rowLoop = b.beginLoop(panelRows, 1);
+  Value lane = rowLoop.getInductionVar();
+  // Rows past the end are the last one again.
+  Value row = b.minimum(b.add(firstRow, lane), b.add(view.sizes[2], -1));
+  Value from =
+      b.pointer(base, b.multiply(b.multiply(row, view.strides[2]), bytes));
+  Value to = b.pointer(target, b.multiply(lane, 4));
+  int64_t width = columns == 1 || left || !isContiguous(read) ? 1 : 4;
+  Value count = b.index(columns);
+  if (left)
+    count = b.minimum(count, left);
+  scf::ForOp columnLoop = b.beginLoop(b.index(0), count, width);
+  Value first = columnLoop.getInductionVar();
+  Value offset =
+      isContiguous(read) ? first : b.multiply(first, view.strides[3]);
+  Value address = b.pointer(from, b.multiply(offset, bytes));
+  Value place = b.pointer(to, b.multiply(first, panelRows * 4));
+  if (width == 1) {
+    b.store(b.extend(b.load(view.element, address, bytes)), place, 4);
+  } else {
+    Value loaded = b.extend(
+        b.load(VectorType::get({width}, view.element), address, bytes));
+    for (int64_t i = 0; i < width; ++i)
+      b.store(vector::ExtractOp::create(b, loaded, i),
+              b.pointer(place, i * panelRows * 4), 4);
+  }
+  b.endLoop(columnLoop);
+  b.endLoop(rowLoop);
+}
+
+Value PanelEmitter::getRowInput(vector::TransferReadOp read, int64_t v) {
+  TileBuffer buffer{context.scratch.allocate(panelRows * 4), 0, Form::Float};
+  copyIn(read, buffer);
+  void *key = read.getVector().getAsOpaquePointer();
+  for (int64_t i = 0; i < vectors; ++i)
+    rowValues[{key, i}] =
+        b.load(b.vectorOf(b.getF32Type()),
+               b.pointer(getPanelBase(buffer), i * lanes * 4), lanes * 4);
+  return rowValues[{key, v}];
+}
+
+Value PanelEmitter::getColumnInput(vector::TransferReadOp read, int64_t i) {
+  const View &view = context.views.find(read.getBase())->second;
+  Value left, base = getInput(read, left), number = b.add(column, i);
+  if (left)
+    number = b.minimum(number, b.add(left, -1));
+  if (!isContiguous(read))
+    number = b.multiply(number, view.strides[3]);
+  int64_t bytes = view.getElementBytes();
+  return b.extend(
+      b.load(view.element, b.pointer(base, b.multiply(number, bytes)), bytes));
 }
 
 //===----------------------------------------------------------------------===//

@@ -107,6 +107,14 @@ private:
   LogicalResult emitStage(const Stage &stage);
   LogicalResult prepareRows(const Stage &stage);
   LogicalResult emitRoot(const Root &root);
+  /// Score inputs: the panel's part of a tile of pairs, or of one value for
+  /// each row, as f32 in scratch, its rows next to each other.
+  void copyIn(vector::TransferReadOp read, const TileBuffer &buffer);
+  /// The address of element (0, 0) of a tile in memory, and the columns of the
+  /// tile that exist; null if all do.
+  Value getInput(vector::TransferReadOp read, Value &numColumns);
+  Value getRowInput(vector::TransferReadOp read, int64_t v);
+  Value getColumnInput(vector::TransferReadOp read, int64_t i);
   void copyOut(vector::TransferWriteOp write, int64_t offset, int64_t columns);
 
   /// Register `v` of a row tile; the scalar of column `i` of the block;

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 #include <cmath>
 #include <limits>
 
@@ -357,12 +358,77 @@ Value RegisterBuilder::truncate(Value x, Type element) {
       element);
 }
 
+Value RegisterBuilder::tanh(Value x) {
+  Value power = exp2(arith::MulFOp::create(
+      *this, x, constant(x.getType(), 2.8853900817779268)));
+  Value one = constant(x.getType(), 1);
+  Value quotient =
+      arith::DivFOp::create(*this, constant(x.getType(), 2),
+                            arith::AddFOp::create(*this, power, one));
+  return arith::SubFOp::create(*this, one, quotient);
+}
+
+/// A product for small whole exponents, which are right for negative x too;
+/// else a power of 2.
+Value RegisterBuilder::power(Value x, double exponent) {
+  constexpr double most = 64;
+  if (exponent != std::floor(exponent) || std::fabs(exponent) > most)
+    return exp2(
+        arith::MulFOp::create(*this, log2(x), constant(x.getType(), exponent)));
+  Value result = constant(x.getType(), 1), square = x;
+  for (auto rest = static_cast<unsigned>(std::fabs(exponent)); rest;
+       rest >>= 1) {
+    if (rest & 1)
+      result = arith::MulFOp::create(*this, result, square);
+    square = arith::MulFOp::create(*this, square, square);
+  }
+  return exponent < 0 ? Value(arith::DivFOp::create(
+                            *this, constant(x.getType(), 1), result))
+                      : result;
+}
+
+/// The number that a register or a scalar holds, if it is a constant.
+static std::optional<double> getConstant(Value value) {
+  if (auto broadcast = value.getDefiningOp<vector::BroadcastOp>())
+    value = broadcast.getSource();
+  Attribute attribute;
+  if (!matchPattern(value, m_Constant(&attribute)))
+    return std::nullopt;
+  if (auto dense = dyn_cast<DenseFPElementsAttr>(attribute);
+      dense && dense.isSplat())
+    return dense.getSplatValue<APFloat>().convertToFloat();
+  auto number = dyn_cast<FloatAttr>(attribute);
+  return number ? std::optional(number.getValueAsDouble()) : std::nullopt;
+}
+
 Value RegisterBuilder::elementwise(Operation *op, ValueRange operands) {
   Type element = getElementTypeOrSelf(op->getResult(0));
   if (isa<math::Exp2Op>(op))
     return exp2(operands[0]);
   if (isa<math::Log2Op>(op))
     return log2(operands[0]);
+  auto times = [&](Value x, double factor) -> Value {
+    return arith::MulFOp::create(*this, x, constant(x.getType(), factor));
+  };
+  if (isa<math::ExpOp>(op))
+    return exp2(times(operands[0], 1.4426950408889634));
+  if (isa<math::LogOp>(op))
+    return times(log2(operands[0]), 0.6931471805599453);
+  if (isa<math::TanhOp>(op))
+    return tanh(operands[0]);
+  if (isa<math::RsqrtOp>(op))
+    return arith::DivFOp::create(*this, constant(operands[0].getType(), 1),
+                                 math::SqrtOp::create(*this, operands[0]));
+  if (isa<math::PowFOp>(op)) {
+    std::optional<double> exponent = getConstant(operands[1]);
+    return exponent ? power(operands[0], *exponent) : Value();
+  }
+  if (isa_and_nonnull<math::MathDialect>(op->getDialect()) &&
+      !isa<math::AbsFOp, math::SqrtOp, math::FmaOp, math::AbsIOp,
+           math::CopySignOp>(op))
+    return {};
+  if (isa<arith::RemFOp>(op))
+    return {};
   if (isa<math::FmaOp>(op))
     return fma(operands[0], operands[1], operands[2]);
   if (isa<arith::TruncFOp>(op))

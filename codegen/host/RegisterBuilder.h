@@ -54,8 +54,7 @@ public:
   void endLoop(scf::ForOp loop, ValueRange yielded = {});
 
   /// The elementwise operation `op` on registers (or, for what varies along the
-  /// keys only, scalars).
-
+  /// keys only, scalars). Null for one that would take a library call.
   Value elementwise(Operation *op, ValueRange operands);
 
   Value fma(Value a, Value b, Value c);
@@ -68,6 +67,8 @@ public:
   /// The logarithm to base 2: absolute error below 2^-22 times its size, and
   /// the special values of log2.
   Value log2(Value x);
+  /// 1 - 2 / (1 + exp(2 x)): within 2^-22.
+  Value tanh(Value x);
   /// From f16 or bf16 to f32, exactly; back, to the nearest with ties to even.
   Value extend(Value x);
   Value truncate(Value x, Type element);
@@ -80,6 +81,7 @@ private:
   Value compare(arith::CmpFPredicate predicate, Value lhs, Value rhs);
   Value bitcast(Value value, Type element);
   Value polynomial(Value x, ArrayRef<double> coefficients);
+  Value power(Value x, double exponent);
   Value truncateToF16(Value x);
   Value extendF16(Value bits);
 

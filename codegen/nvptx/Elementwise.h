@@ -13,6 +13,9 @@ namespace mlir::attn::nvptx {
 /// are made of.
 bool isElementwise(Operation *op);
 
+/// Reports an elementwise op whose elements cannot be built, naming what can.
+LogicalResult checkElement(Operation *op);
+
 /// The result of `op`, which is elementwise and not a rounding to 16 bits, on
 /// scalars (index as i64).
 Value buildElement(KernelBuilder &b, Operation *op, ValueRange operands);

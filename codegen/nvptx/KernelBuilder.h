@@ -40,6 +40,10 @@ public:
   Value i32(int64_t value) { return constant(i32Type, value); }
   Value i64(int64_t value) { return constant(i64Type, value); }
   Value f32(float value);
+  /// 0 of a float type.
+  Value zero(Type type) {
+    return LLVM::ConstantOp::create(*this, type, getFloatAttr(type, 0.0));
+  }
 
   Value add(Value a, Value b) { return LLVM::AddOp::create(*this, a, b); }
   Value sub(Value a, Value b) { return LLVM::SubOp::create(*this, a, b); }
@@ -86,6 +90,12 @@ public:
   }
   Value load(Type type, Value pointer, unsigned alignment) {
     return LLVM::LoadOp::create(*this, type, pointer, alignment);
+  }
+  /// Of memory that the kernel does not write.
+  Value loadConstant(Type type, Value pointer, unsigned alignment) {
+    auto op = LLVM::LoadOp::create(*this, type, pointer, alignment);
+    op.setInvariant(true);
+    return op;
   }
   void store(Value value, Value pointer, unsigned alignment) {
     LLVM::StoreOp::create(*this, value, pointer, alignment);

@@ -22,6 +22,13 @@ class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
 
+/// A tile in global memory that a thread reads element by element: the address
+/// of column 0 in each of its rows, and how far from there its columns are, in
+/// bytes.
+struct InputTile {
+  llvm::SmallVector<Value> rows, columns;
+};
+
 /// A strided array in global memory: sizes and strides in elements, i64.
 struct GlobalArray {
   Value base;
@@ -74,6 +81,7 @@ private:
   LogicalResult lower(vector::TransferReadOp op);
   LogicalResult readRows(vector::TransferReadOp op);
   LogicalResult lower(vector::TransferWriteOp op);
+  void lowerInput(vector::TransferReadOp op, const GlobalArray &array);
   GlobalRows getRows(Value array);
   Value getSlotBase(vector::TransferReadOp read);
 
@@ -92,7 +100,16 @@ private:
   TileValue getTile(Value value, bool whole = true);
   TileValue reduceParts(const TileValue &partial);
   /// An element as TileValue::at numbers them, computed here if it was put off.
-  Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c);
+  /// `built` holds those of the same pair.
+  Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c,
+                   DenseMap<Value, Value> &built);
+  Value getElement(Value value, int64_t i, int64_t n, int64_t numN, int64_t c) {
+    DenseMap<Value, Value> built;
+    return getElement(value, i, n, numN, c, built);
+  }
+  /// Whether the elements of `op` are computed where they are used.
+  bool isPutOff(Operation *op, ArrayRef<TileValue> operands);
+  void buildElements(Value value);
   LogicalResult lowerAgain(Value value, Block *block,
                            DenseMap<Value, TileValue> &saved);
   int64_t getNumN(VectorType type) const { return type.getShape().back() / 8; }
@@ -106,6 +123,7 @@ private:
   DenseMap<Value, TileValue> tiles;
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
+  DenseMap<Operation *, InputTile> inputs;
   int64_t numProducts = 0;
   /// Positions are computed anew, hidden from the optimizer, so that it does
   /// not find them in the common path and keep them alive.

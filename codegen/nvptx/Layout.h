@@ -41,8 +41,8 @@ struct TileValue {
   /// For Row: each of the four lanes of a row holds a part of the row's value,
   /// which is their sum.
   bool partial = false;
-  /// For Tile: the integer op that computes the elements where they are used,
-  /// if they are not computed yet.
+  /// For Tile: the op that computes the elements where they are used, if they
+  /// are not computed yet.
   Operation *deferred = nullptr;
 
   /// For Column and for the columns of Axis: if not null, the elements are

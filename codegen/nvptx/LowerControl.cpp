@@ -208,7 +208,8 @@ void KernelLowering::appendCarried(Value value, Value like,
   int64_t numRows = b.shape.getRowFragments();
   if (layout == Layout::Row) {
     // Parts of a value that is whole: lane 0 of the row has all of it.
-    bool split = partial && !tile.partial && tile.layout == Layout::Row;
+    bool split =
+        partial && !tile.partial && !matchPattern(value, m_AnyZeroFloat());
     Value first = split
                       ? b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0))
                       : Value();
@@ -383,8 +384,8 @@ LogicalResult KernelLowering::lower(SelectRowsOp op) {
 LogicalResult KernelLowering::lower(memref::LoadOp op) {
   auto array = arrays.find(op.getMemRef());
   Type type = getScalarType(op.getType());
-  if (array == arrays.end() || isa<FloatType>(type))
-    return op.emitOpError("expected a load of an integer from an argument");
+  if (array == arrays.end())
+    return op.emitOpError("expected a load from an argument");
   Value offset = b.i64(0);
   for (auto [index, stride] :
        llvm::zip_equal(op.getIndices(), array->second.strides))
@@ -406,8 +407,9 @@ LogicalResult KernelLowering::lower(SharedOp op) {
 GlobalRows KernelLowering::getRows(Value value) {
   const GlobalArray &array = arrays.find(value)->second;
   int64_t columns = cast<MemRefType>(value.getType()).getDimSize(3);
-  return {array.base, b.mul(array.strides[2], b.i64(2)), array.sizes[2],
-          columns, array.aligned, array.selection};
+  return {array.base,     b.mul(array.strides[2], b.i64(2)),
+          array.sizes[2], columns,
+          array.aligned,  array.selection};
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {
@@ -446,8 +448,8 @@ LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
   SmallVector<Value> rows;
   for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
     Value position = b.widen(b.add(first, b.i32(8 * row)));
-    Value exists = b.compare(LLVM::ICmpPredicate::slt, position,
-                             array->second.sizes[2]);
+    Value exists =
+        b.compare(LLVM::ICmpPredicate::slt, position, array->second.sizes[2]);
     // The array has a first row, though the slice may have none.
     Value address = b.select(
         exists, b.advance(array->second.base, b.mul(position, rowBytes)),
@@ -472,13 +474,94 @@ LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
   return success();
 }
 
+/// A tile of a score input: its elements where they are used, in the layout of
+/// the scores; one value for each row or each column at once. Rows and columns
+/// that do not exist are others that do.
+void KernelLowering::lowerInput(vector::TransferReadOp op,
+                                const GlobalArray &array) {
+  VectorType type = op.getVectorType();
+  Type element = type.getElementType();
+  unsigned bytes = element.getIntOrFloatBitWidth() / 8;
+  bool perRow = type.getDimSize(0) != 1, perColumn = type.getDimSize(1) != 1;
+  Value first = getScalar(op.getIndices()[3]);
+  InputTile tile;
+  Value base = array.base;
+  if (perColumn) {
+    // The columns of a residue class are apart.
+    Value step = b.mul(array.strides[3], b.i64(bytes));
+    base = b.advance(base, b.mul(first, step));
+    Value pair = b.shiftLeft(b.quadLane, b.i32(1));
+    Value last;
+    if (!op.isDimInBounds(1))
+      last = b.narrow(b.sub(b.sub(array.sizes[3], first), b.i64(1)));
+    else
+      base = b.advance(base, b.mul(b.widen(pair), step));
+    for (int64_t n = 0; n < getNumN(type); ++n)
+      for (int64_t c = 0; c < 2; ++c) {
+        Value column = b.i64(8 * n + c);
+        if (last)
+          column = b.widen(b.minSigned(b.add(pair, b.i32(8 * n + c)), last));
+        tile.columns.push_back(b.mul(column, step));
+      }
+  }
+  if (!perRow) {
+    TileValue value{Layout::Column, {}, false};
+    for (Value column : tile.columns)
+      value.elements.push_back(
+          b.loadConstant(element, b.advance(base, column), bytes));
+    tiles[op.getVector()] = std::move(value);
+    return;
+  }
+  Value warpRow = b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+  Value stride = b.mul(array.strides[2], b.i64(bytes));
+  TileValue value{Layout::Row, {}, false};
+  for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
+    Value number = b.add(warpRow, b.i32(8 * row));
+    Value numRows = b.narrow(array.sizes[2]);
+    auto address = [&](Value existing) {
+      return b.advance(base, b.mul(b.widen(existing), stride));
+    };
+    if (perColumn) {
+      if (!op.isDimInBounds(0))
+        number = b.minSigned(number, b.sub(numRows, b.i32(1)));
+      tile.rows.push_back(address(number));
+      continue;
+    }
+    auto load = [&] { return b.loadConstant(element, address(number), bytes); };
+    // Read before the loops, where the tile may turn out to have no row.
+    value.elements.push_back(
+        op.isDimInBounds(0)
+            ? load()
+            : b.choose(b.compare(LLVM::ICmpPredicate::slt, number, numRows),
+                       load, b.zero(element)));
+  }
+  if (perColumn) {
+    value.layout = Layout::Tile;
+    value.deferred = op;
+    inputs[op] = std::move(tile);
+  }
+  tiles[op.getVector()] = std::move(value);
+}
+
 /// A tile that stands in shared memory is read where a product uses it; the
 /// query tile is read here if its uses are in loops, so that it stays in
 /// registers.
 LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   auto buffer = buffers.find(op.getBase());
-  if (buffer == buffers.end())
-    return readRows(op);
+  if (buffer == buffers.end()) {
+    // What the loops start from is read before them, a row at a time or whole.
+    VectorType type = op.getVectorType();
+    if (isa<scf::ForallOp>(op->getParentOp()) &&
+        (type.getRank() == 1 || type.getDimSize(1) != 1))
+      return readRows(op);
+    auto array = arrays.find(op.getBase());
+    if (array == arrays.end() || type.getRank() != 2 ||
+        op.getBase().getType().getRank() != 4)
+      return op.emitOpError("expected a tile in shared memory, or of a score "
+                            "input");
+    lowerInput(op, array->second);
+    return success();
+  }
   if (llvm::all_of(op->getUsers(), [&](Operation *user) {
         return user->getBlock() == op->getBlock();
       }))
@@ -523,17 +606,16 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
     Value rowBytes = b.mul(array->second.strides[2], b.i64(4));
     for (int64_t row = 0; row < 2 * numRows; ++row) {
       Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
-      b.ifThen(b.compare(LLVM::ICmpPredicate::slt, position,
-                         array->second.sizes[2]),
-               [&] {
-                 Value offset = b.add(b.mul(position, rowBytes), lane);
-                 Value address = b.advance(array->second.base, offset);
-                 for (int64_t n = 0; n < getNumN(type); ++n)
-                   for (int64_t c = 0; c < 2; ++c)
-                     b.store(value.at(row / 2, n, getNumN(type),
-                                      2 * (row % 2) + c),
-                             b.advance(address, 32 * n + 4 * c), 4);
-               });
+      b.ifThen(
+          b.compare(LLVM::ICmpPredicate::slt, position, array->second.sizes[2]),
+          [&] {
+            Value offset = b.add(b.mul(position, rowBytes), lane);
+            Value address = b.advance(array->second.base, offset);
+            for (int64_t n = 0; n < getNumN(type); ++n)
+              for (int64_t c = 0; c < 2; ++c)
+                b.store(value.at(row / 2, n, getNumN(type), 2 * (row % 2) + c),
+                        b.advance(address, 32 * n + 4 * c), 4);
+          });
     }
     return success();
   }

@@ -36,6 +36,8 @@ TileValue KernelLowering::getTile(Value value, bool whole) {
   auto known = tiles.find(value);
   if (known == tiles.end())
     return {Layout::Splat, {getScalar(value)}, false};
+  if (known->second.deferred)
+    buildElements(value);
   if (!whole || !known->second.partial)
     return known->second;
   return reduceParts(known->second);
@@ -143,7 +145,8 @@ static void followDistances(KernelBuilder &b, Operation *op,
     for (int64_t distance : from.distances)
       result.distances.push_back(factor * distance);
   };
-  if (isa<arith::IndexCastOp, arith::ExtSIOp>(op) && operands[0].first)
+  if (isa<arith::IndexCastOp, arith::ExtSIOp, arith::SIToFPOp>(op) &&
+      operands[0].first)
     return set(buildElement(b, op, operands[0].first), 1, operands[0]);
   if (operands.size() != 2 || !operands[0].first == !operands[1].first)
     return;
@@ -164,34 +167,94 @@ static void followDistances(KernelBuilder &b, Operation *op,
     set(first, factor.getSExtValue(), columns);
 }
 
+/// x + y or x - y where the columns of one operand are a first one and
+/// distances: those are constants then, and take no registers.
+static Value buildColumnSum(KernelBuilder &b, Operation *op,
+                            const TileValue &lhs, const TileValue &rhs, Value x,
+                            Value y, int64_t column) {
+  const TileValue &columns = lhs.first ? lhs : rhs;
+  Value sum = buildElement(
+      b, op, lhs.first ? ValueRange{lhs.first, y} : ValueRange{x, rhs.first});
+  float distance = columns.distances[column];
+  if (isa<arith::SubFOp>(op) && rhs.first)
+    distance = -distance;
+  return distance == 0 ? sum
+                       : Value(LLVM::FAddOp::create(b, sum, b.f32(distance)));
+}
+
 Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
-                                 int64_t numN, int64_t c) {
+                                 int64_t numN, int64_t c,
+                                 DenseMap<Value, Value> &built) {
   auto known = tiles.find(value);
   if (known == tiles.end())
     return getScalar(value);
   Operation *deferred = known->second.deferred;
   if (!deferred)
     return known->second.at(i, n, numN, c);
+  if (Value element = built.lookup(value))
+    return element;
+  if (auto read = dyn_cast<vector::TransferReadOp>(deferred)) {
+    const InputTile &tile = inputs.find(deferred)->second;
+    Type type = read.getVectorType().getElementType();
+    Value element = b.loadConstant(
+        type,
+        b.advance(tile.rows[2 * i + (c >> 1)], tile.columns[2 * n + (c & 1)]),
+        type.getIntOrFloatBitWidth() / 8);
+    return built[value] = element;
+  }
   SmallVector<Value, 3> operands;
   for (Value operand : deferred->getOperands())
-    operands.push_back(getElement(operand, i, n, numN, c));
-  if (auto comparison = dyn_cast<arith::CmpIOp>(deferred)) {
-    static const TileValue scalar;
-    auto tileOf = [&](Value operand) -> const TileValue & {
-      auto tile = tiles.find(operand);
-      return tile == tiles.end() ? scalar : tile->second;
-    };
-    return buildComparison(b, comparison, tileOf(comparison.getLhs()),
-                           tileOf(comparison.getRhs()), operands[0],
-                           operands[1], 2 * n + (c & 1));
-  }
-  return buildElement(b, deferred, operands);
+    operands.push_back(getElement(operand, i, n, numN, c, built));
+  static const TileValue scalar;
+  auto tileOf = [&](unsigned number) -> const TileValue & {
+    auto tile = tiles.find(deferred->getOperand(number));
+    return tile == tiles.end() ? scalar : tile->second;
+  };
+  Value element;
+  if (auto comparison = dyn_cast<arith::CmpIOp>(deferred))
+    element = buildComparison(b, comparison, tileOf(0), tileOf(1), operands[0],
+                              operands[1], 2 * n + (c & 1));
+  else if (isa<arith::AddFOp, arith::SubFOp>(deferred) &&
+           !tileOf(0).first != !tileOf(1).first)
+    element = buildColumnSum(b, deferred, tileOf(0), tileOf(1), operands[0],
+                             operands[1], 2 * n + (c & 1));
+  else
+    element = buildElement(b, deferred, operands);
+  return built[value] = element;
+}
+
+void KernelLowering::buildElements(Value value) {
+  int64_t numN = getNumN(cast<VectorType>(value.getType()));
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < b.shape.getRowFragments(); ++i)
+    for (int64_t n = 0; n < numN; ++n)
+      for (int64_t c = 0; c < 4; ++c)
+        elements.push_back(getElement(value, i, n, numN, c));
+  tiles[value] = {Layout::Tile, std::move(elements), false};
+}
+
+bool KernelLowering::isPutOff(Operation *op, ArrayRef<TileValue> operands) {
+  // The pairs of a mask need more predicates than there are: each is computed
+  // where it is used.
+  if (llvm::all_of(op->getOperands(), [](Value operand) {
+        return !isa<FloatType>(getScalarType(operand.getType()));
+      }))
+    return true;
+  // So is what only the next op of a chain needs: the chain is computed pair by
+  // pair, with the values of one pair in registers at a time.
+  return llvm::all_of(op->getUsers(), [&](Operation *user) {
+    return user->getBlock() == op->getBlock() && isElementwise(user);
+  });
 }
 
 FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   SmallVector<TileValue, 3> operands;
-  for (Value operand : op->getOperands())
-    operands.push_back(getTile(operand, /*whole=*/false));
+  for (Value operand : op->getOperands()) {
+    auto known = tiles.find(operand);
+    operands.push_back(known != tiles.end() && known->second.deferred
+                           ? known->second
+                           : getTile(operand, /*whole=*/false));
+  }
   bool partial = llvm::any_of(
       operands, [](const TileValue &operand) { return operand.partial; });
   if (partial && !isLinear(op, operands)) {
@@ -209,10 +272,13 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   auto type = cast<VectorType>(op->getResult(0).getType());
   if (failed(layout))
     return op->emitOpError("expected operands of f32, i32 or i1");
+  if (failed(checkElement(op)))
+    return failure();
   int64_t numRows = b.shape.getRowFragments(), numN = getNumN(type);
   TileValue result{*layout, {}, partial};
 
   if (isa<arith::TruncFOp>(op)) {
+    operands[0] = getTile(op->getOperand(0), /*whole=*/false);
     if (type.getRank() != 2 || type.getElementTypeBitWidth() != 16)
       return op->emitOpError("expected a tile rounded from f32 to 16 bits");
     result.layout = Layout::Packed;
@@ -226,25 +292,13 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
   }
 
   if (*layout == Layout::Tile) {
-    // The pairs of a mask need more predicates than there are: each is computed
-    // where it is used.
-    if (llvm::all_of(op->getOperands(), [](Value operand) {
-          return !isa<FloatType>(getScalarType(operand.getType()));
-        })) {
-      result.deferred = op;
+    result.deferred = op;
+    Value value = op->getResult(0);
+    if (isPutOff(op, operands))
       return result;
-    }
-    for (int64_t i = 0; i < numRows; ++i)
-      for (int64_t n = 0; n < numN; ++n)
-        for (int64_t c = 0; c < 4; ++c) {
-          SmallVector<Value, 3> values;
-          for (auto [tile, operand] :
-               llvm::zip_equal(operands, op->getOperands()))
-            values.push_back(tile.deferred ? getElement(operand, i, n, numN, c)
-                                           : tile.at(i, n, numN, c));
-          result.elements.push_back(buildElement(b, op, values));
-        }
-    return result;
+    tiles[value] = result;
+    buildElements(value);
+    return tiles[value];
   }
 
   size_t count = 1;
@@ -277,6 +331,8 @@ LogicalResult KernelLowering::lowerElementwise(Operation *op) {
     tiles[result] = std::move(*value);
     return success();
   }
+  if (failed(checkElement(op)))
+    return failure();
   SmallVector<Value, 3> operands;
   for (Value operand : op->getOperands()) {
     operands.push_back(getScalar(operand));

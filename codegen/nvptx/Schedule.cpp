@@ -106,9 +106,13 @@ private:
 };
 } // namespace
 
+/// A tile that products multiply. What else is read from global memory, the
+/// inputs of a score region, goes to registers as it is.
 static bool isGlobalTile(vector::TransferReadOp read) {
   auto memref = dyn_cast<MemRefType>(read.getBase().getType());
-  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
+  return memref && memref.getRank() == 4 &&
+         read.getVectorType().getRank() == 2 &&
+         llvm::any_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
 }
 
 /// What the tile is read from, whichever of its rows.
@@ -116,23 +120,6 @@ static Value getSlice(vector::TransferReadOp read) {
   if (auto rows = read.getBase().getDefiningOp<SelectRowsOp>())
     return rows.getSource();
   return read.getBase();
-}
-
-/// Whether the tile is what the loops start from, not an operand of products.
-static bool isInitialState(vector::TransferReadOp read) {
-  return !read->use_empty() &&
-         llvm::none_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
-}
-
-/// A loop without a mask on its pairs runs over tiles whose every key exists.
-static bool isFull(ForTilesOp loop) {
-  return llvm::none_of(loop.getBody().front(), [](Operation &op) {
-    return llvm::any_of(op.getResultTypes(), [](Type type) {
-      auto vector = dyn_cast<VectorType>(type);
-      return vector && vector.getRank() == 2 &&
-             vector.getElementType().isInteger(1);
-    });
-  });
 }
 
 /// Clones what `value` is computed from inside `body`, given `mapping`.
@@ -150,9 +137,8 @@ static Value cloneSlice(OpBuilder &b, Value value, Block &body,
 }
 
 Ring *KernelScheduler::findRing(vector::TransferReadOp read) {
-  return llvm::find_if(rings, [&](const Ring &ring) {
-    return ring.source == getSlice(read);
-  });
+  return llvm::find_if(
+      rings, [&](const Ring &ring) { return ring.source == getSlice(read); });
 }
 
 LogicalResult KernelScheduler::collect() {
@@ -160,7 +146,7 @@ LogicalResult KernelScheduler::collect() {
     if (auto loop = dyn_cast<ForTilesOp>(op)) {
       loops.push_back(loop);
     } else if (auto read = dyn_cast<vector::TransferReadOp>(op);
-               read && isGlobalTile(read) && !isInitialState(read)) {
+               read && isGlobalTile(read)) {
       if (query)
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
@@ -415,7 +401,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     }
 
     Value fetched = advance(args[numState - 1], number);
-    fetch(fetched, toIndex(step(stages - 1)), number, last && isFull(loop));
+    fetch(fetched, toIndex(step(stages - 1)), number, last && !product.live);
     if (!schedule.getQInRegisters())
       mapping.map(query.getVector(),
                   readShared(queryBuffer, index(0), query.getVectorType(),

@@ -27,7 +27,9 @@ namespace {
 /// of D and Dv).
 struct Choice {
   int64_t headSize;
-  bool simpleMasksOnly;
+  /// Not for masks of several parts; not for inputs of a score region, of which
+  /// a thread holds one for each key or pair.
+  bool simpleMasksOnly, plainScoresOnly;
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
 };
@@ -38,11 +40,16 @@ struct Choice {
 // fragment of K and V two uses; above, the accumulator leaves registers for
 // one. ptxas assembles each without spills for simple masks.
 static constexpr Choice choices[] = {
-    {64, true, 128, 64, 4, 2, false},   {64, false, 128, 48, 4, 2, false},
-    {128, false, 128, 64, 8, 2, false}, {128, false, 128, 32, 8, 2, false},
-    {192, false, 128, 64, 8, 2, false}, {192, false, 128, 32, 8, 2, false},
-    {192, false, 64, 32, 4, 2, false},  {256, false, 128, 32, 8, 2, false},
-    {256, false, 64, 32, 4, 2, false},  {256, false, 64, 16, 4, 2, false},
+    {64, true, true, 128, 64, 4, 2, false},
+    {64, false, false, 128, 48, 4, 2, false},
+    {128, false, false, 128, 64, 8, 2, false},
+    {128, false, false, 128, 32, 8, 2, false},
+    {192, false, true, 128, 64, 8, 2, false},
+    {192, false, false, 128, 32, 8, 2, false},
+    {192, false, false, 64, 32, 4, 2, false},
+    {256, false, true, 128, 32, 8, 2, false},
+    {256, false, true, 64, 32, 4, 2, false},
+    {256, false, false, 64, 16, 4, 2, false},
 };
 
 bool nvptx::isSimpleMask(MaskAttr mask) {
@@ -60,6 +67,13 @@ bool nvptx::isSimpleMask(MaskAttr mask) {
   default:
     return false;
   }
+}
+
+bool nvptx::hasPlainScores(AttentionOp op) {
+  return llvm::none_of(op.getScoreInputs(), [](Value input) {
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    return type && type.getRank() == 4 && type.getDimSize(3) != 1;
+  });
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }
@@ -105,6 +119,7 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
   for (const Choice &choice : choices)
     if (headSize <= choice.headSize &&
         (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
+        (problem.hasPlainScores || !choice.plainScoresOnly) &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
   return nullptr;

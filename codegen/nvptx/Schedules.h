@@ -36,7 +36,13 @@ struct Problem {
   /// bounds: no unions, complements or residues. Other masks take more
   /// registers.
   bool hasSimpleMask = true;
+  /// Whether no input of the score region has a value for each key: a thread
+  /// would hold many of them.
+  bool hasPlainScores = true;
 };
+
+/// See Problem::hasPlainScores.
+bool hasPlainScores(AttentionOp op);
 
 /// See Problem::hasSimpleMask.
 bool isSimpleMask(MaskAttr mask);

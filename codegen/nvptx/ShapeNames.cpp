@@ -31,6 +31,20 @@ ShapeNames::ShapeNames(func::FuncOp function) {
       if (isa<ShapedType>(offset.getType()))
         unite({{q, 0}, {offset, 0}});
     }
+    for (Value input : op.getScoreInputs()) {
+      roles.try_emplace(input, "score_input");
+      auto type = dyn_cast<ShapedType>(input.getType());
+      if (type && type.getRank() == 1)
+        unite({{q, 1}, {input, 0}});
+      // A dimension that is not 1 is that of the scores.
+      for (int64_t dim = 0; type && type.getRank() == 4 && dim < 4; ++dim)
+        if (type.getDimSize(dim) != 1)
+          unite({{dim == 3 ? k : q, dim == 3 ? 2 : dim}, {input, dim}});
+    }
+    if (Value sinks = op.getSinks()) {
+      roles.try_emplace(sinks, "sinks");
+      unite({{q, 1}, {sinks, 0}});
+    }
   });
   // A size that one tensor states holds for all that must agree with it.
   function.walk([&](AttentionOp op) {

@@ -254,7 +254,8 @@ private:
 
   /// k if `expr` is j + k.
   std::optional<int64_t> getShift(AffineExpr expr) {
-    auto shift = dyn_cast<AffineConstantExpr>(simplifyAffineExpr(expr - j, 3, 0));
+    auto shift =
+        dyn_cast<AffineConstantExpr>(simplifyAffineExpr(expr - j, 3, 0));
     if (expr.isSymbolicOrConstant() || !shift)
       return std::nullopt;
     return shift.getValue();
@@ -367,9 +368,15 @@ int64_t Segment::countKeys(int64_t numKeys) const {
                  : numKeys;
 }
 
+bool mlir::attn::keepsKeysInOrder(AttentionOp op) {
+  return !op.getScore().empty();
+}
+
 SmallVector<Segment, 1>
 mlir::attn::getSegments(MaskAttr mask, int64_t rowsPerTile, int64_t keysPerTile,
-                        std::optional<int64_t> numKeys) {
+                        std::optional<int64_t> numKeys, bool inOrder) {
+  if (inOrder)
+    return {Segment{mask, std::nullopt}};
   SmallVector<MaskAttr> terms = getTerms(mask);
   SmallVector<std::pair<std::optional<ColumnSet>, SmallVector<MaskAttr>>>
       groups = {{std::nullopt, {}}};

@@ -42,10 +42,16 @@ struct Segment {
 };
 
 /// Disjoint segments that `mask` is the union of, at least one, chosen to run
-/// few tiles: on `numKeys` keys if they are known, else on many.
+/// few tiles: on `numKeys` keys if they are known, else on many. With
+/// `inOrder` the keys stay where they are: one segment.
 llvm::SmallVector<Segment, 1> getSegments(MaskAttr mask, int64_t rowsPerTile,
                                           int64_t keysPerTile,
-                                          std::optional<int64_t> numKeys);
+                                          std::optional<int64_t> numKeys,
+                                          bool inOrder = false);
+
+/// Whether the keys of the op stay where they are: a score region looks at
+/// them in their order.
+bool keepsKeysInOrder(AttentionOp op);
 
 } // namespace mlir::attn
 

@@ -270,7 +270,7 @@ static void addCounts(MaskProblem::TileCounts &sum,
 MaskProblem::TileCounts mlir::attn::countPackedTiles(
     MaskAttr mask, int64_t modulus, ArrayRef<int64_t> symbols, int64_t head,
     int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
-    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
+    int64_t keysPerTile, std::optional<int64_t> knownKeys, bool inOrder) {
   MaskProblem::TileCounts sum;
   // Classes of the same mask, lengths and offset have the same tiles.
   std::map<std::array<int64_t, 4>, MaskProblem::TileCounts> known;
@@ -281,7 +281,7 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
   bool usesResidue = general.getNumSymbols() > number;
   SmallVector<Segment, 1> segments =
       getSegments(general, rowsPerTile, keysPerTile,
-                  getKnownClassKeys(modulus, knownKeys));
+                  getKnownClassKeys(modulus, knownKeys), inOrder);
   SmallVector<int64_t> values(symbols.take_front(number));
   values.push_back(0);
   for (int64_t index = 0; index < std::min(modulus, numQueries); ++index) {
@@ -305,11 +305,11 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
 MaskProblem::TileCounts mlir::attn::countPackedTiles(
     ArrayRef<PackedPart> parts, ArrayRef<int64_t> symbols, int64_t head,
     int64_t numQueries, int64_t numKeys, int64_t offset, int64_t rowsPerTile,
-    int64_t keysPerTile, std::optional<int64_t> knownKeys) {
+    int64_t keysPerTile, std::optional<int64_t> knownKeys, bool inOrder) {
   MaskProblem::TileCounts sum;
   for (const PackedPart &part : parts)
     addCounts(sum, countPackedTiles(part.mask, part.modulus, symbols, head,
                                     numQueries, numKeys, offset, rowsPerTile,
-                                    keysPerTile, knownKeys));
+                                    keysPerTile, knownKeys, inOrder));
   return sum;
 }

@@ -81,23 +81,21 @@ std::optional<int64_t> getKnownClassKeys(int64_t modulus,
 
 /// The tiles of `mask` packed by `modulus`, summed over its classes and their
 /// segments (Columns.h); of the mask itself if that is 1. `knownKeys` is the
-/// number of keys if it stands in the op's types; the other arguments are those
-/// of MaskProblem.
-MaskProblem::TileCounts countPackedTiles(MaskAttr mask, int64_t modulus,
-                                         llvm::ArrayRef<int64_t> symbols,
-                                         int64_t head, int64_t numQueries,
-                                         int64_t numKeys, int64_t offset,
-                                         int64_t rowsPerTile,
-                                         int64_t keysPerTile,
-                                         std::optional<int64_t> knownKeys = {});
+/// number of keys if it stands in the op's types, `inOrder` as in Columns.h;
+/// the other arguments are those of MaskProblem.
+MaskProblem::TileCounts
+countPackedTiles(MaskAttr mask, int64_t modulus,
+                 llvm::ArrayRef<int64_t> symbols, int64_t head,
+                 int64_t numQueries, int64_t numKeys, int64_t offset,
+                 int64_t rowsPerTile, int64_t keysPerTile,
+                 std::optional<int64_t> knownKeys = {}, bool inOrder = false);
 /// The same summed over parts.
-MaskProblem::TileCounts countPackedTiles(llvm::ArrayRef<PackedPart> parts,
-                                         llvm::ArrayRef<int64_t> symbols,
-                                         int64_t head, int64_t numQueries,
-                                         int64_t numKeys, int64_t offset,
-                                         int64_t rowsPerTile,
-                                         int64_t keysPerTile,
-                                         std::optional<int64_t> knownKeys = {});
+MaskProblem::TileCounts
+countPackedTiles(llvm::ArrayRef<PackedPart> parts,
+                 llvm::ArrayRef<int64_t> symbols, int64_t head,
+                 int64_t numQueries, int64_t numKeys, int64_t offset,
+                 int64_t rowsPerTile, int64_t keysPerTile,
+                 std::optional<int64_t> knownKeys = {}, bool inOrder = false);
 
 } // namespace mlir::attn
 

@@ -125,7 +125,8 @@ private:
 Judgement judgeOutput(const std::vector<double> &result,
                       const std::vector<double> &reference,
                       const std::vector<double> &naive,
-                      const std::vector<int64_t> &shape, Format format) {
+                      const std::vector<int64_t> &shape, Format format,
+                      double factor) {
   Judge judge(result, reference, shape, format);
   Judgement &judgement = judge.judgement;
   if (!judge.checkElements())
@@ -139,7 +140,7 @@ Judgement judgeOutput(const std::vector<double> &result,
     return judgement;
   }
   judge.errors(result, judgement.maxError, judgement.meanError);
-  judgement.maxBound = 2 * naiveMax + 1e-5;
+  judgement.maxBound = factor * naiveMax + 1e-5;
   judgement.meanBound = 1.25 * naiveMean + 1e-6;
   if (judgement.maxError > judgement.maxBound)
     judge.fail("maximum error " + number(judgement.maxError) + " exceeds " +

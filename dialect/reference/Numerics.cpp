@@ -178,35 +178,40 @@ Solution solve(const Problem &problem, RoundWeight roundWeight,
           if (!problem.live || problem.live(problem.firstHead + h, position, j))
             liveKeys.push_back(j);
         // What the op continues from counts as one more key, of this score.
-        Real init = -std::numeric_limits<Real>::infinity();
-        if (problem.initLse.data)
-          init = static_cast<Real>(problem.initLse.at(b, h, i, 0));
-        const bool hasInit = init != -std::numeric_limits<Real>::infinity();
-        if (liveKeys.empty() && !hasInit) {
-          solution.o.insert(solution.o.end(), valueSize, 0.0);
-          solution.lse.push_back(-std::numeric_limits<double>::infinity());
-          continue;
-        }
+        const Real none = -std::numeric_limits<Real>::infinity();
+        const Real init =
+            problem.initLse.data
+                ? static_cast<Real>(problem.initLse.at(b, h, i, 0))
+                : none;
+        const bool hasInit = init != none;
 
         // 1. scores
         std::vector<Real> scores;
-        for (int64_t j : liveKeys)
-          scores.push_back(static_cast<Real>(problem.scale) *
-                           dot(&q[i * headSize], &k[j * headSize], headSize));
+        for (int64_t j : liveKeys) {
+          Real score = static_cast<Real>(problem.scale) *
+                       dot(&q[i * headSize], &k[j * headSize], headSize);
+          if (problem.score)
+            score = static_cast<Real>(problem.score(score, b, h, i, j));
+          scores.push_back(score);
+        }
 
-        // 2. softmax
-        Real max = init;
+        // 2. softmax; a sink is a score without a value
+        const Real sink =
+            problem.sinks.empty() ? none : static_cast<Real>(problem.sinks[h]);
+        Real max = std::fmax(sink, init);
         for (Real score : scores)
           max = std::fmax(max, score);
-        Real initWeight = hasInit ? std::exp(init - max) : Real(0);
-        Real sum = initWeight;
+        // Without a score above -inf all weights are 0.
+        const Real base = max == none ? 0 : max;
+        const Real initWeight = hasInit ? std::exp(init - base) : Real(0);
+        Real sum = std::exp(sink - base) + initWeight;
         std::vector<Real> weights;
         for (Real score : scores) {
-          weights.push_back(std::exp(score - max));
+          weights.push_back(std::exp(score - base));
           sum += weights.back();
         }
         for (Real &weight : weights)
-          weight = static_cast<Real>(roundWeight(weight / sum));
+          weight = static_cast<Real>(roundWeight(sum == 0 ? 0 : weight / sum));
 
         // 3. weighted sum
         std::vector<Real> row(valueSize);

@@ -54,6 +54,13 @@ struct Problem {
   /// A result over other keys to continue from, B x Hq x Nq x Dv and B x Hq x
   /// Nq x 1; without data there is none.
   View initO, initLse;
+  /// The score of the pair (query i, key j) of head h, counted from 0, from the
+  /// scaled product; empty for that itself.
+  std::function<double(double score, int64_t b, int64_t h, int64_t i,
+                       int64_t j)>
+      score;
+  /// A logit for each query head that is in the denominator alone; or empty.
+  std::vector<double> sinks;
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.

@@ -6,6 +6,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/reference/MaskMembership.h"
+#include "attn/dialect/reference/ScoreFunction.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -41,7 +42,7 @@ Judgement mlir::attn::reference::judge(const Tensor &result,
     return judgeLse(result.values, output.exact.values, result.shape,
                     output.inputFormat);
   return judgeOutput(result.values, output.exact.values, output.naive.values,
-                     result.shape, output.format);
+                     result.shape, output.format, output.maxFactor);
 }
 
 namespace {
@@ -298,6 +299,13 @@ private:
         return live.contains(h, p, j);
       };
 
+    FailureOr<ScoreFunction> score = ScoreFunction::compile(op);
+    if (failed(score))
+      return failure();
+    Changes exactChanges, naiveChanges;
+    if (failed(setScore(op, ks[2], problem, exactChanges, naiveChanges)))
+      return failure();
+
     auto view = [](const Tensor &tensor) {
       return View::rowMajor(
           tensor.values.data(),
@@ -324,6 +332,7 @@ private:
     };
     problem.q = view(q.exact), problem.k = view(k.exact),
     problem.v = view(v.exact);
+    setChanges(*score, exactChanges, /*single=*/false, problem);
     if (initO)
       problem.initO = view(initO->exact),
       problem.initLse = rowView(initLse->exact);
@@ -333,6 +342,7 @@ private:
     if (initO)
       problem.initO = view(initO->naive),
       problem.initLse = rowView(initLse->naive);
+    setChanges(*score, naiveChanges, /*single=*/true, problem);
     Format outFormat =
         *getFormat(cast<ShapedType>(op.getO().getType()).getElementType());
     Solution naive =
@@ -347,7 +357,8 @@ private:
                           {outShape, std::move(naive.o)},
                           outFormat,
                           qFormat,
-                          false};
+                          false,
+                          score->hasTanh() ? 3.0 : 2.0};
     if (op.getLse())
       tensors[op.getLse()] = {{rowShape, std::move(exact.lse)},
                               {rowShape, std::move(naive.lse)},
@@ -355,6 +366,77 @@ private:
                               qFormat,
                               true};
     return success();
+  }
+
+  /// The operands that change scores, as one of the two computations sees them.
+  struct Changes {
+    std::vector<ScoreFunction::Input> inputs;
+    std::vector<double> sinks;
+  };
+
+  LogicalResult setScore(AttentionOp op, int64_t numKeys,
+                         const Problem &problem, Changes &exact,
+                         Changes &naive) {
+    ArrayRef<int64_t> q = tensors[op.getQ()].exact.shape;
+    SmallVector<int64_t> full = {q[0], q[1], q[2], numKeys};
+    for (auto [number, value] : llvm::enumerate(op.getScoreInputs())) {
+      if (value.getType().isIndex()) {
+        FailureOr<int64_t> known = position(*op, value, "a score input");
+        if (failed(known))
+          return failure();
+        for (Changes *changes : {&exact, &naive})
+          changes->inputs.push_back({nullptr, {}, *known});
+        continue;
+      }
+      auto found = tensors.find(value);
+      if (found == tensors.end())
+        return op.emitError("expected score inputs from the function's "
+                            "arguments or from other attn.attention ops");
+      auto type = cast<RankedTensorType>(value.getType());
+      ArrayRef<int64_t> shape = found->second.exact.shape;
+      bool perHead = shape.size() == 1;
+      for (auto [dim, extent] : llvm::enumerate(shape))
+        if (extent != full[perHead ? 1 : dim] &&
+            (perHead || type.getDimSize(dim) != 1))
+          return op.emitError("expected score input ")
+                 << number << " to be broadcastable to " << shapeText(full)
+                 << ", found " << shapeText(shape) << " (R8)";
+      ScoreFunction::Input input;
+      int64_t stride = 1;
+      for (size_t dim = shape.size(); dim-- > 0; stride *= shape[dim])
+        if (perHead || type.getDimSize(dim) != 1)
+          input.strides[perHead ? 1 : dim] = stride;
+      input.data = found->second.exact.values.data();
+      exact.inputs.push_back(input);
+      input.data = found->second.naive.values.data();
+      naive.inputs.push_back(input);
+    }
+    if (Value sinks = op.getSinks()) {
+      auto found = tensors.find(sinks);
+      if (found == tensors.end())
+        return op.emitError("expected sinks from the function's arguments");
+      exact.sinks = found->second.exact.values;
+      naive.sinks = found->second.naive.values;
+      if (static_cast<int64_t>(exact.sinks.size()) != q[1])
+        return op.emitError("expected one sink for each of the ")
+               << q[1] << " query heads, found " << exact.sinks.size()
+               << " (R9)";
+    }
+    return success();
+  }
+
+  static void setChanges(const ScoreFunction &score, const Changes &changes,
+                         bool single, Problem &problem) {
+    problem.sinks = changes.sinks;
+    if (!score.isEmpty())
+      problem.score = [&score, &changes, &problem,
+                       single](double value, int64_t b, int64_t h, int64_t i,
+                               int64_t j) {
+        return score.evaluate(
+            value, {b, h, i, j},
+            {b, problem.firstHead + h, i + problem.offsets[b], j},
+            changes.inputs, single);
+      };
   }
 
   LogicalResult setPositions(AttentionOp op, ArrayRef<int64_t> q,

@@ -40,6 +40,8 @@ struct Output {
   Format format = Format::F32;
   Format inputFormat = Format::F32;
   bool isLse = false;
+  /// How many times the naive computation's largest error is allowed (J1).
+  double maxFactor = 2;
 };
 
 /// The element type as a format; none for other types.

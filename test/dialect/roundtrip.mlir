@@ -129,3 +129,53 @@ func.func @tiles(%lo: index, %hi: index, %a: f32) -> (f32, f32) {
   } {note = "kept"}
   return %r#0, %r#1 : f32, f32
 }
+
+// Clauses that change scores become one region, in a fixed order whatever theirs; a region that stands alone stays as it is.
+// CHECK-LABEL: @scores
+// CHECK-SAME: %[[Q:[^:]*]]: tensor<2x8x?x64xf16>, %[[B:[^:]*]]: tensor<1x8x1x?xbf16>, %[[S:[^:]*]]: tensor<8xf32>, %[[N:[^:]*]]: index
+func.func @scores(%q: tensor<2x8x?x64xf16>, %b: tensor<1x8x1x?xbf16>, %s: tensor<8xf32>, %n: index) {
+  // CHECK: attn.attention %[[Q]], %[[Q]], %[[Q]] mask(causal) sinks(%[[S]] : tensor<8xf32>) score(%[[B]], %[[S]], %[[N]] : tensor<1x8x1x?xbf16>, tensor<8xf32>, index) {
+  // CHECK-NEXT: ^bb0(%[[X:.*]]: f32, %{{.*}}: index, %{{.*}}: index, %[[P:.*]]: index, %[[J:.*]]: index, %[[BX:.*]]: f32, %[[SX:.*]]: f32, %[[NX:.*]]: index):
+  // CHECK: arith.constant 0.0333333351
+  // CHECK: %[[T:.*]] = math.tanh
+  // CHECK: %[[C:.*]] = arith.mulf %[[T]], %{{.*}}
+  // CHECK: %[[Y:.*]] = arith.addf %[[C]], %[[BX]]
+  // CHECK: %[[D:.*]] = arith.subi %[[P]], %[[J]]
+  // CHECK: arith.mulf %[[SX]], %{{.*}}
+  // CHECK: %[[Z:.*]] = arith.subf %[[Y]], %{{.*}}
+  // CHECK: arith.cmpi slt, %[[P]], %[[NX]]
+  // CHECK: %[[R:.*]] = arith.select %{{.*}}, %[[Z]], %{{.*}}
+  // CHECK: attn.yield %[[R]] : f32
+  %0 = attn.attention %q, %q, %q alibi(%s : tensor<8xf32>) sinks(%s : tensor<8xf32>)
+      score(%n : index) {
+    ^bb0(%x: f32, %batch: index, %h: index, %i: index, %j: index, %m: index):
+      %early = arith.cmpi slt, %i, %m : index
+      %zero = arith.constant 0.0 : f32
+      %r = arith.select %early, %x, %zero : f32
+      attn.yield %r : f32
+  } bias(%b : tensor<1x8x1x?xbf16>) softcap(30.0) mask(causal)
+      : (tensor<2x8x?x64xf16>, tensor<2x8x?x64xf16>, tensor<2x8x?x64xf16>) -> tensor<2x8x?x64xf16>
+  // CHECK: attn.attention %{{.*}} score {
+  // CHECK-NEXT: ^bb0(%[[X:[^:]*]]: f32,
+  // CHECK-NEXT: attn.yield %[[X]] : f32
+  // CHECK-NEXT: } {note = "kept"} :
+  %1 = attn.attention %q, %q, %q score {
+    ^bb0(%x: f32, %batch: index, %h: index, %i: index, %j: index):
+      attn.yield %x : f32
+  } {note = "kept"} : (tensor<2x8x?x64xf16>, tensor<2x8x?x64xf16>, tensor<2x8x?x64xf16>) -> tensor<2x8x?x64xf16>
+  return
+}
+
+// CHECK-LABEL: @online_scores
+// CHECK-SAME: %[[E:[^:]*]]: vector<1x48xf16>, %[[X:[^:]*]]: f32
+func.func @online_scores(%e: vector<1x48xf16>, %x: f32, %q: vector<64x32xf16>, %k: vector<48x32xf16>,
+                         %r: vector<64xf32>, %a: vector<64x32xf32>, %p: index) {
+  // CHECK: attn.online_attention {{.*}} scale(5.000000e-01) rows(%{{.*}}, %{{.*}}) keys(%{{.*}}, %{{.*}}) head(%{{.*}}) score(%[[E]], %[[X]] : vector<1x48xf16>, f32) {
+  %0:3 = attn.online_attention %q, %k, %k init(%r, %r, %a) scale(0.5) rows(%p, %p) keys(%p, %p) head(%p)
+      score(%e, %x : vector<1x48xf16>, f32) {
+    ^bb0(%s: f32, %batch: index, %h: index, %i: index, %j: index, %y: f32, %z: f32):
+      %w = arith.addf %y, %z : f32
+      attn.yield %w : f32
+  } : vector<64x32xf16>, vector<48x32xf16>, vector<48x32xf16>, vector<64x32xf32>
+  return
+}

@@ -2,8 +2,8 @@
 // RUN: FileCheck %s --check-prefix=STATS --input-file=%t.stats
 
 // STATS: attn-decompose
-// STATS-NEXT: (S) 10 decomposed
-// STATS-NEXT: (S) 8 masked
+// STATS-NEXT: (S) 12 decomposed
+// STATS-NEXT: (S) 9 masked
 // STATS-NEXT: (S) 1 wide-constraints
 
 // CHECK-DAG: #[[QK0:.*]] = affine_map<(d0, d1, d2) -> (d0, d2)>
@@ -22,10 +22,13 @@
 // CHECK: %[[C:.*]] = arith.constant dense<0.180336{{.*}}> : vector<32xf32>
 // CHECK: %[[RS:.*]] = arith.mulf %[[RM]], %[[C]]
 // CHECK: %[[MN:.*]] = arith.maxnumf %[[M]], %[[RS]]
+// A row without a score above -inf so far.
+// CHECK: %[[LOWEST:.*]] = arith.constant dense<-3.40282347E+38> : vector<32xf32>
+// CHECK: %[[MS:.*]] = arith.maxnumf %[[MN]], %[[LOWEST]]
 // CHECK-NOT: arith.cmpf
-// CHECK: %[[D:.*]] = arith.subf %[[M]], %[[MN]]
+// CHECK: %[[D:.*]] = arith.subf %[[M]], %[[MS]]
 // CHECK: %[[ALPHA:.*]] = math.exp2 %[[D]]
-// CHECK: %[[NEG:.*]] = arith.negf %[[MN]]
+// CHECK: %[[NEG:.*]] = arith.negf %[[MS]]
 // CHECK: %[[COL:.*]] = vector.shape_cast %[[NEG]] : vector<32xf32> to vector<32x1xf32>
 // CHECK: %[[SHIFT:.*]] = vector.broadcast %[[COL]] : vector<32x1xf32> to vector<32x16xf32>
 // CHECK: %[[E:.*]] = math.fma %[[S]], %{{.*}}, %[[SHIFT]]
@@ -44,7 +47,7 @@ func.func @full(%q: vector<32x64xbf16>, %k: vector<16x64xbf16>, %v: vector<16x24
   return %0#0, %0#1, %0#2 : vector<32xf32>, vector<32xf32>, vector<32x24xf32>
 }
 
-// One comparison for the constraint, one for the end of the keys; the guard; the masked product.
+// One comparison for the constraint, one for the end of the keys; the masked product.
 // CHECK-LABEL: func.func @causal
 // CHECK: %[[BASE:.*]] = affine.apply #{{.*}}()[%{{.*}}, %{{.*}}]
 // CHECK: %[[LOW:.*]] = arith.minsi %[[BASE]], %c1073741824
@@ -66,8 +69,7 @@ func.func @full(%q: vector<32x64xbf16>, %k: vector<16x64xbf16>, %v: vector<16x24
 // CHECK: %[[S:.*]] = vector.contract
 // CHECK: %[[SM:.*]] = arith.select %[[LIVE]], %[[S]], %{{.*}}
 // CHECK: %[[MN:.*]] = arith.maxnumf
-// CHECK: %[[NONE:.*]] = arith.cmpf oeq, %[[MN]], %{{.*}}
-// CHECK: %[[MS:.*]] = arith.select %[[NONE]], %{{.*}}, %[[MN]]
+// CHECK: %[[MS:.*]] = arith.maxnumf %[[MN]], %{{.*}}
 // CHECK: arith.subf %{{.*}}, %[[MS]]
 // CHECK: %[[LIVE3:.*]] = vector.broadcast %[[LIVE]] : vector<32x16xi1> to vector<24x32x16xi1>
 // CHECK: vector.mask %[[LIVE3]] { vector.contract {{.*}} } : vector<24x32x16xi1> -> vector<32x24xf32>
@@ -185,4 +187,71 @@ func.func @wide(%q: vector<32x16xf32>, %k: vector<16x16xf32>, %m: vector<32xf32>
       mask(affine_set<(h, i, j) : (10000000000 * i - 9999999999 * j >= 0)>) rows(%p0, %p1) keys(%j0, %n)
       : vector<32x16xf32>, vector<16x16xf32>, vector<16x16xf32>, vector<32x16xf32>
   return %0#2 : vector<32x16xf32>
+}
+
+// The scores, their region, the mask, and only then the change of base. The distance of the positions is one scalar, the
+// same for all pairs, and a number for each row and each key.
+// CHECK-LABEL: func.func @score
+// CHECK-SAME: %[[B:[^:]*]]: vector<32x16xbf16>, %[[X:[^:]*]]: f32
+// CHECK: %[[LIVE:.*]] = arith.andi %{{.*}} : vector<32x16xi1>
+// CHECK: %[[S:.*]] = vector.contract
+// CHECK: %[[SS:.*]] = arith.mulf %[[S]], %{{.*}} : vector<32x16xf32>
+// CHECK: %[[BF:.*]] = arith.extf %[[B]] : vector<32x16xbf16> to vector<32x16xf32>
+// CHECK: %[[TANH:.*]] = math.tanh %{{.*}} : vector<32x16xf32>
+// CHECK: %[[CAPPED:.*]] = arith.mulf %[[TANH]]
+// CHECK: %[[BIASED:.*]] = arith.addf %[[CAPPED]], %[[BF]] : vector<32x16xf32>
+// CHECK: %[[D0:.*]] = arith.subi %{{.*}}, %{{.*}} : index
+// CHECK: %[[D1:.*]] = arith.index_cast %[[D0]] : index to i64
+// CHECK: %[[D2:.*]] = arith.sitofp %[[D1]] : i64 to f32
+// CHECK-DAG: %[[KEY:.*]] = arith.sitofp %{{.*}} : vector<1x16xi32> to vector<1x16xf32>
+// CHECK-DAG: %[[ROW:.*]] = arith.sitofp %{{.*}} : vector<32x1xi32> to vector<32x1xf32>
+// CHECK: %[[ROWS:.*]] = arith.addf %[[ROW]], %{{.*}} : vector<32x1xf32>
+// CHECK-NOT: sitofp
+// CHECK: %[[ABS:.*]] = math.absf
+// CHECK: %[[PENALTY:.*]] = arith.mulf %{{.*}}, %[[ABS]]
+// CHECK: %[[NEW:.*]] = arith.subf %[[BIASED]], %[[PENALTY]]
+// CHECK: arith.select %[[LIVE]], %[[NEW]], %{{.*}}
+// CHECK: arith.constant dense<1.442695{{.*}}> : vector<32xf32>
+func.func @score(%b: vector<32x16xbf16>, %x: f32, %q: vector<32x64xbf16>, %k: vector<16x64xbf16>, %v: vector<16x24xbf16>,
+    %m: vector<32xf32>, %a: vector<32x24xf32>, %p0: index, %p1: index, %j0: index, %n: index) -> vector<32x24xf32> {
+  %0:3 = attn.online_attention %q, %k, %v init(%m, %m, %a) scale(0.125) mask(causal) rows(%p0, %p1) keys(%j0, %n)
+      score(%b, %x : vector<32x16xbf16>, f32) {
+    ^bb0(%s: f32, %bb: index, %h: index, %i: index, %j: index, %e: f32, %slope: f32):
+      %cap = arith.constant 5.0 : f32
+      %t = math.tanh %s : f32
+      %c = arith.mulf %t, %cap : f32
+      %d = arith.addf %c, %e : f32
+      %dist = arith.subi %i, %j : index
+      %dist64 = arith.index_cast %dist : index to i64
+      %distf = arith.sitofp %dist64 : i64 to f32
+      %abs = math.absf %distf : f32
+      %pen = arith.mulf %slope, %abs : f32
+      %r = arith.subf %d, %pen : f32
+      attn.yield %r : f32
+  } : vector<32x64xbf16>, vector<16x64xbf16>, vector<16x24xbf16>, vector<32x24xf32>
+  return %0#2 : vector<32x24xf32>
+}
+
+// Without a mask positions are known all the same; comparisons of positions are in 32 bits, relative to the tile.
+// CHECK-LABEL: func.func @score_positions
+// CHECK: vector.contract
+// CHECK: %[[LOW:.*]] = arith.minsi
+// CHECK: %[[BASE:.*]] = arith.maxsi %[[LOW]]
+// CHECK: arith.index_cast %[[BASE]] : index to i32
+// CHECK: %[[NEAR:.*]] = arith.cmpi slt, %{{.*}}, %{{.*}} : vector<32x16xi32>
+// CHECK: arith.select %[[NEAR]]
+// CHECK-NOT: vector.mask
+func.func @score_positions(%q: vector<32x64xbf16>, %k: vector<16x64xbf16>, %v: vector<16x24xbf16>, %m: vector<32xf32>,
+    %a: vector<32x24xf32>, %p0: index, %p1: index, %j0: index, %n: index) -> vector<32x24xf32> {
+  %0:3 = attn.online_attention %q, %k, %v init(%m, %m, %a) scale(1.0) rows(%p0, %p1) keys(%j0, %n) score {
+    ^bb0(%s: f32, %bb: index, %h: index, %i: index, %j: index):
+      %c2 = arith.constant 2 : index
+      %i2 = arith.muli %i, %c2 : index
+      %near = arith.cmpi slt, %i2, %j : index
+      %half = arith.constant 0.5 : f32
+      %t = arith.mulf %s, %half : f32
+      %r = arith.select %near, %s, %t : f32
+      attn.yield %r : f32
+  } : vector<32x64xbf16>, vector<16x64xbf16>, vector<16x24xbf16>, vector<32x24xf32>
+  return %0#2 : vector<32x24xf32>
 }

@@ -121,8 +121,8 @@ static MaskProblem::TileCounts countPacked(const Drawn &drawn,
   return countPackedTiles(parts, attention.symbols, attention.firstHead + head,
                           attention.queries, attention.keys,
                           attention.offsets[0], drawn.options.rowsPerTile,
-                          drawn.options.keysPerTile,
-                          getKnownKeys(attention.op));
+                          drawn.options.keysPerTile, getKnownKeys(attention.op),
+                          keepsKeysInOrder(attention.op));
 }
 
 /// One class of the part: the residue is one more symbol after those of the op.
@@ -138,7 +138,8 @@ static SmallVector<Segment, 1> getClassSegments(const Drawn &drawn,
   return getSegments(
       getClassMask(drawn, part), drawn.options.rowsPerTile,
       drawn.options.keysPerTile,
-      getKnownClassKeys(part.modulus, getKnownKeys(drawn.attention.op)));
+      getKnownClassKeys(part.modulus, getKnownKeys(drawn.attention.op)),
+      keepsKeysInOrder(drawn.attention.op));
 }
 
 /// Whether what runs is not simply the tiles of the mask.
@@ -181,9 +182,9 @@ static void drawText(const Drawn &drawn) {
                    << "  partial " << counts.partial << "\n";
     }
   llvm::outs() << "  runs "
-               << (parts.size() > 1 ? "in " + std::to_string(parts.size()) +
-                                          " parts"
-                                    : describe(drawn, parts.front()))
+               << (parts.size() > 1
+                       ? "in " + std::to_string(parts.size()) + " parts"
+                       : describe(drawn, parts.front()))
                << ": " << describe(drawn.mask, countPacked(drawn, parts))
                << "\n";
 }

@@ -153,6 +153,10 @@ readInputs(const std::vector<run::Slot> &slots) {
                      " are given with " +
                      (random_.empty() ? "--input" : "--random")});
   for (size_t i = 0; i < slots.size(); ++i) {
+    // The shape of a tensor of one dimension looks like an integer.
+    if (!random_.empty() && specs[i].isInteger && slots[i].isTensor &&
+        slots[i].shape.size() == 1 && ::attn::isFloat(slots[i].type))
+      specs[i] = {false, 0, {specs[i].integer}};
     ::attn::Result<run::Value> value =
         random_.empty() ? run::readInput(slots[i], inputs[i], i)
         : specs[i].isInteger

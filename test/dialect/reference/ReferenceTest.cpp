@@ -354,4 +354,98 @@ func.func @f(%q: tensor<1x1x2x16xf16>, %k: tensor<1x1x2x16xf16>, %v: tensor<1x1x
             "'arith.addf'");
 }
 
+/// Against the formulas, written out: the cap, the bias, slopes, the region;
+/// positions and heads as the mask sees them.
+TEST_F(ReferenceTest, Scores) {
+  RandomProblem r({2, 4, 2, 5, 7, 16, 16}, Format::F16);
+  r.problem.live = [](int64_t, int64_t p, int64_t j) { return j <= p; };
+  r.problem.firstHead = 3;
+  const std::vector<double> slopes = {0.5, 0.25, 2, 0},
+                            sinks = {1, -2, 0.5, -INFINITY};
+  Tensor bias{{1, 4, 5, 1}, {}};
+  for (int i = 0; i < 20; ++i)
+    bias.values.push_back(i % 7 - 2.5);
+  r.problem.sinks = sinks;
+  r.problem.score = [&](double s, int64_t b, int64_t h, int64_t i, int64_t j) {
+    int64_t p = i + 2;
+    double y = 2 * std::tanh(s / 2) + bias.values[h * 5 + i] -
+               slopes[h] * std::abs(double(p - j));
+    return (h + 3) * 10 + j < 42 && p > 3 ? y : y * (b + 0.5);
+  };
+  StringRef text = R"(
+func.func @f(%q: tensor<2x4x?x16xf16>, %k: tensor<2x2x?x16xf16>, %v: tensor<2x2x?x16xf16>, %b: tensor<1x4x?x1xf32>, %s: tensor<4xf32>, %t: tensor<?xf32>, %h: index)
+    -> (tensor<2x4x?x16xf16>, tensor<2x4x?xf32>) {
+  %o, %lse = attn.attention %q, %k, %v mask(causal) softcap(2.0) bias(%b : tensor<1x4x?x1xf32>)
+      alibi(%s : tensor<4xf32>) sinks(%t : tensor<?xf32>) head(%h) score(%h : index) {
+    ^bb0(%x: f32, %batch: index, %head: index, %i: index, %j: index, %first: index):
+      %ten = arith.constant 10 : index
+      %h10 = arith.muli %head, %ten : index
+      %sum = arith.addi %h10, %j : index
+      %c42 = arith.constant 42 : index
+      %less = arith.cmpi slt, %sum, %c42 : index
+      %late = arith.cmpi ugt, %i, %first : index
+      %both = arith.andi %less, %late : i1
+      %b64 = arith.index_cast %batch : index to i64
+      %bf = arith.sitofp %b64 : i64 to f32
+      %half = arith.constant 0.5 : f32
+      %factor = arith.addf %bf, %half : f32
+      %y = arith.mulf %x, %factor : f32
+      %r = arith.select %both, %x, %y : f32
+      attn.yield %r : f32
+  } : (tensor<2x4x?x16xf16>, tensor<2x2x?x16xf16>, tensor<2x2x?x16xf16>) -> (tensor<2x4x?x16xf16>, tensor<2x4x?xf32>)
+  return %o, %lse : tensor<2x4x?x16xf16>, tensor<2x4x?xf32>
+})";
+  std::vector<Tensor> inputs = inputsOf(r);
+  inputs.push_back(bias);
+  inputs.push_back({{4}, slopes});
+  inputs.push_back({{4}, sinks});
+  inputs.push_back(scalar(3));
+  std::vector<Output> outputs = run(text, inputs);
+  ASSERT_EQ(outputs.size(), 2u);
+  Solution exact = ::attn::reference::evaluate(r.problem);
+  ASSERT_EQ(outputs[0].exact.values.size(), exact.o.size());
+  for (size_t i = 0; i < exact.o.size(); ++i)
+    EXPECT_NEAR(outputs[0].exact.values[i], exact.o[i], 1e-12);
+  for (size_t i = 0; i < exact.lse.size(); ++i)
+    EXPECT_NEAR(outputs[1].exact.values[i], exact.lse[i], 1e-12);
+  EXPECT_EQ(outputs[0].maxFactor, 3);
+  EXPECT_TRUE(judge(outputs[0].naive, outputs[0]).passed);
+
+  inputs[3].shape = {1, 4, 1, 5};
+  EXPECT_EQ(error(text, inputs),
+            "2: input 3: expected 'tensor<1x4x?x1xf32>', found 1x4x1x5 (R1)");
+  inputs[3] = {{1, 4, 4, 1}, std::vector<double>(16)};
+  EXPECT_EQ(error(text, inputs),
+            "4: expected score input 0 to be "
+            "broadcastable to 2x4x5x7, found 1x4x4x1 (R8)");
+  inputs[3] = bias;
+  inputs[5] = {{3}, {1, 2, 3}};
+  EXPECT_EQ(error(text, inputs), "4: expected one sink for each of the 4 query "
+                                 "heads, found 3 (R9)");
+}
+
+/// Rows without a score above -inf, with and without a live key, a sink or a
+/// NaN in v.
+TEST_F(ReferenceTest, RowsOfMinusInfinity) {
+  RandomProblem r({1, 1, 1, 3, 4, 16, 16}, Format::F16);
+  r.v[5] = NAN;
+  for (double sink : {double(-INFINITY), 0.75}) {
+    r.problem.sinks = {sink};
+    r.problem.live = [](int64_t, int64_t p, int64_t) { return p != 2; };
+    r.problem.score = [](double s, int64_t, int64_t, int64_t i, int64_t j) {
+      return i == 0 || (i == 2 && j != 1) ? double(-INFINITY) : s;
+    };
+    Solution exact = ::attn::reference::evaluate(r.problem);
+    EXPECT_EQ(exact.lse[0], sink); // live keys, none above -inf
+    EXPECT_EQ(exact.lse[1], sink); // no live key: positions begin at 1
+    EXPECT_TRUE(std::isfinite(exact.lse[2]));
+    EXPECT_EQ(exact.o[0], 0);
+    EXPECT_TRUE(std::isnan(exact.o[5]));
+    EXPECT_EQ(exact.o[16 + 5], 0);
+    EXPECT_TRUE(std::isnan(exact.o[32 + 5]));
+    double share = 1 - (std::isinf(sink) ? 0 : std::exp(sink - exact.lse[2]));
+    EXPECT_NEAR(exact.o[32], share * r.v[16], 1e-12);
+  }
+}
+
 } // namespace

@@ -1,0 +1,525 @@
+//===- ScoreTest.cpp - random score changes, run on both targets ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/dialect/Source.h"
+#include "attn/dialect/reference/Reference.h"
+#include "attn/runtime/core/Executable.h"
+#include "attn/tools/support/Compile.h"
+#include "attn/tools/support/Registry.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "gtest/gtest.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <sstream>
+
+using namespace mlir;
+namespace reference = mlir::attn::reference;
+
+namespace {
+
+/// A tensor of the function, or an index if it has no element type.
+struct Argument {
+  std::string name, element;
+  std::vector<int64_t> shape;
+  /// As the type says it: 0 for '?'.
+  std::vector<int64_t> typeShape;
+  double spread = 1;
+  /// One element in so many is -inf.
+  int64_t masked = 0;
+  int64_t integer = 0;
+  /// Elements between the end of a row and the next.
+  int64_t gap = 0;
+
+  std::string type() const {
+    if (element.empty())
+      return "index";
+    std::string text = "tensor<";
+    for (int64_t extent : typeShape)
+      text += (extent ? std::to_string(extent) : "?") + "x";
+    return text + element + ">";
+  }
+};
+
+struct Problem {
+  std::string element = "bf16", clauses, target = "sm_80";
+  int64_t batches = 1, kvHeads = 1, groups = 1, queries = 64, keys = 64,
+          headSize = 32;
+  bool dynamic = true, lse = true;
+  std::vector<Argument> arguments;
+
+  int64_t heads() const { return kvHeads * groups; }
+  Argument qkv(const char *name, int64_t numHeads, int64_t rows) const {
+    return {name,
+            element,
+            {batches, numHeads, rows, headSize},
+            {dynamic ? 0 : batches, dynamic ? 0 : numHeads, dynamic ? 0 : rows,
+             headSize}};
+  }
+  /// Adds q, k and v in front.
+  void addTensors() {
+    Argument first[] = {qkv("q", heads(), queries), qkv("k", kvHeads, keys),
+                        qkv("v", kvHeads, keys)};
+    arguments.insert(arguments.begin(), std::begin(first), std::end(first));
+  }
+  std::string source() const {
+    std::ostringstream os;
+    os << "func.func @f(";
+    for (size_t i = 0; i < arguments.size(); ++i)
+      os << (i ? ", " : "") << "%" << arguments[i].name << ": "
+         << arguments[i].type();
+    std::string q = arguments[0].type(), k = arguments[1].type(),
+                lseType = "tensor<";
+    for (int64_t extent : {batches, heads(), queries})
+      lseType += (dynamic ? "?" : std::to_string(extent)) + "x";
+    lseType += "f32>";
+    std::string results = q + (lse ? ", " + lseType : "");
+    os << ") -> (" << results << ") {\n  %o" << (lse ? ", %l" : "")
+       << " = attn.attention %q, %k, %v " << clauses << "\n    : (" << q << ", "
+       << k << ", " << k << ") -> (" << results << ")\n  return %o"
+       << (lse ? ", %l" : "") << " : " << results << "\n}\n";
+    return os.str();
+  }
+};
+
+class Generator {
+public:
+  explicit Generator(uint64_t seed) : random(seed) {}
+  int64_t below(int64_t n) { return int64_t(random() % uint64_t(n)); }
+  template <typename T>
+  T oneOf(std::initializer_list<T> values) {
+    return values.begin()[below(int64_t(values.size()))];
+  }
+  double normal() {
+    double u = (double(random() >> 11) + 0.5) * 0x1p-53,
+           v = (double(random() >> 11) + 0.5) * 0x1p-53;
+    return std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v);
+  }
+
+  Problem problem() {
+    Problem p;
+    p.element = oneOf<std::string>({"f16", "bf16"});
+    p.batches = 1 + below(2);
+    p.kvHeads = 1 + below(2);
+    p.groups = oneOf<int64_t>({1, 2, 3});
+    auto length = [&] {
+      return oneOf<int64_t>({1, 2, 15, 17, 47, 63, 64, 65, 97, 127, 128, 129,
+                             131, 191, 193, 257});
+    };
+    p.queries = length();
+    p.keys = length();
+    p.headSize = oneOf<int64_t>({16, 24, 32, 64, 80, 128});
+    p.dynamic = below(2);
+    p.lse = below(4) != 0;
+    p.target = oneOf<std::string>({"sm_80", "sm_86", "sm_90"});
+    p.clauses = oneOf<std::string>(
+        {"", "mask(causal)", "mask(causal)", "mask(causal & window<40, 0>)",
+         "mask(window<33, 20>)", "mask(heads<0, 1> & causal | keys<9, 70>)",
+         "mask(stride<3>)", "mask(causal & dilated<30, 0, 4>)",
+         "mask(heads<0, 1> & stride<2> | !heads<0, 1> & window<20, 5>)"});
+    p.clauses += oneOf<std::string>(
+        {"", " align(start)", " align(%x)", " scale(0.3)", " scale(-0.2)"});
+    auto give = [&](Argument argument) {
+      p.arguments.push_back(std::move(argument));
+    };
+    bool offset = p.clauses.find("%x") != std::string::npos;
+    if (below(2))
+      p.clauses += " softcap(" + oneOf<std::string>({"1.5", "30.0"}) + ")";
+    if (below(3))
+      p.clauses += " bias(%b : " + input(p, "b") + ")";
+    if (below(2)) {
+      give({"s", "f32", {p.heads()}, {p.dynamic ? 0 : p.heads()}, 0.1});
+      p.clauses += " alibi(%s : " + p.arguments.back().type() + ")";
+    }
+    if (below(2))
+      p.clauses += region(p);
+    if (below(2)) {
+      give({"t", "f32", {p.heads()}, {p.dynamic ? 0 : p.heads()}, 2});
+      p.clauses += " sinks(%t : " + p.arguments.back().type() + ")";
+    }
+    if (offset) {
+      give({"x", "", {}, {}});
+      p.arguments.back().integer = below(200) - 50;
+    }
+    p.addTensors();
+    return p;
+  }
+
+private:
+  /// An input of some broadcastable shape; its type.
+  std::string input(Problem &p, const char *name) {
+    Argument argument{name, oneOf<std::string>({"f16", "bf16", "f32"}), {}, {}};
+    for (int64_t extent : {p.batches, p.heads(), p.queries, p.keys}) {
+      bool full = below(3) != 0;
+      argument.shape.push_back(full ? extent : 1);
+      // A dimension of 1 that is '?' would mean the whole one.
+      argument.typeShape.push_back(!full ? 1 : p.dynamic ? 0 : extent);
+    }
+    argument.masked = below(3) == 0 ? 5 : 0;
+    argument.gap = oneOf<int64_t>({0, 0, 3});
+    p.arguments.push_back(argument);
+    return argument.type();
+  }
+
+  std::string region(Problem &p) {
+    std::string f = input(p, "f");
+    p.arguments.back().masked = 0;
+    p.arguments.push_back({"n", "", {}, {}});
+    p.arguments.back().integer = below(60);
+    std::string body = oneOf<std::string>({R"(
+      %c = arith.cmpi slt, %i, %n : index
+      %y = arith.mulf %s, %e : f32
+      %r = arith.select %c, %y, %s : f32)",
+                                           R"(
+      %d = arith.subi %i, %j : index
+      %d32 = arith.index_cast %d : index to i32
+      %c8 = arith.constant 8 : i32
+      %bucket = arith.divsi %d32, %c8 : i32
+      %bf = arith.sitofp %bucket : i32 to f32
+      %c = arith.constant 0.05 : f32
+      %z = arith.mulf %bf, %c : f32
+      %y = arith.addf %s, %z : f32
+      %r = arith.maximumf %y, %e : f32)",
+                                           R"(
+      %hb = arith.addi %h, %b : index
+      %sum = arith.addi %hb, %n : index
+      %i64 = arith.index_cast %sum : index to i64
+      %sf = arith.sitofp %i64 : i64 to f32
+      %c = arith.constant 0.01 : f32
+      %y = math.fma %sf, %c, %s : f32
+      %z = math.absf %e : f32
+      %w = math.sqrt %z : f32
+      %r = arith.subf %y, %w : f32)",
+                                           R"(
+      %two = arith.constant 2 : index
+      %parity = arith.remui %j, %two : index
+      %zero = arith.constant 0 : index
+      %even = arith.cmpi eq, %parity, %zero : index
+      %jn = arith.subi %j, %n : index
+      %late = arith.cmpi sge, %jn, %i : index
+      %c = arith.andi %even, %late : i1
+      %y = math.exp %e : f32
+      %ninf = arith.constant 0xFF800000 : f32
+      %z = arith.select %c, %ninf, %s : f32
+      %w = math.exp2 %e : f32
+      %v = arith.minnumf %y, %w : f32
+      %r = arith.addf %z, %v : f32)",
+                                           R"(
+      %k = arith.constant 3.0 : f32
+      %y = math.powf %e, %k : f32
+      %a = math.absf %e : f32
+      %one = arith.constant 1.0 : f32
+      %b1 = arith.addf %a, %one : f32
+      %q = math.rsqrt %b1 : f32
+      %l = math.log2 %b1 : f32
+      %z = math.log %b1 : f32
+      %t = arith.mulf %q, %l : f32
+      %u = arith.subf %t, %z : f32
+      %neg = arith.negf %u : f32
+      %g = arith.cmpf ogt, %y, %neg : f32
+      %gi = arith.extui %g : i1 to i32
+      %gf = arith.sitofp %gi : i32 to f32
+      %w = arith.addf %s, %gf : f32
+      %r = arith.divf %w, %b1 : f32)"});
+    return " score(%f, %n : " + f +
+           ", index) {\n"
+           "    ^bb0(%s: f32, %b: index, %h: index, %i: index, %j: index, %e: "
+           "f32, %n: index):" +
+           body + "\n      attn.yield %r : f32\n  }";
+  }
+
+  std::mt19937_64 random;
+};
+
+class Runner {
+public:
+  Runner() {
+    DialectRegistry registry;
+    mlir::attn::registerCompilerDialects(registry);
+    context = std::make_unique<MLIRContext>(registry,
+                                            MLIRContext::Threading::DISABLED);
+  }
+
+  /// What went wrong on a device, or nothing. `expectedSource` is what the
+  /// reference evaluates, if not the same.
+  std::string run(const Problem &p, Generator &generator,
+                  const std::string &deviceName,
+                  const std::string &deviceOptions,
+                  std::string expectedSource = {}) {
+    std::string diagnostics;
+    ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
+      if (StringRef(diagnostic.str()).contains("residue classes, each"))
+        ++numPacked;
+      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+        diagnostics += diagnostic.str() + "\n";
+      return success();
+    });
+    auto parse = [&](const std::string &source) {
+      return parseSourceString<ModuleOp>(mlir::attn::prepareSource(source),
+                                         ParserConfig(context.get()));
+    };
+    auto module = parse(p.source());
+    auto expectedModule =
+        parse(expectedSource.empty() ? p.source() : expectedSource);
+    if (!module || !expectedModule)
+      return diagnostics;
+
+    std::vector<reference::Tensor> inputs;
+    for (const Argument &argument : p.arguments) {
+      reference::Tensor &tensor = inputs.emplace_back();
+      tensor.shape = argument.shape;
+      if (argument.element.empty()) {
+        tensor.values = {double(argument.integer)};
+        continue;
+      }
+      int64_t count = 1;
+      for (int64_t extent : argument.shape)
+        count *= extent;
+      for (int64_t i = 0; i < count; ++i)
+        tensor.values.push_back(
+            argument.masked && generator.below(argument.masked) == 0
+                ? -INFINITY
+                : ::attn::reference::round(argument.spread * generator.normal(),
+                                           formatOf(argument.element)));
+    }
+    auto expected = reference::evaluateFunction(
+        *expectedModule->getOps<func::FuncOp>().begin(), inputs);
+    if (failed(expected))
+      return diagnostics;
+
+    std::string target = deviceName == "host" ? "host" : p.target;
+    if (!mlir::attn::resolveTarget(target))
+      return "no target " + target;
+    FailureOr<::attn::Bundle> bundle =
+        mlir::attn::compileForTarget(*module, "f", target);
+    if (failed(bundle))
+      return diagnostics;
+    auto device = ::attn::openDevice(deviceName, deviceOptions);
+    if (!device)
+      return device.error().message;
+    auto executable = ::attn::Executable::load(*device, std::move(*bundle));
+    if (!executable)
+      return executable.error().message;
+
+    std::vector<::attn::Tensor> arguments, results;
+    std::vector<int64_t> scalars;
+    // What lies between the rows is poisoned: a NaN.
+    auto place = [&](::attn::ElementType type,
+                     const std::vector<int64_t> &shape, int64_t gap) {
+      std::vector<int64_t> strides(shape.size(), 1);
+      int64_t size = 1;
+      for (size_t dim = shape.size(); dim-- > 0;) {
+        strides[dim] = size;
+        size = size * shape[dim] + (dim + 1 == shape.size() ? gap : 0);
+      }
+      uint64_t address =
+          *(*device)->allocate(size_t(size * ::attn::sizeOf(type)), nullptr);
+      ::attn::Tensor flat = ::attn::Tensor::rowMajor(
+          type, {size}, address, (*device)->properties().memory);
+      std::string poison(size_t(size * ::attn::sizeOf(type)), '\xff');
+      if (size && !::attn::copyToTensor(**device, flat, poison.data()))
+        ADD_FAILURE() << "cannot fill device memory";
+      ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
+          type, shape, address, (*device)->properties().memory);
+      tensor.strides = strides;
+      return tensor;
+    };
+    for (auto [argument, input] : llvm::zip_equal(p.arguments, inputs)) {
+      if (argument.element.empty()) {
+        scalars.push_back(argument.integer);
+        continue;
+      }
+      ::attn::Tensor tensor =
+          place(elementOf(argument.element), argument.shape, argument.gap);
+      std::string bytes;
+      for (double value : input.values) {
+        uint32_t bits =
+            ::attn::reference::encode(value, formatOf(argument.element));
+        bytes.append(reinterpret_cast<const char *>(&bits),
+                     size_t(::attn::sizeOf(tensor.type)));
+      }
+      if (::attn::Status status =
+              ::attn::copyToTensor(**device, tensor, bytes.data());
+          !status)
+        return status.error().message;
+      arguments.push_back(tensor);
+    }
+    for (const reference::Output &output : *expected)
+      results.push_back(
+          place(output.isLse ? ::attn::ElementType::F32 : elementOf(p.element),
+                output.exact.shape, 0));
+    if (::attn::Status status = (*executable)->run(arguments, results, scalars);
+        !status)
+      return status.error().message;
+    if (::attn::Status status = (*device)->synchronize(nullptr); !status)
+      return status.error().message;
+    for (size_t i = 0; i < results.size(); ++i) {
+      const reference::Output &output = (*expected)[i];
+      size_t width = size_t(::attn::sizeOf(results[i].type));
+      std::string bytes(output.exact.values.size() * width, '\0');
+      if (::attn::Status status =
+              ::attn::copyFromTensor(**device, bytes.data(), results[i]);
+          !status)
+        return status.error().message;
+      reference::Tensor result{output.exact.shape, {}};
+      for (size_t j = 0; j < output.exact.values.size(); ++j) {
+        uint32_t bits = 0;
+        std::memcpy(&bits, &bytes[j * width], width);
+        result.values.push_back(::attn::reference::decode(bits, output.format));
+      }
+      reference::Judgement judgement = reference::judge(result, output);
+      if (!judgement.passed)
+        return "result " + std::to_string(i) + ": " + toText(judgement);
+    }
+    return "";
+  }
+
+  /// How many kernels ran over residue classes.
+  int64_t numPacked = 0;
+
+private:
+  static reference::Format formatOf(const std::string &element) {
+    return element == "f16"    ? reference::Format::F16
+           : element == "bf16" ? reference::Format::BF16
+                               : reference::Format::F32;
+  }
+  static ::attn::ElementType elementOf(const std::string &element) {
+    return element == "f16"    ? ::attn::ElementType::F16
+           : element == "bf16" ? ::attn::ElementType::BF16
+                               : ::attn::ElementType::F32;
+  }
+
+  std::unique_ptr<MLIRContext> context;
+};
+
+int64_t environment(const char *name, int64_t otherwise) {
+  const char *text = std::getenv(name);
+  return text ? std::atoll(text) : otherwise;
+}
+
+TEST(Score, RandomChangesAgreeWithTheReference) {
+  Runner runner;
+  int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1),
+          count = environment("ATTN_DIFFERENTIAL_COUNT", 40);
+  const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
+  for (int64_t i = 0; i < count; ++i) {
+    Generator generator(uint64_t(first + i));
+    Problem problem = generator.problem();
+    bool host = i % 4 == 3;
+    if (host && generator.below(2))
+      for (Argument &argument : problem.arguments) {
+        problem.element = "f32";
+        if (argument.name == "q" || argument.name == "k" ||
+            argument.name == "v")
+          argument.element = "f32";
+      }
+    std::string message = runner.run(problem, generator, host ? "host" : "sim",
+                                     host ? "" : modes[i % 3]);
+    EXPECT_EQ(message, "") << "seed " << first + i << ", " << problem.target
+                           << (host ? " host, " : " sim, ") << problem.batches
+                           << " batches, " << problem.kvHeads << " x "
+                           << problem.groups << " heads, " << problem.queries
+                           << " x " << problem.keys << "\n"
+                           << problem.source();
+  }
+  EXPECT_GE(runner.numPacked, count / 10);
+}
+
+Problem fixedProblem(const std::string &clauses) {
+  Problem p;
+  p.groups = 2;
+  p.queries = 70;
+  p.keys = 90;
+  p.clauses = clauses;
+  p.arguments = {
+      {"b", "bf16", {1, 2, 70, 90}, {1, 2, 0, 0}, 2},
+      {"s", "f32", {2}, {2}, 0.1},
+      {"t", "f32", {2}, {2}, 2},
+  };
+  p.addTensors();
+  return p;
+}
+
+/// Whatever is computed wrongly is noticed: each pair of clauses differs in one
+/// thing.
+TEST(Score, AWrongFormulaIsFound) {
+  const std::string body =
+      "^bb0(%x: f32, %bb: index, %h: index, %i: index, %j: index";
+  const std::string type = "tensor<1x2x?x?xbf16>";
+  const std::string right[] = {
+      // The cap before the bias.
+      "mask(causal) softcap(2.0) bias(%b : " + type + ")",
+      "mask(causal) alibi(%s : tensor<2xf32>)",
+      "mask(causal) sinks(%t : tensor<2xf32>)",
+      "mask(stride<3>) alibi(%s : tensor<2xf32>)",
+  };
+  const std::string wrong[] = {
+      "mask(causal) score(%b : " + type + ") {\n" + body + R"(, %e: f32):
+        %y = arith.addf %x, %e : f32
+        %c = arith.constant 2.0 : f32
+        %z = arith.divf %y, %c : f32
+        %t = math.tanh %z : f32
+        %r = arith.mulf %t, %c : f32
+        attn.yield %r : f32 })",
+      // Keys counted from 1.
+      "mask(causal) score(%s : tensor<2xf32>) {\n" + body + R"(, %e: f32):
+        %one = arith.constant 1 : index
+        %d0 = arith.subi %i, %j : index
+        %d1 = arith.subi %d0, %one : index
+        %d = arith.index_cast %d1 : index to i64
+        %f = arith.sitofp %d : i64 to f32
+        %a = math.absf %f : f32
+        %p = arith.mulf %e, %a : f32
+        %r = arith.subf %x, %p : f32
+        attn.yield %r : f32 })",
+      "mask(causal)",
+      // Positions of the residue class.
+      "mask(stride<3>) score(%s : tensor<2xf32>) {\n" + body + R"(, %e: f32):
+        %three = arith.constant 3 : index
+        %d0 = arith.subi %i, %j : index
+        %d1 = arith.divsi %d0, %three : index
+        %d = arith.index_cast %d1 : index to i64
+        %f = arith.sitofp %d : i64 to f32
+        %a = math.absf %f : f32
+        %p = arith.mulf %e, %a : f32
+        %r = arith.subf %x, %p : f32
+        attn.yield %r : f32 })",
+  };
+  for (size_t i = 0; i < std::size(right); ++i)
+    for (const char *device : {"sim", "host"}) {
+      Runner runner;
+      Problem problem = fixedProblem(right[i]);
+      Generator same(i), other(i);
+      EXPECT_EQ(runner.run(problem, same, device, ""), "") << right[i];
+      EXPECT_NE(runner.run(problem, other, device, "",
+                           fixedProblem(wrong[i]).source()),
+                "")
+          << right[i];
+    }
+}
+
+/// Scores of -inf are what some use as a mask. Rows that have no other score
+/// are 0, in partial and in full tiles alike.
+TEST(Score, RowsOfMinusInfinityAreZero) {
+  for (const char *mask : {"", "mask(causal)",
+                           "mask(causal) sinks(%t : "
+                           "tensor<2xf32>)"})
+    for (const char *device : {"sim", "host"}) {
+      Problem problem =
+          fixedProblem(std::string(mask) + " bias(%b : tensor<1x2x?x?xbf16>)");
+      problem.arguments[3].masked = 1;
+      Runner runner;
+      Generator generator(3);
+      EXPECT_EQ(runner.run(problem, generator, device, ""), "") << mask;
+    }
+}
+
+} // namespace
