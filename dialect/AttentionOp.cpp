@@ -73,7 +73,8 @@ void AttentionOp::build(OpBuilder &, OperationState &state, Type o, Type lse,
 ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   Builder &builder = parser.getBuilder();
   MLIRContext *context = parser.getContext();
-  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads;
+  SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads,
+      maskData;
   Type offsetType = builder.getIndexType();
   MaskAttr mask;
   std::optional<Alignment> alignment;
@@ -96,7 +97,7 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
          succeeded(parser.parseOptionalKeyword(
              &clause, {"mask", "scale", "align", "head", "schedule"}))) {
     if (clause == "mask") {
-      if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
+      if (once(bool(mask)) || parseMaskClause(parser, mask, symbols, maskData))
         return failure();
     } else if (clause == "scale") {
       double value;
@@ -135,18 +136,23 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parser.parseOptionalAttrDict(result.attributes) ||
       parser.parseColonType(type))
     return failure();
-  if (type.getNumInputs() != 3 || type.getNumResults() < 1 ||
+  if (type.getNumInputs() != 3 + maskData.size() || type.getNumResults() < 1 ||
       type.getNumResults() > 2)
     return parser.emitError(
         parser.getNameLoc(),
-        "expected the types of q, k, v -> the types of o and, if wanted, lse");
+        maskData.empty() ? "expected the types of q, k, v -> the types of o "
+                           "and, if wanted, lse"
+                         : "expected the types of q, k, v and the mask's "
+                           "tensors -> the types of o and, if wanted, lse");
 
   Type index = builder.getIndexType();
-  if (parser.resolveOperands(tensors, type.getInputs(), operandsLoc,
-                             result.operands) ||
+  if (parser.resolveOperands(tensors, type.getInputs().take_front(3),
+                             operandsLoc, result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(maskData, type.getInputs().drop_front(3),
+                             operandsLoc, result.operands))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask ? mask : MaskAttr::getAll(context);
@@ -156,7 +162,8 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size()), 0, 0, 0, 0,
+                               static_cast<int32_t>(heads.size()),
+                               static_cast<int32_t>(maskData.size()), 0, 0, 0,
                                0},
              properties.operandSegmentSizes.begin());
   result.addRegion();
@@ -168,7 +175,7 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   printer << ' ' << getQ() << ", " << getK() << ", " << getV();
   if (getMask().getKind() != MaskKind::All) {
     printer << ' ';
-    printMaskClause(printer, getMask(), getSymbols());
+    printMaskClause(printer, getMask(), getSymbols(), getMaskData());
   }
   if (FloatAttr scale = getScaleAttr()) {
     printer << " scale(";
@@ -191,9 +198,10 @@ void AttentionOp::print(OpAsmPrinter &printer) {
       (*this)->getAttrs(),
       {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});
   printer << " : ";
-  printer.printFunctionalType(
-      TypeRange{getQ().getType(), getK().getType(), getV().getType()},
-      (*this)->getResultTypes());
+  SmallVector<Type> types = {getQ().getType(), getK().getType(),
+                             getV().getType()};
+  llvm::append_range(types, getMaskData().getTypes());
+  printer.printFunctionalType(types, (*this)->getResultTypes());
 }
 
 LogicalResult

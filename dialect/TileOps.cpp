@@ -19,7 +19,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                      OperationState &result) {
   Builder &builder = parser.getBuilder();
   SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys,
-      heads;
+      heads, maskData;
   MaskAttr mask;
   double scale;
   SMLoc loc = parser.getCurrentLocation();
@@ -29,7 +29,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.parseFloat(scale) || parser.parseRParen())
     return failure();
   if (succeeded(parser.parseOptionalKeyword("mask"))) {
-    if (parseMaskClause(parser, mask, symbols) || parser.parseKeyword("rows") ||
+    if (parseMaskClause(parser, mask, symbols, maskData) ||
+        parser.parseKeyword("rows") ||
         parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
         parser.parseKeyword("keys") ||
         parser.parseOperandList(keys, 2, OpAsmParser::Delimiter::Paren))
@@ -44,6 +45,10 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.parseComma() || parser.parseType(v) || parser.parseComma() ||
       parser.parseType(acc))
     return failure();
+  SmallVector<Type> dataTypes;
+  for (size_t number = 0; number < maskData.size(); ++number)
+    if (parser.parseComma() || parser.parseType(dataTypes.emplace_back()))
+      return failure();
   auto accType = dyn_cast<VectorType>(acc);
   if (!accType || accType.getRank() != 2)
     return parser.emitError(
@@ -59,7 +64,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(rows, index, result.operands) ||
       parser.resolveOperands(keys, index, result.operands) ||
-      parser.resolveOperands(heads, index, result.operands))
+      parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(maskData, dataTypes, loc, result.operands))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask;
@@ -68,7 +74,8 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(rows.size()),
                                static_cast<int32_t>(keys.size()),
-                               static_cast<int32_t>(heads.size())},
+                               static_cast<int32_t>(heads.size()),
+                               static_cast<int32_t>(maskData.size())},
              properties.operandSegmentSizes.begin());
   result.addTypes({rowType, rowType, acc});
   return success();
@@ -81,7 +88,7 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
   printer << ")";
   if (MaskAttr mask = getMaskAttr()) {
     printer << ' ';
-    printMaskClause(printer, mask, getSymbols());
+    printMaskClause(printer, mask, getSymbols(), getMaskData());
     printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
     if (getHead())
       printer << " head(" << getHead() << ")";
@@ -90,6 +97,8 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
                                 {"mask", "scale", "operandSegmentSizes"});
   printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
           << getV().getType() << ", " << getAcc().getType();
+  for (Value tensor : getMaskData())
+    printer << ", " << tensor.getType();
 }
 
 // O1, the ranks and element types, is in the types of AttnOps.td.
@@ -151,13 +160,24 @@ LogicalResult OnlineAttentionOp::verify() {
       return emitOpError("expected two values for rows and two for keys with a "
                          "mask, found ")
              << getRows().size() << " and " << getKeys().size() << " (O9)";
-    return verifySymbols(*this, getMaskAttr(), getSymbols(), "O10");
+    if (failed(verifySymbols(*this, getMaskAttr(), getSymbols(), "O10")) ||
+        failed(verifyMaskData(*this, getMaskAttr(), getMaskData(), "O11")))
+      return failure();
+    bool areTiles = isa<VectorType>(k);
+    for (Value data : getMaskData())
+      if (isa<VectorType>(data.getType()) != areTiles)
+        return emitOpError("expected ")
+               << (areTiles ? "vectors" : "tensors")
+               << " for the mask, as k and v are "
+               << (areTiles ? "tiles" : "slices") << ", found "
+               << data.getType() << " (O12)";
+    return success();
   }
   // O9
   if (!getRows().empty() || !getKeys().empty() || !getSymbols().empty() ||
-      getHead())
-    return emitOpError(
-        "expected rows, keys, symbols and head only with a mask (O9)");
+      !getMaskData().empty() || getHead())
+    return emitOpError("expected rows, keys, symbols, tensors and head only "
+                       "with a mask (O9)");
   return success();
 }
 

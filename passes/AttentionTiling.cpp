@@ -5,6 +5,8 @@
 #include "attn/passes/AttentionTiling.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Constraints.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -44,6 +46,17 @@ OpFoldResult getKvHead(OpBuilder &builder, AttentionOp op, OpFoldResult head) {
       .getResult();
 }
 
+/// Element `at` of a 1-d tensor of integers, as an index.
+Value extractIndex(OpBuilder &builder, Location loc, Value tensor,
+                   OpFoldResult at) {
+  Value element = tensor::ExtractOp::create(builder, loc, tensor,
+                                            toValue(builder, loc, at));
+  if (!element.getType().isIndex())
+    element = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
+                                         element);
+  return element;
+}
+
 /// The position of the query with index `query` of batch `batch`.
 OpFoldResult getPosition(OpBuilder &builder, AttentionOp op, OpFoldResult batch,
                          OpFoldResult query) {
@@ -63,13 +76,8 @@ OpFoldResult getPosition(OpBuilder &builder, AttentionOp op, OpFoldResult batch,
     break;
   }
   Value offset = op.getOffset();
-  if (isa<RankedTensorType>(offset.getType())) {
-    offset = tensor::ExtractOp::create(builder, loc, offset,
-                                       toValue(builder, loc, batch));
-    if (!offset.getType().isIndex())
-      offset = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
-                                          offset);
-  }
+  if (isa<RankedTensorType>(offset.getType()))
+    offset = extractIndex(builder, loc, offset, batch);
   return affine::makeComposedFoldedAffineApply(builder, loc, d0 + s0,
                                                {query, offset});
 }
@@ -80,6 +88,53 @@ tensor::ExtractSliceOp getSlice(OpBuilder &builder, Location loc, Value tensor,
   SmallVector<OpFoldResult> strides(offsets.size(), builder.getIndexAttr(1));
   return tensor::ExtractSliceOp::create(builder, loc, tensor, offsets, sizes,
                                         strides);
+}
+
+/// The mask of one tile: lengths become symbols, tensors the parts that belong
+/// to its batch, head and queries.
+void tileMask(OpBuilder &builder, AttentionOp op,
+              ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
+              AttentionParts &parts) {
+  Location loc = op.getLoc();
+  SmallVector<unsigned> lengths;
+  parts.mask = bindLengths(op.getMask(), parts.symbols.size(), lengths);
+  for (unsigned number : lengths)
+    parts.symbols.push_back(
+        extractIndex(builder, loc, op.getMaskData()[number], offsets[0]));
+  OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
+  SmallVector<Value> values;
+  llvm::SmallDenseMap<MaskAttr, MaskAttr> tiled;
+  parts.mask = replaceData(parts.mask, [&](MaskAttr atom, bool) {
+    MaskAttr &known = tiled[atom];
+    if (known)
+      return known;
+    SmallVector<unsigned, 2> numbers;
+    auto add = [&](Value value) {
+      numbers.push_back(values.size());
+      values.push_back(value);
+    };
+    SmallVector<Value, 2> tensors;
+    for (unsigned number : getData(atom))
+      tensors.push_back(op.getMaskData()[number]);
+    auto size = [&](Value tensor, unsigned dim) {
+      return tensor::getMixedSize(builder, loc, tensor, dim);
+    };
+    switch (atom.getKind()) {
+    case MaskKind::Documents:
+      add(getSlice(builder, loc, tensors[0], {offsets[0], offsets[2]},
+                   {one, sizes[2]}));
+      add(getSlice(builder, loc, tensors[1], {offsets[0], zero},
+                   {one, size(tensors[1], 1)}));
+      break;
+    default:
+      llvm_unreachable("lengths are symbols by now");
+    }
+    known = withData(atom, numbers);
+    return known;
+  });
+  SmallVector<Value> used;
+  parts.mask = bindUsedData(parts.mask, values, used);
+  parts.maskData.assign(used.begin(), used.end());
 }
 
 struct AttentionTiling
@@ -153,6 +208,7 @@ struct AttentionTiling
     parts.alignment =
         AlignmentAttr::get(builder.getContext(), Alignment::Offset);
     parts.schedule = nullptr;
+    tileMask(builder, op, offsets, sizes, parts);
     auto tile = AttentionOp::create(builder, loc, types[0],
                                     op.getLse() ? types[1] : Type(), parts);
     return TilingResult{

@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/passes/MaskTensors.h"
 #include "attn/passes/Passes.h"
 #include "attn/passes/TileBuilder.h"
 
@@ -48,7 +49,9 @@ class KvTiler {
 public:
   KvTiler(OnlineAttentionOp op, int64_t tile)
       : op(op), builder(op.getLoc(), op), tile(tile),
-        bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
+        tensors(builder, op, tile),
+        bounds(
+            getKeyTileBounds(tensors.getOuter(), tensors.getInner(), tile)) {
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
       head = op.getHead();
@@ -66,9 +69,12 @@ public:
 private:
   SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
     SmallVector<OpFoldResult> operands(dims);
-    llvm::append_range(
-        operands, op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()));
+    llvm::append_range(operands, tensors.getSymbols().take_front(numSymbols()));
     return operands;
+  }
+  unsigned numSymbols() {
+    return std::max(tensors.getOuter().getNumSymbols(),
+                    tensors.getInner().getNumSymbols());
   }
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
   Value toValue(OpFoldResult value) {
@@ -95,6 +101,7 @@ private:
   OnlineAttentionOp op;
   ImplicitLocOpBuilder builder;
   int64_t tile;
+  MaskTensors tensors;
   TileBounds bounds;
   /// h, p0, p1, n.
   SmallVector<OpFoldResult> positions;
@@ -103,8 +110,7 @@ private:
 };
 
 OpFoldResult KvTiler::apply(AffineExpr expr, ArrayRef<OpFoldResult> dims) {
-  auto map =
-      AffineMap::get(dims.size(), op.getMaskAttr().getNumSymbols(), expr);
+  auto map = AffineMap::get(dims.size(), numSymbols(), expr);
   return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map,
                                                getOperands(dims));
 }
@@ -162,10 +168,9 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
 }
 
 bool KvTiler::isImplied(AffineExpr expr) {
-  unsigned numSymbols = op.getMaskAttr().getNumSymbols();
   AffineExpr n = builder.getAffineDimExpr(3), t = builder.getAffineDimExpr(4);
   return expr == t ||
-         simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols) ==
+         simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols()) ==
              builder.getAffineConstantExpr(0);
 }
 
@@ -230,13 +235,17 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   bool inBounds = isFull || (constant && *constant % tile == 0);
   Value k = readTile(builder, op.getK(), first, tile, inBounds);
   Value v = readTile(builder, op.getV(), first, tile, inBounds);
+  SmallVector<Value> maskData;
+  if (!isFull)
+    maskData = tensors.buildTile(first, inBounds);
   auto args = loop.getIterArgs();
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
       isFull ? ValueRange() : ValueRange(op.getSymbols()),
       isFull ? ValueRange() : ValueRange(op.getRows()),
       isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]},
-      isFull ? Value() : op.getHead(), isFull ? MaskAttr() : op.getMaskAttr(),
+      isFull ? Value() : op.getHead(), maskData,
+      isFull ? MaskAttr() : tensors.getTileMask(),
       op.getScaleAttr());
   YieldOp::create(builder, step.getResults());
   return loop;

@@ -105,7 +105,8 @@ static LogicalResult convert(AttentionOp op) {
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
       negInf, zeroRow, zeroAcc, op.getSymbols(),
       ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
-      op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMask(),
+      op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMaskData(),
+      op.getMask(),
       builder.getF32FloatAttr(op.getScaleValue()));
   if (op.getMask().dependsOnHead() && !op.getHead())
     online.getHeadMutable().assign(zeroIndex);

@@ -26,6 +26,8 @@ Signature mlir::attn::host::getSignature(func::FuncOp function) {
     result.name = names.getName(value, isTensor ? fallback : "scalar");
     if (isTensor)
       result.shape = names.getShape(value);
+    if (isTensor && isa<BlockArgument>(value))
+      result.checks = names.getChecks(value);
     return result;
   };
   for (::mlir::Value argument : function.getArguments())
@@ -198,6 +200,7 @@ FailureOr<::attn::Manifest> Description::run() {
     if (isa<MemRefType>(argument.getType())) {
       addBuffer(argument, ::attn::BufferRole::Argument, int64_t(number),
                 value.name, value.shape);
+      manifest.buffers.back().checks = value.checks;
       continue;
     }
     Type type = argument.getType();

@@ -105,6 +105,32 @@ static bool isElementwise(Operation *op) {
          OpTrait::hasElementwiseMappableTraits(op);
 }
 
+/// The integer of `read` in this row and column (indices; null where the tile
+/// has one). Where there is none the last one is read: rows and columns that do
+/// not exist are dead whatever they hold.
+Value PanelEmitter::loadInteger(vector::TransferReadOp read, Value row,
+                                Value column, Value endOfRows) {
+  const View &view = context.views.find(read.getBase())->second;
+  AffineMap map = read.getPermutationMap();
+  SmallVector<Value> indices;
+  for (Value index : read.getIndices())
+    indices.push_back(context.scalars.lookupOrDefault(index));
+  for (auto [dim, position] : llvm::enumerate(ArrayRef{row, column})) {
+    if (!position || !isa<AffineDimExpr>(map.getResult(dim)))
+      continue;
+    unsigned along = map.getDimPosition(dim);
+    Value at = arith::AddIOp::create(b, indices[along], position);
+    if (!read.isDimInBounds(dim) || (dim == 0 && endOfRows))
+      at = b.minimum(at, b.add(view.sizes[along], -1));
+    indices[along] = at;
+  }
+  Value address = view.address;
+  for (auto [index, stride] : llvm::zip_equal(indices, view.strides))
+    address = b.pointer(address, b.multiply(b.multiply(index, stride),
+                                            view.getElementBytes()));
+  return b.load(view.element, address, view.getElementBytes());
+}
+
 Value PanelEmitter::getRow(Value tile, int64_t v) {
   Value &known = rowValues[{tile.getAsOpaquePointer(), v}];
   if (known)
@@ -129,6 +155,15 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     Value step = arith::ConstantOp::create(
         b, DenseElementsAttr::get(b.vectorOf(element), numbers));
     result = arith::AddIOp::create(b, b.splat(firstRow), step);
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    // Lane by lane: the rows may lie apart, and past the last one is nothing.
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
+                                 Value(), numRows);
+      result = lane == 0 ? b.splat(loaded)
+                         : vector::InsertOp::create(b, loaded, result, lane)
+                               .getResult();
+    }
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op);
              reshape && isRowTile(reshape.getSource())) {
     result = getRow(reshape.getSource(), v);
@@ -165,6 +200,8 @@ Value PanelEmitter::getColumn(Value tile, int64_t i) {
         b, cast<TypedAttr>(splat.getSplatValue<Attribute>()));
   } else if (isa_and_nonnull<vector::StepOp>(op)) {
     result = b.add(column, i);
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    result = loadInteger(read, Value(), b.add(column, i), Value());
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op)) {
     result = getColumn(reshape.getSource(), i);
   } else if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {

@@ -98,6 +98,8 @@ LogicalResult ManifestBuilder::addBuffer(Location loc, Value tensor,
   buffer.type = *element;
   buffer.shape = names.getShape(tensor);
   buffer.alignment = ::attn::sizeOf(*element);
+  if (role == ::attn::BufferRole::Argument)
+    buffer.checks = names.getChecks(tensor);
   argumentBuffers.push_back(manifest.buffers.size());
   manifest.buffers.push_back(std::move(buffer));
   return success();

@@ -69,6 +69,7 @@ private:
   LogicalResult lower(LoadAsyncOp op);
   LogicalResult lower(StoreOp op);
   LogicalResult lower(vector::TransferReadOp op);
+  LogicalResult lowerIntegers(vector::TransferReadOp op);
   LogicalResult lower(vector::TransferWriteOp op);
   GlobalRows getRows(Value array);
   Value getSlotBase(vector::TransferReadOp read);

@@ -418,7 +418,7 @@ Value KernelLowering::getSlotBase(vector::TransferReadOp read) {
 LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   auto buffer = buffers.find(op.getBase());
   if (buffer == buffers.end())
-    return op.emitOpError("expected a tile in shared memory");
+    return lowerIntegers(op);
   if (llvm::all_of(op->getUsers(), [&](Operation *user) {
         return user->getBlock() == op->getBlock();
       }))
@@ -431,6 +431,59 @@ LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
     for (int64_t k = 0; k < tile.columns / 16; ++k)
       llvm::append_range(value.elements, loadLeft(b, shared, base, tile.rows,
                                                   tile.columns, i, k));
+  tiles[op.getVector()] = std::move(value);
+  return success();
+}
+
+/// Integers along the rows or the columns of a tile: each thread reads those of
+/// its rows, or of its columns. Past the end it reads the last one, and takes
+/// the padding.
+LogicalResult KernelLowering::lowerIntegers(vector::TransferReadOp op) {
+  auto array = arrays.find(op.getBase());
+  VectorType type = op.getVectorType();
+  auto element = dyn_cast<IntegerType>(type.getElementType());
+  if (array == arrays.end() || !element || type.getRank() != 2 ||
+      (type.getDimSize(0) != 1 && type.getDimSize(1) != 1))
+    return op.emitOpError("expected a tile in shared memory, or integers along "
+                          "its rows or columns");
+  bool alongRows = type.getDimSize(1) == 1;
+  unsigned along =
+      op.getPermutationMap().getDimPosition(alongRows ? 0 : 1);
+  bool inBounds = op.isDimInBounds(alongRows ? 0 : 1);
+  const GlobalArray &source = array->second;
+  Value base = source.base;
+  int64_t bytes = element.getWidth() / 8;
+  for (auto [index, stride] : llvm::zip_equal(op.getIndices(), source.strides))
+    base = b.advance(
+        base, b.mul(b.mul(getScalar(index), stride), b.i64(bytes)));
+  Value left = b.sub(source.sizes[along], getScalar(op.getIndices()[along]));
+  Value padding = getScalar(op.getPadding());
+  TileValue value{alongRows ? Layout::Row : Layout::Column, {}};
+  auto read = [&](Value position) {
+    Value wide = b.widen(position);
+    Value exists, at = wide;
+    if (!inBounds) {
+      exists = b.compare(LLVM::ICmpPredicate::slt, wide, left);
+      at = b.select(exists, wide, b.sub(left, b.i64(1)));
+    }
+    Value loaded = b.load(
+        element,
+        b.advance(base, b.mul(b.mul(at, source.strides[along]), b.i64(bytes))),
+        bytes);
+    value.elements.push_back(inBounds ? loaded
+                                      : b.select(exists, loaded, padding));
+  };
+  if (alongRows) {
+    Value first =
+        b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+    for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row)
+      read(b.add(first, b.i32(8 * row)));
+  } else {
+    Value first = b.shiftLeft(b.quadLane, b.i32(1));
+    for (int64_t n = 0; n < getNumN(type); ++n)
+      for (int64_t c = 0; c < 2; ++c)
+        read(b.add(first, b.i32(8 * n + c)));
+  }
   tiles[op.getVector()] = std::move(value);
   return success();
 }

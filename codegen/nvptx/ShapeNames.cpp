@@ -5,11 +5,13 @@
 
 #include "attn/codegen/nvptx/ShapeNames.h"
 
+#include "attn/dialect/mask/MaskData.h"
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
-ShapeNames::ShapeNames(func::FuncOp function) {
+ShapeNames::ShapeNames(func::FuncOp function) : function(function) {
   function.walk([&](AttentionOp op) {
     Value q = op.getQ(), k = op.getK(), v = op.getV(), o = op.getO(),
           lse = op.getLse();
@@ -31,6 +33,7 @@ ShapeNames::ShapeNames(func::FuncOp function) {
       if (isa<ShapedType>(offset.getType()))
         unite({{q, 0}, {offset, 0}});
     }
+    addMaskData(op);
   });
   // A size that one tensor states holds for all that must agree with it.
   function.walk([&](AttentionOp op) {
@@ -47,6 +50,56 @@ ShapeNames::ShapeNames(func::FuncOp function) {
     for (Value result : op->getResults())
       note(result);
   });
+}
+
+void ShapeNames::addMaskData(AttentionOp op) {
+  Value q = op.getQ(), k = op.getK();
+  for (MaskAttr atom : getDataAtoms(op.getMask())) {
+    SmallVector<Value, 2> tensors;
+    for (unsigned number : getData(atom))
+      tensors.push_back(op.getMaskData()[number]);
+    switch (atom.getKind()) {
+    case MaskKind::Lengths:
+      roles.try_emplace(tensors[0], "lengths");
+      unite({{q, 0}, {tensors[0], 0}});
+      break;
+    case MaskKind::Documents:
+      roles.try_emplace(tensors[0], "q_ids");
+      roles.try_emplace(tensors[1], "k_ids");
+      unite({{q, 0}, {tensors[0], 0}, {tensors[1], 0}});
+      unite({{q, 2}, {tensors[0], 1}});
+      unite({{k, 2}, {tensors[1], 1}});
+      break;
+    default:
+      break;
+    }
+  }
+}
+
+::attn::Expression ShapeNames::getSize(Value value, int64_t dim) {
+  ::attn::Dimension size = getShape(value)[dim];
+  return size.isDynamic() ? ::attn::Expression(size.name)
+                          : ::attn::Expression(size.size);
+}
+
+std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
+  std::vector<::attn::CheckDesc> checks;
+  auto add = [&](const ::attn::CheckDesc &check) {
+    if (llvm::find(checks, check) == checks.end())
+      checks.push_back(check);
+  };
+  function.walk([&](AttentionOp op) {
+    for (MaskAttr atom : getDataAtoms(op.getMask()))
+      for (auto [place, number] : llvm::enumerate(getData(atom))) {
+        if (op.getMaskData()[number] != argument)
+          continue;
+        if (atom.getKind() == MaskKind::Lengths)
+          add(::attn::CheckDesc::range(0, getSize(op.getK(), 2)));
+        if (atom.getKind() == MaskKind::Documents)
+          add(::attn::CheckDesc::sorted());
+      }
+  });
+  return checks;
 }
 
 void ShapeNames::unite(std::initializer_list<std::pair<Value, int64_t>> sizes) {

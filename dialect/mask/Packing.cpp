@@ -4,6 +4,8 @@
 
 #include "attn/dialect/mask/Packing.h"
 
+#include "attn/dialect/mask/MaskData.h"
+
 #include "llvm/Support/MathExtras.h"
 #include <array>
 #include <map>
@@ -205,6 +207,11 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
                          numHeads = getSize(q, 1), kvHeads = getSize(k, 1);
   Packing whole;
   whole.mask = op.getMask();
+  if (hasData(whole.mask)) {
+    if (getResidueModulus(getHullWithoutData(whole.mask, /*outer=*/true)) > 1)
+      whole.reason = "its tensors speak of rows and keys as they lie";
+    return {whole};
+  }
   if (numQueries == 0 || numKeys == 0)
     return {whole};
   PackingShape shape{numQueries, numKeys, rowsPerTile, keysPerTile};

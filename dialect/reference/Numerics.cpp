@@ -174,7 +174,9 @@ Solution solve(const Problem &problem, RoundElement roundElement) {
         const int64_t position = i + problem.offsets[b];
         std::vector<int64_t> liveKeys;
         for (int64_t j = 0; j < numKeys; ++j)
-          if (!problem.live || problem.live(problem.firstHead + h, position, j))
+          if ((!problem.live ||
+               problem.live(problem.firstHead + h, position, j)) &&
+              (!problem.livePair || problem.livePair(b, h, i, j)))
             liveKeys.push_back(j);
         if (liveKeys.empty()) {
           solution.o.insert(solution.o.end(), valueSize, 0.0);

@@ -51,6 +51,9 @@ struct Problem {
   /// Whether the mask holds (head, query position, key position); empty for
   /// `all`.
   std::function<bool(int64_t head, int64_t p, int64_t j)> live;
+  /// The same for a mask with tensors, of (batch, head, query, key) counted
+  /// from 0; then `live` is empty.
+  std::function<bool(int64_t b, int64_t h, int64_t i, int64_t j)> livePair;
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.

@@ -119,7 +119,12 @@ static LogicalResult draw(MLIRContext &context) {
     llvm::outs() << (*function).getName() << ": ";
     op.getMask().printExpression(
         llvm::outs(),
-        [&](unsigned symbol) { llvm::outs() << attention.symbols[symbol]; },
+        [&](const MaskBound &bound) {
+          if (bound.isData())
+            llvm::outs() << 't' << bound.getData();
+          else
+            llvm::outs() << attention.symbols[bound.getSymbol()];
+        },
         /*quoteSets=*/false);
     llvm::outs() << ", " << attention.queries << " queries x " << attention.keys
                  << " keys, head " << head << "\n";
