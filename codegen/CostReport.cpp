@@ -5,6 +5,7 @@
 #include "attn/codegen/CostReport.h"
 
 #include "attn/dialect/mask/Packing.h"
+#include "llvm/ADT/MapVector.h"
 #include <nlohmann/json.hpp>
 
 using namespace mlir;
@@ -20,25 +21,26 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                       ? attention.queryHeads
                       : std::min<int64_t>(attention.queryHeads, 1);
   int64_t headsPerCount = heads == 0 ? 0 : attention.queryHeads / heads;
-  llvm::DenseMap<int64_t, int64_t> batchesAtOffset;
-  for (int64_t offset : attention.offsets)
-    ++batchesAtOffset[offset];
+  llvm::MapVector<std::pair<int64_t, MaskAttr>, int64_t> batches;
+  for (auto [batch, offset] : llvm::enumerate(attention.offsets))
+    ++batches[{offset, attention.getClosedMask(batch)}];
 
   // As attn-pack decides, which sees the types alone.
   SmallVector<Packing, 1> packings =
       getPackings(op, schedule.getQTile(), schedule.getKvTile());
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
-  for (auto [offset, batches] : batchesAtOffset) {
+  for (auto [problem, numBatches] : batches) {
+    auto [offset, closed] = problem;
     for (int64_t head = 0; head < heads; ++head) {
-      MaskProblem mask(op.getMask(), attention.symbols,
+      MaskProblem mask(closed, attention.symbols,
                        attention.firstHead + head, attention.queries,
                        attention.keys, offset);
       MaskProblem::TileCounts counts = countPackedTiles(
-          op.getMask(), getModulus(packings, head), attention.symbols,
+          closed, getModulus(packings, head), attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,
           schedule.getQTile(), schedule.getKvTile());
-      int64_t times = batches * headsPerCount;
+      int64_t times = numBatches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
       tiles.partial += times * counts.partial;
@@ -66,6 +68,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
 
   Json cost;
   cost["mask"] = op.getMask().str();
+  if (attention.isAssumed())
+    cost["assumes"] = "every pair of the mask's tensors is live";
   cost["symbols"] =
       std::vector<int64_t>(attention.symbols.begin(), attention.symbols.end());
   cost["batches"] = attention.batches;

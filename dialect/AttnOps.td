@@ -166,10 +166,11 @@ def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<[
 def Attn_ConditionOp : Attn_Op<"condition", [Pure, Terminator, HasParent<"ForTilesOp">]> {
   let summary = "Whether the loop visits the tile";
   let description = [{
-    Ends the `where` region of `attn.for_tiles`.
+    Ends the `where` region of `attn.for_tiles`. If `live` is false, no tile before `next` is visited either: what is
+    known of sparse tables. `next` is larger than the tile, or it means nothing.
   }];
-  let arguments = (ins I1:$live);
-  let assemblyFormat = "$live attr-dict";
+  let arguments = (ins I1:$live, Optional<Index>:$next);
+  let assemblyFormat = "$live (`next` `(` $next^ `)`)? attr-dict";
 }
 
 #endif // ATTN_OPS_TD

@@ -126,6 +126,44 @@ void tileMask(OpBuilder &builder, AttentionOp op,
       add(getSlice(builder, loc, tensors[1], {offsets[0], zero},
                    {one, size(tensors[1], 1)}));
       break;
+    case MaskKind::Bits: {
+      auto type = cast<RankedTensorType>(tensors[0].getType());
+      // Of a dimension of size 1 every tile has all.
+      SmallVector<OpFoldResult> at = {offsets[0], offsets[1], offsets[2], zero},
+                                part = {one, one, sizes[2],
+                                        size(tensors[0], 3)};
+      for (unsigned dim = 0; dim < 4; ++dim)
+        if (type.getDimSize(dim) == 1) {
+          at[dim] = zero;
+          part[dim] = one;
+        }
+      add(getSlice(builder, loc, tensors[0], at, part));
+      break;
+    }
+    case MaskKind::Blocks: {
+      auto type = cast<RankedTensorType>(tensors[0].getType());
+      if (type.getRank() == 3) {
+        SmallVector<OpFoldResult> at = {offsets[0], offsets[1], zero};
+        for (unsigned dim = 0; dim < 2; ++dim)
+          if (type.getDimSize(dim) == 1)
+            at[dim] = zero;
+        add(getSlice(builder, loc, tensors[0], at,
+                     {one, one, size(tensors[0], 2)}));
+      } else {
+        add(tensors[0]);
+      }
+      add(tensors[1]);
+      // The table is not cut: the tile says where in it its queries are.
+      MaskBound first = MaskBound::symbol(parts.symbols.size());
+      parts.symbols.push_back(toValue(builder, loc, offsets[2]));
+      ArrayRef<MaskBound> bounds = atom.getBounds();
+      assert(bounds[2].isData() && "a tile is not tiled again");
+      known = MaskAttr::getAtom(op.getContext(), MaskKind::Blocks,
+                                {bounds[0], bounds[1], first,
+                                 MaskBound::data(numbers[0]),
+                                 MaskBound::data(numbers[1])});
+      return known;
+    }
     default:
       llvm_unreachable("lengths are symbols by now");
     }

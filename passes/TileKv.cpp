@@ -49,9 +49,11 @@ class KvTiler {
 public:
   KvTiler(OnlineAttentionOp op, int64_t tile)
       : op(op), builder(op.getLoc(), op), tile(tile),
-        tensors(builder, op, tile),
-        bounds(
-            getKeyTileBounds(tensors.getOuter(), tensors.getInner(), tile)) {
+        tensors(builder, op, tile) {
+    for (unsigned a = 0; a < 1u << tensors.getNumLiterals(); ++a)
+      cases.push_back(getKeyTileBounds(tensors.getOuter(a),
+                                       tensors.getInner(a), tile));
+    bounds = cases.back();
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
       head = op.getHead();
@@ -59,7 +61,9 @@ public:
     constant = getConstantIntValue(op.getKeys()[1]);
   }
 
+  /// Of a tile for which everything that tables decide holds: of all tiles.
   const TileBounds &getBounds() const { return bounds; }
+  std::string findProblem() const { return tensors.findProblem(); }
 
   struct Loops {
     int64_t partial = 0, full = 0;
@@ -67,14 +71,14 @@ public:
   Loops run();
 
 private:
-  SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
+  SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims,
+                                        unsigned numSymbols) {
     SmallVector<OpFoldResult> operands(dims);
-    llvm::append_range(operands, tensors.getSymbols().take_front(numSymbols()));
+    llvm::append_range(operands, tensors.getSymbols().take_front(numSymbols));
     return operands;
   }
   unsigned numSymbols() {
-    return std::max(tensors.getOuter().getNumSymbols(),
-                    tensors.getInner().getNumSymbols());
+    return tensors.getSymbols().size();
   }
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
   Value toValue(OpFoldResult value) {
@@ -95,6 +99,19 @@ private:
   /// p1, n, t).
   bool isImplied(AffineExpr expr);
   void buildFilter(ForTilesOp loop);
+  /// The filter where tables decide: the live tiles that are not full, or the
+  /// full ones.
+  void buildTableFilter(ForTilesOp loop, bool isFull);
+  OpFoldResult isInside(ArrayRef<TileInterval> intervals, Value number);
+  /// Whether the classes of a tile make it live, or full.
+  Value buildVerdict(ArrayRef<MaskTensors::TileClass> classes, Value number,
+                     bool isFull);
+  Value toBool(OpFoldResult value) {
+    if (auto known = dyn_cast<Value>(value))
+      return known;
+    return arith::ConstantOp::create(
+        builder, cast<BoolAttr>(cast<Attribute>(value)));
+  }
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
                        ValueRange state, bool isFull);
 
@@ -103,6 +120,8 @@ private:
   int64_t tile;
   MaskTensors tensors;
   TileBounds bounds;
+  /// By assignment of the literals of `tensors`; the last one is `bounds`.
+  SmallVector<TileBounds, 1> cases;
   /// h, p0, p1, n.
   SmallVector<OpFoldResult> positions;
   /// n where it is constant.
@@ -112,7 +131,7 @@ private:
 OpFoldResult KvTiler::apply(AffineExpr expr, ArrayRef<OpFoldResult> dims) {
   auto map = AffineMap::get(dims.size(), numSymbols(), expr);
   return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map,
-                                               getOperands(dims));
+                                               getOperands(dims, numSymbols()));
 }
 
 OpFoldResult KvTiler::extremum(bool isMax, OpFoldResult a, OpFoldResult b) {
@@ -147,9 +166,11 @@ OpFoldResult KvTiler::contains(IntegerSet set, ArrayRef<OpFoldResult> dims) {
 Interval KvTiler::buildInterval(const TileInterval &interval) {
   Interval result;
   result.lower = affine::makeComposedFoldedAffineMax(
-      builder, op.getLoc(), interval.lower, getOperands(positions));
+      builder, op.getLoc(), interval.lower,
+      getOperands(positions, interval.lower.getNumSymbols()));
   result.upper = affine::makeComposedFoldedAffineMin(
-      builder, op.getLoc(), interval.upper, getOperands(positions));
+      builder, op.getLoc(), interval.upper,
+      getOperands(positions, interval.upper.getNumSymbols()));
   OpFoldResult condition = contains(interval.condition, positions);
   if (auto value = dyn_cast<Value>(condition)) {
     // The bounds mean nothing where the condition fails, and may be far away.
@@ -201,13 +222,81 @@ void KvTiler::buildFilter(ForTilesOp loop) {
   Value any;
   for (IntegerSet set : sets) {
     OpFoldResult holds = contains(set, dims);
-    Value value = isa<Value>(holds)
-                      ? cast<Value>(holds)
-                      : arith::ConstantOp::create(
-                            builder, cast<BoolAttr>(cast<Attribute>(holds)));
+    Value value = toBool(holds);
     any = any ? arith::OrIOp::create(builder, any, value) : value;
   }
-  ConditionOp::create(builder, any);
+  ConditionOp::create(builder, any, Value());
+}
+
+OpFoldResult KvTiler::isInside(ArrayRef<TileInterval> intervals,
+                               Value number) {
+  Value any;
+  for (const TileInterval &interval : intervals) {
+    Interval built = buildInterval(interval);
+    if (built.isEmpty())
+      continue;
+    Value above = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge,
+                                        number, toValue(built.lower)),
+          below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt,
+                                        number, toValue(built.upper));
+    Value inside = arith::AndIOp::create(builder, above, below);
+    any = any ? arith::OrIOp::create(builder, any, inside) : inside;
+  }
+  return any ? OpFoldResult(any) : OpFoldResult(builder.getBoolAttr(false));
+}
+
+Value KvTiler::buildVerdict(ArrayRef<MaskTensors::TileClass> classes,
+                            Value number, bool isFull) {
+  Value any = toBool(builder.getBoolAttr(false));
+  for (auto [assignment, known] : llvm::enumerate(cases)) {
+    ArrayRef<TileInterval> intervals = isFull ? known.full : known.live;
+    if (intervals.empty())
+      continue;
+    Value holds = toBool(isInside(intervals, number));
+    if (!isFull && !known.filter.empty()) {
+      SmallVector<OpFoldResult> dims = positions;
+      dims.push_back(number);
+      Value passes = toBool(builder.getBoolAttr(false));
+      for (IntegerSet set : known.filter)
+        passes = arith::OrIOp::create(builder, passes,
+                                      toBool(contains(set, dims)));
+      holds = arith::AndIOp::create(builder, holds, passes);
+    }
+    for (auto [bit, found] : llvm::enumerate(classes))
+      if (assignment >> bit & 1)
+        holds = arith::AndIOp::create(builder, holds,
+                                      isFull ? found.all : found.some);
+    any = arith::OrIOp::create(builder, any, holds);
+  }
+  return any;
+}
+
+void KvTiler::buildTableFilter(ForTilesOp loop, bool isFull) {
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&loop.getFilter(), {},
+                                     {builder.getIndexType()}, {op.getLoc()});
+  Value number = block->getArgument(0);
+  auto classes = tensors.buildClasses(number);
+  Value verdict = buildVerdict(classes, number, /*isFull=*/true);
+  if (!isFull) {
+    Value isNotFull = arith::XOrIOp::create(builder, verdict,
+                                            toBool(builder.getBoolAttr(true)));
+    verdict = arith::AndIOp::create(
+        builder, buildVerdict(classes, number, /*isFull=*/false), isNotFull);
+  }
+  // Where no tile is live without a literal, its table says where to go on.
+  Value next;
+  for (unsigned bit = 0; bit < classes.size(); ++bit) {
+    const MaskTensors::TileClass &found = classes[bit];
+    bool isNeeded = llvm::all_of(llvm::enumerate(cases), [&](auto entry) {
+      return entry.index() >> bit & 1 || entry.value().live.empty();
+    });
+    if (found.next && isNeeded)
+      next = next ? arith::MaxSIOp::create(builder, next, found.next)
+                        .getResult()
+                  : found.next;
+  }
+  ConditionOp::create(builder, verdict, next);
 }
 
 ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
@@ -225,7 +314,9 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   }
   auto loop = ForTilesOp::create(builder, lower, upper, exceptLower,
                                  exceptUpper, state);
-  if (!isFull)
+  if (tensors.getNumLiterals() != 0)
+    buildTableFilter(loop, isFull);
+  else if (!isFull)
     buildFilter(loop);
 
   builder.setInsertionPointToEnd(&loop.getBody().front());
@@ -259,6 +350,23 @@ KvTiler::Loops KvTiler::run() {
   for (const TileInterval &interval : bounds.live)
     if (Interval built = buildInterval(interval); !built.isEmpty())
       live.push_back(built);
+
+  if (tensors.getNumLiterals() != 0) {
+    // The filters tell the tiles apart.
+    Loops loops;
+    SmallVector<Value> state = {op.getMax(), op.getSum(), op.getAcc()};
+    if (!live.empty()) {
+      state = buildLoop(live, {}, state, /*isFull=*/false).getResults();
+      loops.partial = 1;
+    }
+    if (!full.empty()) {
+      state = buildLoop(full, {}, state, /*isFull=*/true).getResults();
+      loops.full = 1;
+    }
+    op->replaceAllUsesWith(state);
+    op->erase();
+    return loops;
+  }
 
   // What is live but not full. Where the two start or end together, one
   // interval is left.
@@ -330,6 +438,10 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
         return signalPassFailure();
       }
       KvTiler tiler(op, *tile);
+      if (std::string problem = tiler.findProblem(); !problem.empty()) {
+        op.emitOpError(problem);
+        return signalPassFailure();
+      }
       if (!tiler.getBounds().exact) {
         ++numInexact;
         op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str()

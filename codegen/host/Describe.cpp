@@ -49,6 +49,10 @@ static ::attn::ElementType getElement(Type type) {
     return ::attn::ElementType::BF16;
   if (type.isF32())
     return ::attn::ElementType::F32;
+  if (type.isInteger(1))
+    return ::attn::ElementType::Bool;
+  if (type.isInteger(8))
+    return ::attn::ElementType::I8;
   return type.isInteger(32) ? ::attn::ElementType::I32
                             : ::attn::ElementType::I64;
 }

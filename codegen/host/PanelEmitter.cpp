@@ -18,7 +18,9 @@ static constexpr int64_t kColumns = 4;
 static constexpr int64_t kDepthUnroll = 4;
 
 int64_t View::getElementBytes() const {
-  return element.isIndex() ? 8 : element.getIntOrFloatBitWidth() / 8;
+  return element.isIndex()
+             ? 8
+             : std::max<int64_t>(element.getIntOrFloatBitWidth() / 8, 1);
 }
 
 PanelEmitter::PanelEmitter(PanelContext &context, const PanelPlan &plan,
@@ -128,7 +130,7 @@ Value PanelEmitter::loadInteger(vector::TransferReadOp read, Value row,
   for (auto [index, stride] : llvm::zip_equal(indices, view.strides))
     address = b.pointer(address, b.multiply(b.multiply(index, stride),
                                             view.getElementBytes()));
-  return b.load(view.element, address, view.getElementBytes());
+  return b.loadInteger(view.element, address);
 }
 
 Value PanelEmitter::getRow(Value tile, int64_t v) {
@@ -267,6 +269,17 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
       return getRow(source, v);
     Value scalar = getColumn(source, i);
     return scalar ? b.splat(scalar) : Value();
+  }
+  if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    Value result;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
+                                 b.add(column, i), numRows);
+      result = lane == 0 ? b.splat(loaded)
+                         : vector::InsertOp::create(b, loaded, result, lane)
+                               .getResult();
+    }
+    return result;
   }
   if (!op || !isElementwise(op))
     return fail(tile, "a tile");

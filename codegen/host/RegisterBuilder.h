@@ -43,6 +43,9 @@ public:
   /// `alignment` in bytes.
   Value load(Type type, Value address, int64_t alignment);
   void store(Value value, Value address, int64_t alignment);
+  /// An integer scalar; an index is stored as an i64, an i1 as a byte that is 0
+  /// or not.
+  Value loadInteger(Type type, Value address);
 
   /// An scf.for with the insertion point in its body, until endLoop. Bounds are
   /// of type index.

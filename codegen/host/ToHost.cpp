@@ -229,11 +229,7 @@ Value KernelLowering::buildLoad(memref::LoadOp load) {
   for (auto [index, stride] : llvm::zip_equal(load.getIndices(), view.strides))
     address = b.pointer(address, b.multiply(b.multiply(scalar(index), stride),
                                             view.getElementBytes()));
-  Type type = view.element.isIndex() ? b.getI64Type() : view.element;
-  Value value = b.load(type, address, view.getElementBytes());
-  if (view.element.isIndex())
-    value = arith::IndexCastOp::create(b, b.getIndexType(), value);
-  return value;
+  return b.loadInteger(view.element, address);
 }
 
 /// Lowers what regions that were cloned read from memory.

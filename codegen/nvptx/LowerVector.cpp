@@ -172,6 +172,8 @@ Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
   Operation *deferred = known->second.deferred;
   if (!deferred)
     return known->second.at(i, n, numN, c);
+  if (auto read = dyn_cast<vector::TransferReadOp>(deferred))
+    return loadPair(read, known->second, i, n, c);
   SmallVector<Value, 3> operands;
   for (Value operand : deferred->getOperands())
     operands.push_back(getElement(operand, i, n, numN, c));

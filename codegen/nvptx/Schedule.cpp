@@ -106,7 +106,9 @@ private:
 
 static bool isGlobalTile(vector::TransferReadOp read) {
   auto memref = dyn_cast<MemRefType>(read.getBase().getType());
-  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2;
+  return memref && memref.getRank() == 4 &&
+         isa<FloatType>(memref.getElementType()) &&
+         read.getVectorType().getRank() == 2;
 }
 
 /// A loop without a mask on its pairs runs over tiles whose every key exists.
@@ -130,6 +132,12 @@ static Value cloneSlice(OpBuilder &b, Value value, Block &body,
     return value;
   for (Value operand : op->getOperands())
     cloneSlice(b, operand, body, mapping);
+  // What the regions of a search use from outside.
+  for (Region &region : op->getRegions())
+    region.walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        cloneSlice(b, operand, body, mapping);
+    });
   b.clone(*op, mapping);
   return mapping.lookup(value);
 }

@@ -70,6 +70,24 @@ void ShapeNames::addMaskData(AttentionOp op) {
       unite({{q, 2}, {tensors[0], 1}});
       unite({{k, 2}, {tensors[1], 1}});
       break;
+    case MaskKind::Blocks: {
+      roles.try_emplace(tensors[0], "row_ptr");
+      roles.try_emplace(tensors[1], "col");
+      auto type = cast<ShapedType>(tensors[0].getType());
+      for (int64_t dim = 0; dim + 1 < type.getRank(); ++dim)
+        if (type.getDimSize(dim) != 1)
+          unite({{q, dim}, {tensors[0], dim}});
+      break;
+    }
+    case MaskKind::Bits: {
+      roles.try_emplace(tensors[0], "bits");
+      auto type = cast<ShapedType>(tensors[0].getType());
+      for (int64_t dim = 0; dim < 4; ++dim)
+        if (type.getDimSize(dim) != 1)
+          unite({{dim == 3 ? k : q, std::min<int64_t>(dim, 2)},
+                 {tensors[0], dim}});
+      break;
+    }
     default:
       break;
     }
@@ -97,6 +115,26 @@ std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
           add(::attn::CheckDesc::range(0, getSize(op.getK(), 2)));
         if (atom.getKind() == MaskKind::Documents)
           add(::attn::CheckDesc::sorted());
+        if (atom.getKind() != MaskKind::Blocks)
+          continue;
+        Value table = op.getMaskData()[getData(atom)[0]],
+              columns = op.getMaskData()[getData(atom)[1]];
+        auto countBlocks = [&](::attn::Expression size, unsigned dim) {
+          return ::attn::ceilDivExpr(std::move(size),
+                                     atom.getBounds()[dim].getConstant());
+        };
+        if (place == 0) {
+          int64_t last = cast<ShapedType>(table.getType()).getRank() - 1;
+          add(::attn::CheckDesc::size(
+              last,
+              ::attn::addExpr(countBlocks(getSize(op.getQ(), 2), 0), 1)));
+          add(::attn::CheckDesc::sorted());
+          add(::attn::CheckDesc::range(0, getSize(columns, 0)));
+        } else if (auto argument = dyn_cast<BlockArgument>(table)) {
+          add(::attn::CheckDesc::range(
+              0, ::attn::addExpr(countBlocks(getSize(op.getK(), 2), 1), -1)));
+          add(::attn::CheckDesc::rising(argument.getArgNumber()));
+        }
       }
   });
   return checks;

@@ -153,12 +153,14 @@ private:
         elementType.isIndex() ? 64 : elementType.getIntOrFloatBitWidth();
     SmallVector<APInt> integers;
     for (double value : input.values) {
-      if (value != std::nearbyint(value) || std::fabs(value) > 0x1p53 ||
-          (width < 54 && !llvm::isIntN(width, static_cast<int64_t>(value))))
+      bool isBit = width == 1 && (value == 0 || value == 1);
+      if (!isBit &&
+          (value != std::nearbyint(value) || std::fabs(value) > 0x1p53 ||
+           (width < 54 && !llvm::isIntN(width, static_cast<int64_t>(value)))))
         return error() << "expected integers that fit " << elementType
                        << ", found " << value << " (R1)";
-      integers.push_back(
-          APInt(width, static_cast<int64_t>(value), /*isSigned=*/true));
+      integers.push_back(APInt(width, static_cast<int64_t>(value),
+                               /*isSigned=*/true, /*implicitTrunc=*/isBit));
     }
     if (tensorType)
       constants[argument] = DenseElementsAttr::get(

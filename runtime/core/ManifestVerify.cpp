@@ -120,7 +120,7 @@ private:
       return bad(path + ".name", "'" + b.name + "' is already used");
     if (b.type == ElementType::Index)
       return bad(path + ".type",
-                 "expected f16, bf16, f32, i32 or i64, found index");
+                 "expected f16, bf16, f32, i1, i8, i32 or i64, found index");
     for (size_t d = 0; d < b.shape.size(); ++d) {
       const Dimension &dim = b.shape[d];
       std::string here = path + "." + at("shape", d);
@@ -147,7 +147,7 @@ private:
       return bad(path + ".name", "expected a name, found nothing");
     if (!names.insert(s.name).second)
       return bad(path + ".name", "'" + s.name + "' is already used");
-    if (isFloat(s.type))
+    if (isFloat(s.type) || sizeOf(s.type) == 1)
       return bad(path + ".type", "expected i32, i64 or index, found " +
                                      std::string(nameOf(s.type)));
     return Status::success();

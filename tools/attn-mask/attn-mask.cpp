@@ -139,7 +139,7 @@ static LogicalResult draw(MLIRContext &context) {
     if (modulus == 1)
       continue;
     MaskProblem::TileCounts counts = countPackedTiles(
-        op.getMask(), modulus, attention.symbols, attention.firstHead + head,
+        attention.getClosedMask(0), modulus, attention.symbols, attention.firstHead + head,
         attention.queries, attention.keys, attention.offsets[0],
         options.rowsPerTile, options.keysPerTile);
     llvm::outs() << "  runs as " << modulus << " residue classes: full "
