@@ -7,6 +7,7 @@
 #include "attn/passes/TileBuilder.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -326,17 +327,20 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   bool inBounds = isFull || (constant && *constant % tile == 0);
   Value k = readTile(builder, op.getK(), first, tile, inBounds);
   Value v = readTile(builder, op.getV(), first, tile, inBounds);
-  SmallVector<Value> maskData;
-  if (!isFull)
+  SmallVector<Value> maskData, symbols;
+  MaskAttr mask;
+  if (!isFull) {
     maskData = tensors.buildTile(first, inBounds);
+    mask = bindUsedSymbols(tensors.getTileMask(), op.getSymbols(), symbols);
+  }
   auto args = loop.getIterArgs();
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
-      isFull ? ValueRange() : ValueRange(op.getSymbols()),
+      symbols,
       isFull ? ValueRange() : ValueRange(op.getRows()),
       isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]},
       isFull ? Value() : op.getHead(), maskData,
-      isFull ? MaskAttr() : tensors.getTileMask(),
+      mask,
       op.getScaleAttr());
   YieldOp::create(builder, step.getResults());
   return loop;
@@ -353,6 +357,10 @@ KvTiler::Loops KvTiler::run() {
 
   if (tensors.getNumLiterals() != 0) {
     // The filters tell the tiles apart.
+    for (Interval &interval : full) {
+      interval.lower = toValue(interval.lower);
+      interval.upper = toValue(interval.upper);
+    }
     Loops loops;
     SmallVector<Value> state = {op.getMax(), op.getSum(), op.getAcc()};
     if (!live.empty()) {

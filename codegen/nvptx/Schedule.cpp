@@ -374,7 +374,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     bool canBeInfinite =
         llvm::any_of(products, [](const Product &any) { return any.live; });
     for (Operation &op : loop.getBody().front().without_terminator()) {
-      if (op.getNumResults() == 1 && mapping.contains(op.getResult(0)))
+      if (op.getNumResults() != 0 && mapping.contains(op.getResult(0)))
         continue;
       if (&op == product.scaled && canBeInfinite) {
         mapScaled(product, mapping);

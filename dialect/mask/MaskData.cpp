@@ -281,9 +281,8 @@ bool mlir::attn::containsPair(MaskAttr atom, ArrayRef<DataTensor> tensors,
            columns.elements.begin() + first.elements[start + row + 1];
   }
   case MaskKind::Bits: {
-    int64_t index = 0;
-    for (auto [at, size] :
-         llvm::zip(ArrayRef<int64_t>{b, h, i, j}, first.shape))
+    int64_t index = 0, place[] = {b, h, i, j};
+    for (auto [at, size] : llvm::zip(place, first.shape))
       index = index * size + (size == 1 ? 0 : at);
     return first.elements[index] != 0;
   }

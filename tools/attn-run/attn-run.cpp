@@ -156,6 +156,10 @@ readInputs(const std::vector<run::Slot> &slots, FunctionOpInterface function) {
                      " arguments, but " + std::to_string(given) +
                      " are given with " +
                      (random_.empty() ? "--input" : "--random")});
+  // One number is a shape too.
+  for (auto [slot, spec] : llvm::zip(slots, specs))
+    if (slot.isTensor && spec.isInteger)
+      spec = {false, 0, {spec.integer}};
   std::map<size_t, run::Value> data;
   if (!random_.empty() && function) {
     ::attn::Result<std::map<size_t, run::Value>> made =
