@@ -5,7 +5,9 @@
 #include "attn/codegen/CostReport.h"
 
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
+#include "llvm/ADT/MapVector.h"
 #include <nlohmann/json.hpp>
 
 using namespace mlir;
@@ -21,9 +23,9 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                       ? attention.queryHeads
                       : std::min<int64_t>(attention.queryHeads, 1);
   int64_t headsPerCount = heads == 0 ? 0 : attention.queryHeads / heads;
-  llvm::DenseMap<int64_t, int64_t> batchesAtOffset;
-  for (int64_t offset : attention.offsets)
-    ++batchesAtOffset[offset];
+  llvm::MapVector<std::pair<int64_t, MaskAttr>, int64_t> batches;
+  for (auto [batch, offset] : llvm::enumerate(attention.offsets))
+    ++batches[{offset, attention.getClosedMask(batch)}];
 
   // As attn-pack decides, which sees the types alone.
   SmallVector<Packing, 1> packings =
@@ -34,17 +36,25 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
     knownKeys = keyType.getDimSize(2);
   MaskProblem::TileCounts tiles;
   int64_t livePairs = 0;
-  for (auto [offset, batches] : batchesAtOffset) {
+  for (auto [problem, numBatches] : batches) {
+    auto [offset, closed] = problem;
     for (int64_t head = 0; head < heads; ++head) {
-      MaskProblem mask(op.getMask(), attention.symbols,
-                       attention.firstHead + head, attention.queries,
-                       attention.keys, offset);
-      MaskProblem::TileCounts counts = countPackedTiles(
-          getPacking(packings, head).parts, attention.symbols,
-          attention.firstHead + head, attention.queries, attention.keys, offset,
-          schedule.getQTile(), schedule.getKvTile(), knownKeys,
-          keepsKeysInOrder(op));
-      int64_t times = batches * headsPerCount;
+      MaskProblem mask(closed, attention.symbols, attention.firstHead + head,
+                       attention.queries, attention.keys, offset);
+      // Masks with tensors run as they are.
+      MaskProblem::TileCounts counts =
+          hasData(op.getMask())
+              ? countPackedTiles(closed, 1, attention.symbols,
+                                 attention.firstHead + head, attention.queries,
+                                 attention.keys, offset, schedule.getQTile(),
+                                 schedule.getKvTile(), knownKeys,
+                                 keepsKeysInOrder(op))
+              : countPackedTiles(getPacking(packings, head).parts,
+                                 attention.symbols, attention.firstHead + head,
+                                 attention.queries, attention.keys, offset,
+                                 schedule.getQTile(), schedule.getKvTile(),
+                                 knownKeys, keepsKeysInOrder(op));
+      int64_t times = numBatches * headsPerCount;
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
       tiles.partial += times * counts.partial;
@@ -81,6 +91,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
 
   Json cost;
   cost["mask"] = op.getMask().str();
+  if (attention.isAssumed())
+    cost["assumes"] = "every pair of the mask's tensors is live";
   cost["symbols"] =
       std::vector<int64_t>(attention.symbols.begin(), attention.symbols.end());
   cost["batches"] = attention.batches;

@@ -4,6 +4,7 @@
 
 #include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
+#include "attn/dialect/mask/MaskData.h"
 
 #include "mlir/IR/Matchers.h"
 
@@ -48,6 +49,20 @@ MaskAttr mlir::attn::bindUsedSymbols(MaskAttr mask, ValueRange values,
   return mask.replaceSymbols(renumbered);
 }
 
+MaskAttr mlir::attn::bindUsedData(MaskAttr mask, ValueRange values,
+                                  SmallVectorImpl<Value> &used) {
+  return replaceData(mask, [&](MaskAttr atom, bool) {
+    SmallVector<unsigned, 2> numbers;
+    for (unsigned number : getData(atom)) {
+      auto *known = llvm::find(used, values[number]);
+      numbers.push_back(known - used.begin());
+      if (known == used.end())
+        used.push_back(values[number]);
+    }
+    return withData(atom, numbers);
+  });
+}
+
 namespace {
 
 /// Puts constant symbols into the mask, simplifies it, and binds only what it
@@ -77,14 +92,19 @@ struct CanonicalizeMask : OpRewritePattern<AttentionOp> {
       if (isWritable(replaced) && !findHeadsBeyond(op, replaced))
         mask = replaced;
     }
-    SmallVector<Value> used;
+    SmallVector<Value> used, usedData, data(op.getMaskData());
+    mask = bindUsedData(mask, data, usedData);
+    data = std::exchange(usedData, {});
     mask = bindUsedSymbols(simplify(mask), values, used);
-    if (mask == op.getMask() && used == values)
+    mask = bindUsedData(mask, data, usedData);
+    if (mask == op.getMask() && used == values &&
+        usedData == SmallVector<Value>(op.getMaskData()))
       return rewriter.notifyMatchFailure(
           op, "the mask is in its smallest known form");
     rewriter.modifyOpInPlace(op, [&] {
       op.setMaskAttr(mask);
       op.getSymbolsMutable().assign(used);
+      op.getMaskDataMutable().assign(usedData);
     });
     return success();
   }

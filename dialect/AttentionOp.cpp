@@ -75,7 +75,7 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   Builder &builder = parser.getBuilder();
   MLIRContext *context = parser.getContext();
   SmallVector<OpAsmParser::UnresolvedOperand> tensors, symbols, offsets, heads,
-      inits;
+      inits, maskData;
   Type offsetType = builder.getIndexType();
   SmallVector<Type> initTypes;
   MaskAttr mask;
@@ -103,7 +103,7 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
              &clause, {"mask", "scale", "align", "head", "init", "schedule",
                        "softcap", "bias", "alibi", "score", "sinks"}))) {
     if (clause == "mask") {
-      if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
+      if (once(bool(mask)) || parseMaskClause(parser, mask, symbols, maskData))
         return failure();
     } else if (clause == "scale") {
       double value;
@@ -155,18 +155,23 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parser.parseOptionalAttrDict(result.attributes) ||
       parser.parseColonType(type))
     return failure();
-  if (type.getNumInputs() != 3 || type.getNumResults() < 1 ||
+  if (type.getNumInputs() != 3 + maskData.size() || type.getNumResults() < 1 ||
       type.getNumResults() > 2)
     return parser.emitError(
         parser.getNameLoc(),
-        "expected the types of q, k, v -> the types of o and, if wanted, lse");
+        maskData.empty() ? "expected the types of q, k, v -> the types of o "
+                           "and, if wanted, lse"
+                         : "expected the types of q, k, v and the mask's "
+                           "tensors -> the types of o and, if wanted, lse");
 
   Type index = builder.getIndexType();
-  if (parser.resolveOperands(tensors, type.getInputs(), operandsLoc,
-                             result.operands) ||
+  if (parser.resolveOperands(tensors, type.getInputs().take_front(3),
+                             operandsLoc, result.operands) ||
       parser.resolveOperands(symbols, index, result.operands) ||
       parser.resolveOperands(offsets, offsetType, result.operands) ||
       parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(maskData, type.getInputs().drop_front(3),
+                             operandsLoc, result.operands) ||
       score.resolve(parser, result) ||
       (sinksType &&
        parser.resolveOperands(sinks, sinksType, result.operands)) ||
@@ -182,7 +187,8 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
   properties.schedule = schedule;
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(offsets.size()),
-                               static_cast<int32_t>(heads.size()), 0,
+                               static_cast<int32_t>(heads.size()),
+                               static_cast<int32_t>(maskData.size()),
                                static_cast<int32_t>(score.getNumInputs()),
                                static_cast<int32_t>(sinks.size()), numInits,
                                numInits},
@@ -195,7 +201,7 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   printer << ' ' << getQ() << ", " << getK() << ", " << getV();
   if (getMask().getKind() != MaskKind::All) {
     printer << ' ';
-    printMaskClause(printer, getMask(), getSymbols());
+    printMaskClause(printer, getMask(), getSymbols(), getMaskData());
   }
   if (FloatAttr scale = getScaleAttr()) {
     printer << " scale(";
@@ -224,9 +230,10 @@ void AttentionOp::print(OpAsmPrinter &printer) {
       (*this)->getAttrs(),
       {"mask", "alignment", "scale", "schedule", "operandSegmentSizes"});
   printer << " : ";
-  printer.printFunctionalType(
-      TypeRange{getQ().getType(), getK().getType(), getV().getType()},
-      (*this)->getResultTypes());
+  SmallVector<Type> types = {getQ().getType(), getK().getType(),
+                             getV().getType()};
+  llvm::append_range(types, getMaskData().getTypes());
+  printer.printFunctionalType(types, (*this)->getResultTypes());
 }
 
 LogicalResult

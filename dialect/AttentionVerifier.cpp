@@ -5,7 +5,9 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
+#include "attn/dialect/mask/MaskData.h"
 
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/SmallBitVector.h"
 
@@ -183,7 +185,95 @@ void markUsedSymbols(MaskAttr mask, llvm::SmallBitVector &used) {
     markUsedSymbols(operand, used);
 }
 
+/// Sizes, and the elements of constants, of the tensors of one atom.
+LogicalResult verifyAtomData(AttentionOp op, MaskAttr atom) {
+  SmallVector<DataTensor, 2> tensors;
+  SmallVector<Value, 2> values;
+  for (unsigned number : getData(atom)) {
+    Value value = op.getMaskData()[number];
+    auto type = cast<RankedTensorType>(value.getType());
+    DataTensor &tensor = tensors.emplace_back();
+    for (int64_t size : type.getShape())
+      tensor.shape.push_back(ShapedType::isDynamic(size) ? -1 : size);
+    DenseIntElementsAttr constant;
+    if (matchPattern(value, m_Constant(&constant)))
+      for (const APInt &element : constant.getValues<APInt>())
+        tensor.elements.push_back(element.getSExtValue());
+    bool isBits = type.getElementTypeBitWidth() <= 8;
+    if (isBits != (atom.getKind() == MaskKind::Bits)) {
+      bool wantsBits = !isBits;
+      InFlightDiagnostic diagnostic =
+          op.emitOpError("expected a tensor of ")
+          << (wantsBits ? "i1 or i8" : "i32 or i64") << " in '" << atom.str()
+          << "', found " << type << " ("
+          << (wantsBits                               ? "A30"
+              : atom.getKind() == MaskKind::Lengths   ? "A22"
+              : atom.getKind() == MaskKind::Documents ? "A23"
+                                                      : "A24")
+          << ")";
+      diagnostic.attachNote(value.getLoc()) << "the tensor is this value";
+      return diagnostic;
+    }
+    values.push_back(value);
+  }
+  if (values.size() == 2 && getElementTypeOrSelf(values[0].getType()) !=
+                                getElementTypeOrSelf(values[1].getType()))
+    return op.emitOpError("expected the tensors of '")
+           << atom.str() << "' to have one element type, found "
+           << values[0].getType() << " and " << values[1].getType() << " ("
+           << (atom.getKind() == MaskKind::Documents ? "A23" : "A24") << ")";
+  auto size = [](Value value, unsigned dim) {
+    int64_t known = cast<RankedTensorType>(value.getType()).getDimSize(dim);
+    return ShapedType::isDynamic(known) ? -1 : known;
+  };
+  MaskExtents extents{size(op.getQ(), 0), size(op.getQ(), 1),
+                      size(op.getQ(), 2), size(op.getK(), 2)};
+  std::optional<std::string> error = findDataError(atom, tensors, extents);
+  if (!error)
+    return success();
+  InFlightDiagnostic diagnostic = op.emitOpError("'")
+                                  << atom.str() << "': " << *error;
+  for (Value value : values)
+    diagnostic.attachNote(value.getLoc())
+        << "a tensor of the mask is this " << value.getType();
+  return diagnostic;
+}
+
+/// What every tensor of the mask must be.
+LogicalResult verifyData(AttentionOp op) {
+  if (failed(verifyMaskData(op, op.getMask(), op.getMaskData(), "A21")))
+    return failure();
+  for (MaskAttr atom : getDataAtoms(op.getMask()))
+    if (failed(verifyAtomData(op, atom)))
+      return failure();
+  return success();
+}
+
 } // namespace
+
+LogicalResult mlir::attn::verifyMaskData(Operation *op, MaskAttr mask,
+                                         OperandRange tensors,
+                                         StringRef label) {
+  llvm::SmallBitVector used(
+      std::max<size_t>(mask.getNumData(), tensors.size()));
+  for (MaskAttr atom : getDataAtoms(mask))
+    for (unsigned number : getData(atom))
+      used.set(number);
+  int last = used.find_last();
+  if (last >= static_cast<int>(tensors.size()))
+    return op->emitOpError("expected a tensor for t")
+           << last << " of the mask, found " << tensors.size() << " tensors ("
+           << label << ")";
+  int unused = used.find_first_unset();
+  if (unused < 0)
+    return success();
+  InFlightDiagnostic diagnostic =
+      op->emitOpError("expected every tensor to occur in the mask, found no t")
+      << unused << " in '" << mask.str() << "' (" << label << ")";
+  diagnostic.attachNote(tensors[unused].getLoc())
+      << "t" << unused << " is bound to this value";
+  return diagnostic;
+}
 
 LogicalResult mlir::attn::verifySymbols(Operation *op, MaskAttr mask,
                                         OperandRange symbols, StringRef label) {
@@ -261,7 +351,8 @@ LogicalResult AttentionOp::verify() {
       scale && failed(verifyScale(*this, *scale, "A12")))
     return failure();
   if (failed(verifyAlignment(*this, q)) || // A13, A14
-      failed(verifySymbols(*this, getMask(), getSymbols(), "A15")))
+      failed(verifySymbols(*this, getMask(), getSymbols(), "A15")) ||
+      failed(verifyData(*this))) // A21 to A24, A30
     return failure();
   if (failed(verifyHeadRanges(*this))) // A16
     return failure();

@@ -36,8 +36,8 @@ def Attn_MaskAttr : Attn_Attr<"Mask", "mask"> {
   let description = [{
     A mask is built from atoms with `&` (intersection), `|` (union) and `!` (complement), in falling order of
     precedence `!`, `&`, `|`. Positions are `p` for the query, `j` for the key, `h` is the query head. All bounds are
-    inclusive unless said; `inf` is unbounded; `s0`, `s1`, ... are symbols, bound to run-time values by the op that
-    carries the mask.
+    inclusive unless said; `inf` is unbounded; `s0`, `s1`, ... are symbols and `t0`, `t1`, ... tensors, bound to run-time
+    values by the op that carries the mask.
 
     | atom | set |
     |---|---|
@@ -51,6 +51,10 @@ def Attn_MaskAttr : Attn_Attr<"Mask", "mask"> {
     | `global<n>` | p < n or j < n |
     | `keys<a, b>`, `queries<a, b>`, `heads<a, b>` | a <= j < b, a <= p < b, a <= h < b |
     | `affine_set<(h, i, j)[n, ...] : (...)>(%n, ...)` | the literal set, i standing for p |
+    | `lengths(%len)` | j < len[b] |
+    | `documents(%q_ids, %k_ids)` | q_ids[b, i] = k_ids[b, j], i the number of the query |
+    | `blocks<bq, bk>(%row_ptr, %col)` | the table has block (floor(i / bq), floor(j / bk)) |
+    | `bits(%m)` | m[b, h, i, j] |
 
     Composites are expanded when they are read: `strided<n>` is `causal & (window<n, 0> | stride<n>)`, `fixed<n, c>` is
     `causal & (same_block<n> | summary<n, c>)`, `chunked<n>` is `causal & same_block<n>`, `prefix<n>` is
@@ -84,13 +88,16 @@ def Attn_MaskAttr : Attn_Attr<"Mask", "mask"> {
 
     /// One more than the largest symbol number that occurs; 0 if none does.
     unsigned getNumSymbols() const;
+    /// One more than the largest tensor number that occurs; 0 if none does:
+    /// then the mask is a set that its text alone defines.
+    unsigned getNumData() const;
     /// The same mask with symbol `i` replaced by `bounds[i]`.
     MaskAttr replaceSymbols(::llvm::ArrayRef<MaskBound> bounds) const;
     /// Whether membership depends on the head.
     bool dependsOnHead() const;
-    /// Writes the expression. `printSymbol` writes symbol `i`; `quoteSets` selects the attribute's quoted form.
-    void printExpression(::llvm::raw_ostream &os, ::llvm::function_ref<void(unsigned)> printSymbol, bool quoteSets) const;
-    /// The expression with symbols as s0, s1, ...
+    /// Writes the expression. `printValue` writes a symbol or a tensor; `quoteSets` selects the attribute's quoted form.
+    void printExpression(::llvm::raw_ostream &os, ::llvm::function_ref<void(const MaskBound &)> printValue, bool quoteSets) const;
+    /// The expression with symbols as s0, s1, ... and tensors as t0, t1, ...
     std::string str() const;
   }];
 }

@@ -19,8 +19,10 @@ def Attn_Tensor4D : Attn_Type<TensorRankOf<[F16, BF16, F32], [4]>, "4-d tensor o
 def Attn_Tensor3D : Attn_Type<TensorRankOf<[F32], [3]>, "3-d tensor of f32 (A1)">;
 def Attn_Offset : Attn_Type<AnyTypeOf<[Index, 1DTensorOf<[I32, I64, Index]>]>,
                             "index or 1-d tensor of i32, i64 or index (A14)">;
-def Attn_MaskData : Attn_Type<AnyTypeOf<[TensorOf<[I1, I8, I32, I64, Index]>]>,
-                              "tensor of i1, i8, i32, i64 or index (A17)">;
+def Attn_MaskData : Attn_Type<RankedTensorOf<[I1, I8, I32, I64]>,
+                              "ranked tensor of i1, i8, i32 or i64 (A17)">;
+def Attn_TileData : Attn_Type<AnyTypeOf<[RankedTensorOf<[I1, I8, I32, I64]>, VectorOfRankAndType<[2], [I1]>]>,
+                              "ranked tensor of i1, i8, i32 or i64, or 2-d vector of i1 (O12)">;
 def Attn_ScoreInput : Attn_Type<
     AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, 1DTensorOf<[F16, BF16, F32]>, Index]>,
     "4-d or 1-d tensor of f16, bf16 or f32, or index (A18)">;
@@ -50,6 +52,8 @@ def Attn_AttentionOp : Attn_Op<"attention", [
     q is B x Hq x Nq x D, k is B x Hkv x Nk x D, v is B x Hkv x Nk x Dv, o is B x Hq x Nq x Dv, lse is B x Hq x Nq.
     The scale defaults to 1 / sqrt(D). Products accumulate in f32; the softmax is f32; its weights are rounded to the
     element type of v before the second product.
+
+    The types of the tensors that the mask names follow those of q, k and v.
 
     Query i has position `p = i + offset`: `align(end)` (the default) is offset Nk - Nq, `align(start)` is 0,
     `align(%x)` is a value, one for all batches (index) or one for each (a 1-d tensor of B integers). `head(%h)` is the
@@ -111,7 +115,9 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     running sum of `exp2(score - max)`, `acc` the running weighted sum of v.
 
     With `mask(...)`, row i of q has position `p0 + i`, rows from position `p1` on do not matter, row n of k has
-    position `j0 + n`, and keys from position `nk` on are dead. Without it every pair is live.
+    position `j0 + n`, and keys from position `nk` on are dead. Without it every pair is live. The mask's tensors are
+    slices of the tile's rows and of all keys; with tiles of k and v every one of them is a vector of i1, and `bits` of
+    an M x 1, 1 x N or M x N vector holds where that is set.
 
     With `score(...)` the scaled score of each pair goes through the region first, as in `attn.attention`; the batch
     that it sees is 0. Its inputs are 1 x 1 slices before `attn-tile-kv` and tiles after it, each dimension that of the
@@ -129,6 +135,7 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     Attn_Tile:$q, Attn_KeyTile:$k, Attn_KeyTile:$v,
     Attn_RowState:$max, Attn_RowState:$sum, Attn_Accumulator:$acc,
     Variadic<Index>:$symbols, Variadic<Index>:$rows, Variadic<Index>:$keys, Optional<Index>:$head,
+    Variadic<Attn_TileData>:$mask_data,
     Variadic<Attn_TileScoreInput>:$score_inputs,
     OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale);
   let results = (outs
@@ -214,10 +221,11 @@ def Attn_YieldOp : Attn_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<[
 def Attn_ConditionOp : Attn_Op<"condition", [Pure, Terminator, HasParent<"ForTilesOp">]> {
   let summary = "Whether the loop visits the tile";
   let description = [{
-    Ends the `where` region of `attn.for_tiles`.
+    Ends the `where` region of `attn.for_tiles`. If `live` is false, no tile before `next` is visited either: what is
+    known of sparse tables. `next` is larger than the tile, or it means nothing.
   }];
-  let arguments = (ins I1:$live);
-  let assemblyFormat = "$live attr-dict";
+  let arguments = (ins I1:$live, Optional<Index>:$next);
+  let assemblyFormat = "$live (`next` `(` $next^ `)`)? attr-dict";
 }
 
 #endif // ATTN_OPS_TD

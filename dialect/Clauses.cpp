@@ -52,7 +52,8 @@ skipTo(OpAsmParser &parser, const char *end,
 
 ParseResult mlir::attn::parseMaskClause(
     OpAsmParser &parser, MaskAttr &mask,
-    SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols) {
+    SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols,
+    SmallVectorImpl<OpAsmParser::UnresolvedOperand> &data) {
   if (parser.parseLParen())
     return failure();
   const char *start = parser.getCurrentLocation().getPointer();
@@ -67,22 +68,32 @@ ParseResult mlir::attn::parseMaskClause(
   SmallVector<OpAsmParser::UnresolvedOperand> uses;
   if (skipTo(parser, start + parsed->length, uses) || parser.parseRParen())
     return failure();
-  for (const OpAsmParser::UnresolvedOperand &use : uses)
-    if (llvm::none_of(
-            symbols, [&](const OpAsmParser::UnresolvedOperand &symbol) {
-              return symbol.name == use.name && symbol.number == use.number;
-            }))
-      symbols.push_back(use);
+  // The use that a name of the mask parser is.
+  auto take = [&](StringRef name) {
+    StringRef value = name.split('#').first;
+    unsigned result = 0;
+    name.split('#').second.getAsInteger(10, result);
+    return *llvm::find_if(uses, [&](const OpAsmParser::UnresolvedOperand &use) {
+      return use.name.drop_front() == value && use.number == result;
+    });
+  };
+  for (StringRef name : parsed->symbolNames)
+    symbols.push_back(take(name));
+  for (StringRef name : parsed->dataNames)
+    data.push_back(take(name));
   mask = parsed->mask;
   return success();
 }
 
 void mlir::attn::printMaskClause(OpAsmPrinter &printer, MaskAttr mask,
-                                 ValueRange symbols) {
+                                 ValueRange symbols, ValueRange data) {
   printer << "mask(";
   mask.printExpression(
       printer.getStream(),
-      [&](unsigned number) { printer.printOperand(symbols[number]); },
+      [&](const MaskBound &bound) {
+        printer.printOperand(bound.isData() ? data[bound.getData()]
+                                            : symbols[bound.getSymbol()]);
+      },
       /*quoteSets=*/false);
   printer << ")";
 }

@@ -10,13 +10,15 @@
 namespace mlir::attn {
 
 /// Reads what follows the keyword `mask`: `(expression)`, whose `%name`s become
-/// `symbols` in order of appearance.
+/// `symbols` and tensors in `data`, each in order of appearance.
 ParseResult
 parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
-                llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols);
+                llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols,
+                llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &data);
 
 /// Writes `mask(expression)`.
-void printMaskClause(OpAsmPrinter &printer, MaskAttr mask, ValueRange symbols);
+void printMaskClause(OpAsmPrinter &printer, MaskAttr mask, ValueRange symbols,
+                     ValueRange data);
 
 } // namespace mlir::attn
 

@@ -11,9 +11,78 @@
 using namespace mlir;
 using namespace mlir::attn;
 
+/// More documents than this are not written out.
+static constexpr size_t kMaxDocuments = 12;
+
+/// The documents of a batch as boxes of query positions and keys; null if there
+/// are too many.
+static MaskAttr getDocuments(MLIRContext *context, const DataTensor &queries,
+                             const DataTensor &keys, int64_t batch,
+                             int64_t offset) {
+  auto rowOf = [&](const DataTensor &ids) {
+    return ArrayRef(ids.elements).slice(batch * ids.shape[1], ids.shape[1]);
+  };
+  ArrayRef<int64_t> rows = rowOf(queries), columns = rowOf(keys);
+  SmallVector<MaskAttr> boxes;
+  for (size_t first = 0; first < rows.size();) {
+    size_t last = llvm::upper_bound(rows, rows[first]) - rows.begin();
+    int64_t from = llvm::lower_bound(columns, rows[first]) - columns.begin(),
+            to = llvm::upper_bound(columns, rows[first]) - columns.begin();
+    auto range = [&](MaskKind kind, int64_t a, int64_t b) {
+      return MaskAttr::getAtom(
+          context, kind, {MaskBound::constant(a), MaskBound::constant(b)});
+    };
+    boxes.push_back(MaskAttr::getAnd(
+        {range(MaskKind::Queries, first + offset, last + offset),
+         range(MaskKind::Keys, from, to)}));
+    first = last;
+    if (boxes.size() > kMaxDocuments)
+      return {};
+  }
+  return boxes.empty() ? MaskAttr::getAll(context) : MaskAttr::getOr(boxes);
+}
+
+/// The atom for one batch; null if it is not known.
+static MaskAttr closeAtom(const ConcreteAttention &attention, MaskAttr atom,
+                          int64_t batch) {
+  SmallVector<const DataTensor *, 2> tensors;
+  for (unsigned number : getData(atom)) {
+    tensors.push_back(&attention.maskData[number]);
+    if (tensors.back()->elements.empty())
+      return {};
+  }
+  if (atom.getKind() == MaskKind::Lengths)
+    return MaskAttr::getAtom(
+        atom.getContext(), MaskKind::Keys,
+        {MaskBound::constant(0),
+         MaskBound::constant(tensors[0]->elements[batch])});
+  if (atom.getKind() == MaskKind::Documents)
+    return getDocuments(atom.getContext(), *tensors[0], *tensors[1], batch,
+                        attention.offsets[batch]);
+  return {};
+}
+
+MaskAttr ConcreteAttention::getClosedMask(int64_t batch) const {
+  MaskAttr mask = AttentionOp(op).getMask();
+  return replaceData(mask, [&](MaskAttr atom, bool negated) {
+    if (MaskAttr closed = closeAtom(*this, atom, batch))
+      return closed;
+    MaskAttr all = MaskAttr::getAll(mask.getContext());
+    return negated ? MaskAttr::getNot(all) : all;
+  });
+}
+
+bool ConcreteAttention::isAssumed() const {
+  for (MaskAttr atom : getDataAtoms(AttentionOp(op).getMask()))
+    for (int64_t batch = 0; batch < batches; ++batch)
+      if (!closeAtom(*this, atom, batch))
+        return true;
+  return false;
+}
+
 MaskProblem ConcreteAttention::getMask(int64_t batch, int64_t head) const {
-  return MaskProblem(AttentionOp(op).getMask(), symbols, firstHead + head,
-                     queries, keys, offsets[batch]);
+  return MaskProblem(getClosedMask(batch), symbols, firstHead + head, queries,
+                     keys, offsets[batch]);
 }
 
 namespace {
@@ -136,7 +205,22 @@ private:
              << q[1] << ", is not a multiple of the number of KV heads, "
              << k[1];
     ConcreteAttention result{op,   q[0], q[1], k[1], q[2], k[2],
-                             q[3], v[3], {},   {},   0};
+                             q[3], v[3], {},   {},   0,    {}};
+    for (Value tensor : op.getMaskData()) {
+      DataTensor &data = result.maskData.emplace_back();
+      data.shape = shapes.lookup(tensor);
+      ArrayRef<int64_t> known = elements[tensor];
+      data.elements.assign(known.begin(), known.end());
+    }
+    for (MaskAttr atom : getDataAtoms(op.getMask())) {
+      SmallVector<DataTensor, 2> ofAtom;
+      for (unsigned number : getData(atom))
+        ofAtom.push_back(result.maskData[number]);
+      if (std::optional<std::string> error = findDataError(
+              atom, ofAtom,
+              {result.batches, result.queryHeads, result.queries, result.keys}))
+        return op.emitError("'") << atom.str() << "': " << *error;
+    }
     for (Value symbol : op.getSymbols()) {
       FailureOr<int64_t> value = integer(op, symbol, "a symbol of the mask");
       if (failed(value))
@@ -197,10 +281,15 @@ mlir::attn::bindArguments(FunctionOpInterface function,
 FailureOr<SmallVector<ArgumentValue>>
 mlir::attn::getStaticArguments(FunctionOpInterface function) {
   SmallVector<ArgumentValue> result;
-  for (Type type : function.getArgumentTypes()) {
-    auto tensor = dyn_cast<RankedTensorType>(type);
+  for (BlockArgument argument : function.getArguments()) {
+    auto tensor = dyn_cast<RankedTensorType>(argument.getType());
+    bool isMaskData = llvm::all_of(argument.getUses(), [](OpOperand &use) {
+      auto op = dyn_cast<AttentionOp>(use.getOwner());
+      return op && llvm::is_contained(op.getMaskData(), use.get()) &&
+             use.get() != op.getOffset();
+    });
     if (!tensor || !tensor.hasStaticShape() ||
-        tensor.getElementType().isIntOrIndex())
+        (tensor.getElementType().isIntOrIndex() && !isMaskData))
       return failure();
     result.push_back({llvm::to_vector(tensor.getShape()), {}});
   }

@@ -8,6 +8,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 namespace mlir::attn {
@@ -28,7 +29,15 @@ struct ConcreteAttention {
   /// The offset of each batch.
   llvm::SmallVector<int64_t> offsets;
   int64_t firstHead = 0;
+  /// The tensors of the mask; one whose elements are not known has none.
+  std::vector<DataTensor> maskData;
 
+  /// The mask of a batch as a set: lengths and a few documents are exact; every
+  /// pair of other atoms with tensors is taken to be live, and of tensors that
+  /// are not known.
+  MaskAttr getClosedMask(int64_t batch) const;
+  /// Whether something was taken to be live.
+  bool isAssumed() const;
   int64_t getGroupSize() const { return queryHeads / kvHeads; }
   /// The mask of query head `head` (counted from 0) in batch `batch`.
   MaskProblem getMask(int64_t batch, int64_t head) const;
@@ -42,7 +51,8 @@ bindArguments(FunctionOpInterface function,
               llvm::ArrayRef<ArgumentValue> arguments);
 
 /// The arguments of a function whose types say everything: static shapes and no
-/// values. Failure, without a diagnostic, if they do not.
+/// values, but those of tensors of masks, which stay unknown. Failure, without
+/// a diagnostic, if they do not.
 FailureOr<llvm::SmallVector<ArgumentValue>>
 getStaticArguments(FunctionOpInterface function);
 

@@ -14,10 +14,19 @@ namespace mlir::attn {
 LogicalResult verifySymbols(Operation *op, MaskAttr mask, OperandRange symbols,
                             llvm::StringRef label);
 
+/// The same for the mask's tensors.
+LogicalResult verifyMaskData(Operation *op, MaskAttr mask, OperandRange tensors,
+                             llvm::StringRef label);
+
 /// The mask with its symbols numbered in order of appearance; `used` gets their
 /// values, picked from `values`.
 MaskAttr bindUsedSymbols(MaskAttr mask, ValueRange values,
                          llvm::SmallVectorImpl<Value> &used);
+
+/// The mask with its tensors numbered in order of appearance, each value once;
+/// `used` gets their values, picked from `values`.
+MaskAttr bindUsedData(MaskAttr mask, ValueRange values,
+                      llvm::SmallVectorImpl<Value> &used);
 
 /// A `heads<a, b>` in `mask` with a constant bound outside 0..Hq; null if there
 /// is none, or if `op` cannot tell. A tile, which has `head(...)`, holds only

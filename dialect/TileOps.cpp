@@ -21,7 +21,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                      OperationState &result) {
   Builder &builder = parser.getBuilder();
   SmallVector<OpAsmParser::UnresolvedOperand> tiles, state, symbols, rows, keys,
-      heads, inputs;
+      heads, maskData, inputs;
   SmallVector<Type> inputTypes;
   Region *score = result.addRegion();
   MaskAttr mask;
@@ -33,7 +33,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.parseFloat(scale) || parser.parseRParen())
     return failure();
   if (succeeded(parser.parseOptionalKeyword("mask")) &&
-      parseMaskClause(parser, mask, symbols))
+      parseMaskClause(parser, mask, symbols, maskData))
     return failure();
   if (succeeded(parser.parseOptionalKeyword("rows"))) {
     if (parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
@@ -53,6 +53,10 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.parseComma() || parser.parseType(v) || parser.parseComma() ||
       parser.parseType(acc))
     return failure();
+  SmallVector<Type> dataTypes;
+  for (size_t number = 0; number < maskData.size(); ++number)
+    if (parser.parseComma() || parser.parseType(dataTypes.emplace_back()))
+      return failure();
   auto accType = dyn_cast<VectorType>(acc);
   if (!accType || accType.getRank() != 2)
     return parser.emitError(
@@ -69,6 +73,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parser.resolveOperands(rows, index, result.operands) ||
       parser.resolveOperands(keys, index, result.operands) ||
       parser.resolveOperands(heads, index, result.operands) ||
+      parser.resolveOperands(maskData, dataTypes, loc, result.operands) ||
       parser.resolveOperands(inputs, inputTypes, loc, result.operands))
     return failure();
   Properties &properties = result.getOrAddProperties<Properties>();
@@ -79,6 +84,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
                                static_cast<int32_t>(rows.size()),
                                static_cast<int32_t>(keys.size()),
                                static_cast<int32_t>(heads.size()),
+                               static_cast<int32_t>(maskData.size()),
                                static_cast<int32_t>(inputs.size())},
              properties.operandSegmentSizes.begin());
   result.addTypes({rowType, rowType, acc});
@@ -92,7 +98,7 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
   printer << ")";
   if (MaskAttr mask = getMaskAttr()) {
     printer << ' ';
-    printMaskClause(printer, mask, getSymbols());
+    printMaskClause(printer, mask, getSymbols(), getMaskData());
   }
   if (!getRows().empty())
     printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
@@ -103,6 +109,8 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
                                 {"mask", "scale", "operandSegmentSizes"});
   printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
           << getV().getType() << ", " << getAcc().getType();
+  for (Value tensor : getMaskData())
+    printer << ", " << tensor.getType();
 }
 
 // O1, the ranks and element types, is in the types of AttnOps.td.
@@ -167,16 +175,27 @@ LogicalResult OnlineAttentionOp::verify() {
       return emitOpError("expected two values for rows and two for keys with a "
                          "mask or a score region, found ")
              << getRows().size() << " and " << getKeys().size() << " (O9)";
-    return emitOpError("expected rows, keys, symbols and head only with a mask "
-                       "or a score region (O9)");
+    return emitOpError("expected rows, keys, symbols, tensors and head only "
+                       "with a mask or a score region (O9)");
   }
-  if (isPlaced ? !getMaskAttr() && !getSymbols().empty()
-               : !getSymbols().empty() || getHead())
-    return emitOpError("expected rows, keys, symbols and head only with a mask "
-                       "or a score region (O9)");
-  if (getMaskAttr() &&
-      failed(verifySymbols(*this, getMaskAttr(), getSymbols(), "O10")))
-    return failure();
+  bool hasMaskOperands = !getSymbols().empty() || !getMaskData().empty();
+  if (isPlaced ? !getMaskAttr() && hasMaskOperands
+               : hasMaskOperands || getHead())
+    return emitOpError("expected rows, keys, symbols, tensors and head only "
+                       "with a mask or a score region (O9)");
+  if (getMaskAttr()) {
+    if (failed(verifySymbols(*this, getMaskAttr(), getSymbols(), "O10")) ||
+        failed(verifyMaskData(*this, getMaskAttr(), getMaskData(), "O11")))
+      return failure();
+    bool areTiles = isa<VectorType>(k);
+    for (Value data : getMaskData())
+      if (isa<VectorType>(data.getType()) != areTiles)
+        return emitOpError("expected ")
+               << (areTiles ? "vectors" : "tensors")
+               << " for the mask, as k and v are "
+               << (areTiles ? "tiles" : "slices") << ", found "
+               << data.getType() << " (O12)";
+  }
   return verifyScore(*this);
 }
 

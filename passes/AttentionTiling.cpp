@@ -5,7 +5,9 @@
 #include "attn/passes/AttentionTiling.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Constraints.h"
 #include "attn/dialect/Score.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -45,6 +47,17 @@ OpFoldResult getKvHead(OpBuilder &builder, AttentionOp op, OpFoldResult head) {
       .getResult();
 }
 
+/// Element `at` of a 1-d tensor of integers, as an index.
+Value extractIndex(OpBuilder &builder, Location loc, Value tensor,
+                   OpFoldResult at) {
+  Value element = tensor::ExtractOp::create(builder, loc, tensor,
+                                            toValue(builder, loc, at));
+  if (!element.getType().isIndex())
+    element = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
+                                         element);
+  return element;
+}
+
 /// The position of the query with index `query` of batch `batch`.
 OpFoldResult getPosition(OpBuilder &builder, AttentionOp op, OpFoldResult batch,
                          OpFoldResult query) {
@@ -64,13 +77,8 @@ OpFoldResult getPosition(OpBuilder &builder, AttentionOp op, OpFoldResult batch,
     break;
   }
   Value offset = op.getOffset();
-  if (isa<RankedTensorType>(offset.getType())) {
-    offset = tensor::ExtractOp::create(builder, loc, offset,
-                                       toValue(builder, loc, batch));
-    if (!offset.getType().isIndex())
-      offset = arith::IndexCastOp::create(builder, loc, builder.getIndexType(),
-                                          offset);
-  }
+  if (isa<RankedTensorType>(offset.getType()))
+    offset = extractIndex(builder, loc, offset, batch);
   return affine::makeComposedFoldedAffineApply(builder, loc, d0 + s0,
                                                {query, offset});
 }
@@ -100,6 +108,91 @@ Value getScoreSlice(OpBuilder &builder, Location loc, Value input,
     if (type.getDimSize(dim) == 1)
       from[dim] = zero, extents[dim] = one;
   return getSlice(builder, loc, input, from, extents);
+}
+
+/// The mask of one tile: lengths become symbols, tensors the parts that belong
+/// to its batch, head and queries.
+void tileMask(OpBuilder &builder, AttentionOp op,
+              ArrayRef<OpFoldResult> offsets, ArrayRef<OpFoldResult> sizes,
+              AttentionParts &parts) {
+  Location loc = op.getLoc();
+  SmallVector<unsigned> lengths;
+  parts.mask = bindLengths(op.getMask(), parts.symbols.size(), lengths);
+  for (unsigned number : lengths)
+    parts.symbols.push_back(
+        extractIndex(builder, loc, op.getMaskData()[number], offsets[0]));
+  OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
+  SmallVector<Value> values;
+  llvm::SmallDenseMap<MaskAttr, MaskAttr> tiled;
+  parts.mask = replaceData(parts.mask, [&](MaskAttr atom, bool) {
+    MaskAttr &known = tiled[atom];
+    if (known)
+      return known;
+    SmallVector<unsigned, 2> numbers;
+    auto add = [&](Value value) {
+      numbers.push_back(values.size());
+      values.push_back(value);
+    };
+    SmallVector<Value, 2> tensors;
+    for (unsigned number : getData(atom))
+      tensors.push_back(op.getMaskData()[number]);
+    auto size = [&](Value tensor, unsigned dim) {
+      return tensor::getMixedSize(builder, loc, tensor, dim);
+    };
+    switch (atom.getKind()) {
+    case MaskKind::Documents:
+      add(getSlice(builder, loc, tensors[0], {offsets[0], offsets[2]},
+                   {one, sizes[2]}));
+      add(getSlice(builder, loc, tensors[1], {offsets[0], zero},
+                   {one, size(tensors[1], 1)}));
+      break;
+    case MaskKind::Bits: {
+      auto type = cast<RankedTensorType>(tensors[0].getType());
+      // Of a dimension of size 1 every tile has all.
+      SmallVector<OpFoldResult> at = {offsets[0], offsets[1], offsets[2], zero},
+                                part = {one, one, sizes[2],
+                                        size(tensors[0], 3)};
+      for (unsigned dim = 0; dim < 4; ++dim)
+        if (type.getDimSize(dim) == 1) {
+          at[dim] = zero;
+          part[dim] = one;
+        }
+      add(getSlice(builder, loc, tensors[0], at, part));
+      break;
+    }
+    case MaskKind::Blocks: {
+      auto type = cast<RankedTensorType>(tensors[0].getType());
+      if (type.getRank() == 3) {
+        SmallVector<OpFoldResult> at = {offsets[0], offsets[1], zero};
+        for (unsigned dim = 0; dim < 2; ++dim)
+          if (type.getDimSize(dim) == 1)
+            at[dim] = zero;
+        add(getSlice(builder, loc, tensors[0], at,
+                     {one, one, size(tensors[0], 2)}));
+      } else {
+        add(tensors[0]);
+      }
+      add(tensors[1]);
+      // The table is not cut: the tile says where in it its queries are.
+      MaskBound first = MaskBound::symbol(parts.symbols.size());
+      parts.symbols.push_back(toValue(builder, loc, offsets[2]));
+      ArrayRef<MaskBound> bounds = atom.getBounds();
+      assert(bounds[2].isData() && "a tile is not tiled again");
+      known = MaskAttr::getAtom(op.getContext(), MaskKind::Blocks,
+                                {bounds[0], bounds[1], first,
+                                 MaskBound::data(numbers[0]),
+                                 MaskBound::data(numbers[1])});
+      return known;
+    }
+    default:
+      llvm_unreachable("lengths are symbols by now");
+    }
+    known = withData(atom, numbers);
+    return known;
+  });
+  SmallVector<Value> used;
+  parts.mask = bindUsedData(parts.mask, values, used);
+  parts.maskData.assign(used.begin(), used.end());
 }
 
 struct AttentionTiling
@@ -173,6 +266,7 @@ struct AttentionTiling
     parts.alignment =
         AlignmentAttr::get(builder.getContext(), Alignment::Offset);
     parts.schedule = nullptr;
+    tileMask(builder, op, offsets, sizes, parts);
     SmallVector<Operation *> slices = {q, k, v};
     if (op.getInitO()) {
       auto initO = getSlice(builder, loc, op.getInitO(),

@@ -7,6 +7,7 @@
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -71,6 +72,7 @@ static void split(OnlineAttentionOp op, ArrayRef<Segment> segments) {
         state[1], state[2], own.symbols, op.getRows(),
         ValueRange{op.getKeys()[0], own.numKeys},
         own.mask.dependsOnHead() ? op.getHead() : Value(),
+        /*mask_data=*/ValueRange(),
         /*score_inputs=*/ValueRange(), own.mask, op.getScaleAttr());
     state = step.getResults();
   }
@@ -107,10 +109,10 @@ struct AttnCompactPass : attn::impl::AttnCompactBase<AttnCompactPass> {
           op.getMaskAttr(), schedule.getQTile(), schedule.getKvTile(), numKeys);
       if (segments.size() == 1 && !segments[0].columns)
         continue;
-      if (!op.getScore().empty()) {
+      if (!op.getScore().empty() || hasData(op.getMaskAttr())) {
         op.emitRemark() << "the keys of mask " << op.getMaskAttr().str()
-                        << " are not made adjacent: a score region looks at "
-                           "them in their order";
+                        << " are not made adjacent: a score region or a tensor "
+                           "of the mask looks at them in their order";
         continue;
       }
       for (const Segment &segment : segments)

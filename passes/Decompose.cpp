@@ -79,6 +79,7 @@ static LogicalResult decompose(OnlineAttentionOp op, int64_t &numWide) {
         op.getRows()[0],
         op.getKeys()[0],
         op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()),
+        op.getMaskData(),
         isInRange(op) ? Value() : op.getKeys()[1]};
     FailureOr<Value> built = buildTilePredicate(
         builder, getMaskPredicate(op.getMaskAttr()), position, numWide);

@@ -47,7 +47,8 @@ static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop,
   return result;
 }
 
-/// The filter's verdict on `tile`.
+/// The filter's verdict on `tile`: where to look next, `tile` itself if the
+/// loop visits it.
 static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                           Value tile) {
   Block &block = loop.getFilter().front();
@@ -55,8 +56,13 @@ static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
   mapping.map(block.getArgument(0), tile);
   for (Operation &op : block.without_terminator())
     builder.clone(op, mapping);
-  return mapping.lookupOrDefault(
-      cast<ConditionOp>(block.getTerminator()).getLive());
+  auto condition = cast<ConditionOp>(block.getTerminator());
+  Value next = arith::AddIOp::create(
+      builder, tile, arith::ConstantIndexOp::create(builder, 1));
+  if (Value hint = condition.getNext())
+    next = arith::MaxSIOp::create(builder, next, mapping.lookupOrDefault(hint));
+  return arith::SelectOp::create(
+      builder, mapping.lookupOrDefault(condition.getLive()), tile, next);
 }
 
 /// Where to look after the candidate `tile`: at `tile` itself if the loop
@@ -64,12 +70,8 @@ static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
 static Value buildProbe(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                         Value tile) {
   Value next = tile;
-  if (!loop.getFilter().empty()) {
-    Value following = arith::AddIOp::create(
-        builder, tile, arith::ConstantIndexOp::create(builder, 1));
-    next = arith::SelectOp::create(builder, inlineFilter(builder, loop, tile),
-                                   tile, following);
-  }
+  if (!loop.getFilter().empty())
+    next = inlineFilter(builder, loop, tile);
   // An excepted tile may be followed by more of them.
   if (!loop.getExceptLower().empty())
     next = arith::MaxSIOp::create(builder, next,

@@ -2,10 +2,12 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/passes/MaskTensors.h"
 #include "attn/passes/Passes.h"
 #include "attn/passes/TileBuilder.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Constraints.h"
 #include "attn/dialect/Score.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -49,9 +51,12 @@ struct Interval {
 class KvTiler {
 public:
   KvTiler(OnlineAttentionOp op, int64_t tile)
-      : op(op), builder(op.getLoc(), op), tile(tile),
-        bounds(getKeyTileBounds(op.getMaskAttr(), tile)) {
-    builder.setInsertionPoint(getFirstOfChain());
+      : op(op), builder(op.getLoc(), getFirstOfChain(op)), tile(tile),
+        tensors(builder, op, tile) {
+    for (unsigned a = 0; a < 1u << tensors.getNumLiterals(); ++a)
+      cases.push_back(
+          getKeyTileBounds(tensors.getOuter(a), tensors.getInner(a), tile));
+    bounds = cases.back();
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
       head = op.getHead();
@@ -67,7 +72,9 @@ public:
     builder.setInsertionPoint(op);
   }
 
+  /// Of a tile for which everything that tables decide holds: of all tiles.
   const TileBounds &getBounds() const { return bounds; }
+  std::string findProblem() const { return tensors.findProblem(); }
 
   struct Loops {
     int64_t partial = 0, full = 0;
@@ -80,14 +87,15 @@ public:
 private:
   /// The first op of those that this one continues, as far as the operands that
   /// bounds are made of are known there.
-  Operation *getFirstOfChain();
+  static Operation *getFirstOfChain(OnlineAttentionOp op);
   void cut();
-  SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims) {
+  SmallVector<OpFoldResult> getOperands(ArrayRef<OpFoldResult> dims,
+                                        unsigned numSymbols) {
     SmallVector<OpFoldResult> operands(dims);
-    llvm::append_range(
-        operands, op.getSymbols().take_front(op.getMaskAttr().getNumSymbols()));
+    llvm::append_range(operands, tensors.getSymbols().take_front(numSymbols));
     return operands;
   }
+  unsigned numSymbols() { return tensors.getSymbols().size(); }
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
   Value toValue(OpFoldResult value) {
     return getValueOrCreateConstantIndexOp(builder, op.getLoc(), value);
@@ -109,13 +117,29 @@ private:
   void buildFilter(ForTilesOp loop);
   SmallVector<Value> readScoreInputs(ForTilesOp loop, Value first,
                                      bool inBounds);
+  /// The filter where tables decide: the live tiles that are not full, or the
+  /// full ones.
+  void buildTableFilter(ForTilesOp loop, bool isFull);
+  OpFoldResult isInside(ArrayRef<TileInterval> intervals, Value number);
+  /// Whether the classes of a tile make it live, or full.
+  Value buildVerdict(ArrayRef<MaskTensors::TileClass> classes, Value number,
+                     bool isFull);
+  Value toBool(OpFoldResult value) {
+    if (auto known = dyn_cast<Value>(value))
+      return known;
+    return arith::ConstantOp::create(builder,
+                                     cast<BoolAttr>(cast<Attribute>(value)));
+  }
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
                        ValueRange state, bool isFull);
 
   OnlineAttentionOp op;
   ImplicitLocOpBuilder builder;
   int64_t tile;
+  MaskTensors tensors;
   TileBounds bounds;
+  /// By assignment of the literals of `tensors`; the last one is `bounds`.
+  SmallVector<TileBounds, 1> cases;
   /// h, p0, p1, n.
   SmallVector<OpFoldResult> positions;
   SmallVector<Interval> live, full, partial, except;
@@ -124,10 +148,9 @@ private:
 };
 
 OpFoldResult KvTiler::apply(AffineExpr expr, ArrayRef<OpFoldResult> dims) {
-  auto map =
-      AffineMap::get(dims.size(), op.getMaskAttr().getNumSymbols(), expr);
+  auto map = AffineMap::get(dims.size(), numSymbols(), expr);
   return affine::makeComposedFoldedAffineApply(builder, op.getLoc(), map,
-                                               getOperands(dims));
+                                               getOperands(dims, numSymbols()));
 }
 
 OpFoldResult KvTiler::extremum(bool isMax, OpFoldResult a, OpFoldResult b) {
@@ -162,9 +185,11 @@ OpFoldResult KvTiler::contains(IntegerSet set, ArrayRef<OpFoldResult> dims) {
 Interval KvTiler::buildInterval(const TileInterval &interval) {
   Interval result;
   result.lower = affine::makeComposedFoldedAffineMax(
-      builder, op.getLoc(), interval.lower, getOperands(positions));
+      builder, op.getLoc(), interval.lower,
+      getOperands(positions, interval.lower.getNumSymbols()));
   result.upper = affine::makeComposedFoldedAffineMin(
-      builder, op.getLoc(), interval.upper, getOperands(positions));
+      builder, op.getLoc(), interval.upper,
+      getOperands(positions, interval.upper.getNumSymbols()));
   OpFoldResult condition = contains(interval.condition, positions);
   if (auto value = dyn_cast<Value>(condition)) {
     // The bounds mean nothing where the condition fails, and may be far away.
@@ -183,10 +208,9 @@ Interval KvTiler::buildInterval(const TileInterval &interval) {
 }
 
 bool KvTiler::isImplied(AffineExpr expr) {
-  unsigned numSymbols = op.getMaskAttr().getNumSymbols();
   AffineExpr n = builder.getAffineDimExpr(3), t = builder.getAffineDimExpr(4);
   return expr == t ||
-         simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols) ==
+         simplifyAffineExpr(n - t * tile - 1 - expr, 5, numSymbols()) ==
              builder.getAffineConstantExpr(0);
 }
 
@@ -217,13 +241,80 @@ void KvTiler::buildFilter(ForTilesOp loop) {
   Value any;
   for (IntegerSet set : sets) {
     OpFoldResult holds = contains(set, dims);
-    Value value = isa<Value>(holds)
-                      ? cast<Value>(holds)
-                      : arith::ConstantOp::create(
-                            builder, cast<BoolAttr>(cast<Attribute>(holds)));
+    Value value = toBool(holds);
     any = any ? arith::OrIOp::create(builder, any, value) : value;
   }
-  ConditionOp::create(builder, any);
+  ConditionOp::create(builder, any, Value());
+}
+
+OpFoldResult KvTiler::isInside(ArrayRef<TileInterval> intervals, Value number) {
+  Value any;
+  for (const TileInterval &interval : intervals) {
+    Interval built = buildInterval(interval);
+    if (built.isEmpty())
+      continue;
+    Value above = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge,
+                                        number, toValue(built.lower)),
+          below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt,
+                                        number, toValue(built.upper));
+    Value inside = arith::AndIOp::create(builder, above, below);
+    any = any ? arith::OrIOp::create(builder, any, inside) : inside;
+  }
+  return any ? OpFoldResult(any) : OpFoldResult(builder.getBoolAttr(false));
+}
+
+Value KvTiler::buildVerdict(ArrayRef<MaskTensors::TileClass> classes,
+                            Value number, bool isFull) {
+  Value any = toBool(builder.getBoolAttr(false));
+  for (auto [assignment, known] : llvm::enumerate(cases)) {
+    ArrayRef<TileInterval> intervals = isFull ? known.full : known.live;
+    if (intervals.empty())
+      continue;
+    Value holds = toBool(isInside(intervals, number));
+    if (!isFull && !known.filter.empty()) {
+      SmallVector<OpFoldResult> dims = positions;
+      dims.push_back(number);
+      Value passes = toBool(builder.getBoolAttr(false));
+      for (IntegerSet set : known.filter)
+        passes =
+            arith::OrIOp::create(builder, passes, toBool(contains(set, dims)));
+      holds = arith::AndIOp::create(builder, holds, passes);
+    }
+    for (auto [bit, found] : llvm::enumerate(classes))
+      if (assignment >> bit & 1)
+        holds = arith::AndIOp::create(builder, holds,
+                                      isFull ? found.all : found.some);
+    any = arith::OrIOp::create(builder, any, holds);
+  }
+  return any;
+}
+
+void KvTiler::buildTableFilter(ForTilesOp loop, bool isFull) {
+  OpBuilder::InsertionGuard guard(builder);
+  Block *block = builder.createBlock(&loop.getFilter(), {},
+                                     {builder.getIndexType()}, {op.getLoc()});
+  Value number = block->getArgument(0);
+  auto classes = tensors.buildClasses(number);
+  Value verdict = buildVerdict(classes, number, /*isFull=*/true);
+  if (!isFull) {
+    Value isNotFull = arith::XOrIOp::create(builder, verdict,
+                                            toBool(builder.getBoolAttr(true)));
+    verdict = arith::AndIOp::create(
+        builder, buildVerdict(classes, number, /*isFull=*/false), isNotFull);
+  }
+  // Where no tile is live without a literal, its table says where to go on.
+  Value next;
+  for (unsigned bit = 0; bit < classes.size(); ++bit) {
+    const MaskTensors::TileClass &found = classes[bit];
+    bool isNeeded = llvm::all_of(llvm::enumerate(cases), [&](auto entry) {
+      return entry.index() >> bit & 1 || entry.value().live.empty();
+    });
+    if (found.next && isNeeded)
+      next = next
+                 ? arith::MaxSIOp::create(builder, next, found.next).getResult()
+                 : found.next;
+  }
+  ConditionOp::create(builder, verdict, next);
 }
 
 /// The score inputs of the tile of keys that starts at `first`. What is the
@@ -271,7 +362,9 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   }
   auto loop = ForTilesOp::create(builder, lower, upper, exceptLower,
                                  exceptUpper, state);
-  if (!isFull)
+  if (tensors.getNumLiterals() != 0)
+    buildTableFilter(loop, isFull);
+  else if (!isFull)
     buildFilter(loop);
 
   builder.setInsertionPointToEnd(&loop.getBody().front());
@@ -281,25 +374,30 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   bool inBounds = isFull || (constant && *constant % tile == 0);
   Value k = readTile(builder, op.getK(), first, tile, inBounds);
   Value v = readTile(builder, op.getV(), first, tile, inBounds);
+  SmallVector<Value> maskData, symbols;
+  MaskAttr mask;
+  if (!isFull) {
+    maskData = tensors.buildTile(first, inBounds);
+    mask = bindUsedSymbols(tensors.getTileMask(), op.getSymbols(), symbols);
+  }
   auto args = loop.getIterArgs();
   // A score region wants positions even where there is no mask.
   bool hasScore = !op.getScore().empty(), isPlaced = !isFull || hasScore;
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
-      isFull ? ValueRange() : ValueRange(op.getSymbols()),
-      isPlaced ? ValueRange(op.getRows()) : ValueRange(),
+      symbols, isPlaced ? ValueRange(op.getRows()) : ValueRange(),
       isPlaced ? ValueRange{first, op.getKeys()[1]} : ValueRange(),
       !isFull || usesScoreArgument(op.getScore(), kHead) ? op.getHead()
                                                          : Value(),
-      readScoreInputs(loop, first, inBounds),
-      isFull ? MaskAttr() : op.getMaskAttr(), op.getScaleAttr());
+      maskData, readScoreInputs(loop, first, inBounds), mask,
+      op.getScaleAttr());
   IRMapping mapping;
   op.getScore().cloneInto(&step.getScore(), mapping);
   YieldOp::create(builder, step.getResults());
   return loop;
 }
 
-Operation *KvTiler::getFirstOfChain() {
+Operation *KvTiler::getFirstOfChain(OnlineAttentionOp op) {
   Operation *first = op;
   while (auto before = cast<OnlineAttentionOp>(first)
                            .getMax()
@@ -313,6 +411,7 @@ Operation *KvTiler::getFirstOfChain() {
         !llvm::all_of(op.getRows(), isKnown) ||
         !llvm::all_of(op.getKeys(), isKnown) ||
         !llvm::all_of(op.getSymbols(), isKnown) ||
+        !llvm::all_of(op.getMaskData(), isKnown) ||
         (op.getHead() && !isKnown(op.getHead())))
       break;
     first = before;
@@ -323,6 +422,15 @@ Operation *KvTiler::getFirstOfChain() {
 /// What is live but not full. Where the two start or end together, one interval
 /// is left.
 void KvTiler::cut() {
+  if (tensors.getNumLiterals() != 0) {
+    // The filters tell the tiles apart.
+    for (Interval &interval : full) {
+      interval.lower = toValue(interval.lower);
+      interval.upper = toValue(interval.upper);
+    }
+    partial = live;
+    return;
+  }
   for (const Interval &interval : live)
     if (llvm::none_of(full, [&](const Interval &other) {
           return other.contains(interval);
@@ -395,6 +503,10 @@ struct AttnTileKvPass : attn::impl::AttnTileKvBase<AttnTileKvPass> {
       }
       KvTiler &tiler =
           *tilers.emplace_back(std::make_unique<KvTiler>(op, *tile));
+      if (std::string problem = tiler.findProblem(); !problem.empty()) {
+        op.emitOpError(problem);
+        return signalPassFailure();
+      }
       if (!tiler.getBounds().exact) {
         ++numInexact;
         op.emitRemark() << "the bounds of mask " << op.getMaskAttr().str()

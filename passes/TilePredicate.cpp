@@ -553,6 +553,8 @@ FailureOr<Value> PredicateBuilder::build(const MaskPredicate &predicate,
   case MaskPredicate::Kind::Equality:
     return buildLeaf(predicate.expr,
                      predicate.kind == MaskPredicate::Kind::Equality, known);
+  case MaskPredicate::Kind::Data:
+    return position.data[predicate.atom.getBounds()[0].getData()];
   case MaskPredicate::Kind::And:
   case MaskPredicate::Kind::Or:
     return buildJunction(predicate, known);

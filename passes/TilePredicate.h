@@ -19,8 +19,8 @@ struct TilePosition {
   /// The query head, the position of the first row, the position of the first
   /// key.
   Value head, row, column;
-  /// The values of the mask's symbols.
-  ValueRange symbols;
+  /// The values of the mask's symbols, and its tensors: vectors of i1.
+  ValueRange symbols, data;
   /// Keys from here on are dead; null if the tile cannot reach that far.
   Value numKeys;
 };

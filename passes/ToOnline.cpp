@@ -150,7 +150,8 @@ static LogicalResult convert(AttentionOp op) {
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
       max, sum0, acc, op.getSymbols(), ValueRange{op.getOffset(), end},
       ValueRange{zeroIndex, numKeys}, needsHead ? op.getHead() : Value(),
-      scoreInputs, op.getMask(), builder.getF32FloatAttr(op.getScaleValue()));
+      op.getMaskData(), scoreInputs, op.getMask(),
+      builder.getF32FloatAttr(op.getScaleValue()));
   online.getScore().takeBody(op.getScore());
   if (needsHead && !op.getHead())
     online.getHeadMutable().assign(zeroIndex);

@@ -109,7 +109,8 @@ enum {
   ATTN_DL_INT = 0,
   ATTN_DL_UINT = 1,
   ATTN_DL_FLOAT = 2,
-  ATTN_DL_BFLOAT = 4
+  ATTN_DL_BFLOAT = 4,
+  ATTN_DL_BOOL = 6
 };
 enum {
   ATTN_DL_CPU = 1,

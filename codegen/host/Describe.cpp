@@ -26,6 +26,8 @@ Signature mlir::attn::host::getSignature(func::FuncOp function) {
     result.name = names.getName(value, isTensor ? fallback : "scalar");
     if (isTensor)
       result.shape = names.getShape(value);
+    if (isTensor && isa<BlockArgument>(value))
+      result.checks = names.getChecks(value);
     return result;
   };
   for (::mlir::Value argument : function.getArguments())
@@ -47,6 +49,10 @@ static ::attn::ElementType getElement(Type type) {
     return ::attn::ElementType::BF16;
   if (type.isF32())
     return ::attn::ElementType::F32;
+  if (type.isInteger(1))
+    return ::attn::ElementType::Bool;
+  if (type.isInteger(8))
+    return ::attn::ElementType::I8;
   return type.isInteger(32) ? ::attn::ElementType::I32
                             : ::attn::ElementType::I64;
 }
@@ -243,6 +249,7 @@ FailureOr<::attn::Manifest> Description::run() {
     if (isa<MemRefType>(argument.getType())) {
       addBuffer(argument, ::attn::BufferRole::Argument, int64_t(number),
                 value.name, value.shape);
+      manifest.buffers.back().checks = value.checks;
       continue;
     }
     Type type = argument.getType();

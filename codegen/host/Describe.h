@@ -21,6 +21,7 @@ struct Signature {
   struct Value {
     std::string name;
     std::vector<::attn::Dimension> shape;
+    std::vector<::attn::CheckDesc> checks;
   };
   std::vector<Value> arguments, results;
 };

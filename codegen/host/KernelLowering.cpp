@@ -157,17 +157,7 @@ LogicalResult KernelLowering::cloneScalar(Operation &op) {
     return success();
   }
   if (auto load = dyn_cast<memref::LoadOp>(op)) {
-    const View &view = views.find(load.getMemRef())->second;
-    Value address = view.address;
-    for (auto [index, stride] :
-         llvm::zip_equal(load.getIndices(), view.strides))
-      address = b.pointer(address, b.multiply(b.multiply(scalar(index), stride),
-                                              view.getElementBytes()));
-    Type type = view.element.isIndex() ? b.getI64Type() : view.element;
-    Value value = b.load(type, address, view.getElementBytes());
-    if (view.element.isIndex())
-      value = arith::IndexCastOp::create(b, b.getIndexType(), value);
-    scalars.map(load.getResult(), value);
+    scalars.map(load.getResult(), buildLoad(load));
     return success();
   }
   // What has no instruction, or may take a library call.
@@ -182,8 +172,33 @@ LogicalResult KernelLowering::cloneScalar(Operation &op) {
     scalars.map(op.getResult(0), value);
     return success();
   }
-  b.clone(op, scalars);
+  Operation *cloned = b.clone(op, scalars);
+  lowerLoads(cloned->getRegions());
   return success();
+}
+
+Value KernelLowering::buildLoad(memref::LoadOp load) {
+  const View &view = views.find(load.getMemRef())->second;
+  Value address = view.address;
+  for (auto [index, stride] : llvm::zip_equal(load.getIndices(), view.strides))
+    address = b.pointer(address, b.multiply(b.multiply(scalar(index), stride),
+                                            view.getElementBytes()));
+  if (isa<FloatType>(view.element))
+    return b.load(view.element, address, view.getElementBytes());
+  return b.loadInteger(view.element, address);
+}
+
+/// Lowers what regions that were cloned read from memory.
+void KernelLowering::lowerLoads(MutableArrayRef<Region> regions) {
+  OpBuilder::InsertionGuard guard(b);
+  SmallVector<memref::LoadOp> loads;
+  for (Region &region : regions)
+    region.walk([&](memref::LoadOp load) { loads.push_back(load); });
+  for (memref::LoadOp load : loads) {
+    b.setInsertionPoint(load);
+    load.replaceAllUsesWith(buildLoad(load));
+    load.erase();
+  }
 }
 
 LogicalResult KernelLowering::cloneScalars(Block &block) {
@@ -279,8 +294,10 @@ LogicalResult KernelLowering::lowerLoop(ForTilesOp loop) {
   auto lowered =
       ForTilesOp::create(b, lower, upper, mapAll(loop.getExceptLower()),
                          mapAll(loop.getExceptUpper()), ValueRange());
-  if (!loop.getFilter().empty())
+  if (!loop.getFilter().empty()) {
     loop.getFilter().cloneInto(&lowered.getFilter(), scalars);
+    lowerLoads(lowered.getFilter());
+  }
   Block &body = loop.getBody().front();
   scalars.map(loop.getInductionVar(), lowered.getInductionVar());
   int64_t mark = scratch.getUsed();

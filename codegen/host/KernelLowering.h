@@ -52,6 +52,8 @@ private:
   /// Clones what is not on tiles: scalars and views.
   LogicalResult cloneScalars(Block &block);
   LogicalResult cloneScalar(Operation &op);
+  Value buildLoad(memref::LoadOp load);
+  void lowerLoads(MutableArrayRef<Region> regions);
   void bindSubView(memref::SubViewOp op);
   void bindRows(SelectRowsOp op);
   Value scalar(OpFoldResult value);

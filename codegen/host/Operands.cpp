@@ -199,10 +199,14 @@ TileBuffer KernelLowering::transpose(vector::TransferReadOp read,
 
 /// Transposes the f32 rows that the loops start from.
 void KernelLowering::loadStates(Block &block) {
-  for (auto read : block.getOps<vector::TransferReadOp>())
-    if (!read->use_empty() &&
+  for (auto read : block.getOps<vector::TransferReadOp>()) {
+    VectorType type = read.getVectorType();
+    bool isState = type.getElementType().isF32() &&
+                   (type.getRank() == 1 || type.getDimSize(1) != 1);
+    if (isState && !read->use_empty() &&
         llvm::none_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>))
       states[read.getVector()] = transpose(read, /*asPairs=*/false);
+  }
 }
 
 /// Transposes the query tile for the products that use it.

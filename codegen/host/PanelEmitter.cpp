@@ -21,7 +21,9 @@ static constexpr int64_t kDepthUnroll = 4;
 static constexpr int64_t kLine = 64;
 
 int64_t View::getElementBytes() const {
-  return element.isIndex() ? 8 : element.getIntOrFloatBitWidth() / 8;
+  return element.isIndex()
+             ? 8
+             : std::max<int64_t>(element.getIntOrFloatBitWidth() / 8, 1);
 }
 
 Value PanelContext::getRowOffset(Value row, ArrayRef<Value> strides,
@@ -119,6 +121,32 @@ static bool isElementwise(Operation *op) {
          OpTrait::hasElementwiseMappableTraits(op);
 }
 
+/// The integer of `read` in this row and column (indices; null where the tile
+/// has one). Where there is none the last one is read: rows and columns that do
+/// not exist are dead whatever they hold.
+Value PanelEmitter::loadInteger(vector::TransferReadOp read, Value row,
+                                Value column, Value endOfRows) {
+  const View &view = context.views.find(read.getBase())->second;
+  AffineMap map = read.getPermutationMap();
+  SmallVector<Value> indices;
+  for (Value index : read.getIndices())
+    indices.push_back(context.scalars.lookupOrDefault(index));
+  for (auto [dim, position] : llvm::enumerate(ArrayRef{row, column})) {
+    if (!position || !isa<AffineDimExpr>(map.getResult(dim)))
+      continue;
+    unsigned along = map.getDimPosition(dim);
+    Value at = arith::AddIOp::create(b, indices[along], position);
+    if (!read.isDimInBounds(dim) || (dim == 0 && endOfRows))
+      at = b.minimum(at, b.add(view.sizes[along], -1));
+    indices[along] = at;
+  }
+  Value address = view.address;
+  for (auto [index, stride] : llvm::zip_equal(indices, view.strides))
+    address = b.pointer(
+        address, b.multiply(b.multiply(index, stride), view.getElementBytes()));
+  return b.loadInteger(view.element, address);
+}
+
 Value PanelEmitter::getRow(Value tile, int64_t v) {
   Value &known = rowValues[{tile.getAsOpaquePointer(), v}];
   if (known)
@@ -135,7 +163,8 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     result = arith::ConstantOp::create(
         b, DenseElementsAttr::get(b.vectorOf(element),
                                   splat.getSplatValue<Attribute>()));
-  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op);
+             read && isa<FloatType>(element)) {
     return getRowInput(read, v);
   } else if (isa_and_nonnull<vector::StepOp>(op)) {
     // Row numbers: those of the panel plus those of the register.
@@ -148,6 +177,16 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     if (context.rowsPerHead != 0)
       result = arith::RemUIOp::create(
           b, result, b.integer(result.getType(), context.rowsPerHead));
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    // Lane by lane: the rows may lie apart, and past the last one is nothing.
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
+                                 Value(), numRows);
+      result =
+          lane == 0
+              ? b.splat(loaded)
+              : vector::InsertOp::create(b, loaded, result, lane).getResult();
+    }
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op);
              reshape && isRowTile(reshape.getSource())) {
     result = getRow(reshape.getSource(), v);
@@ -182,10 +221,13 @@ Value PanelEmitter::getColumn(Value tile, int64_t i) {
   if (DenseElementsAttr splat = getSplat(tile)) {
     result = arith::ConstantOp::create(
         b, cast<TypedAttr>(splat.getSplatValue<Attribute>()));
-  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op);
+             read && isa<FloatType>(getElementTypeOrSelf(tile))) {
     result = getColumnInput(read, i);
   } else if (isa_and_nonnull<vector::StepOp>(op)) {
     result = b.add(column, i);
+  } else if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    result = loadInteger(read, Value(), b.add(column, i), Value());
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op)) {
     result = getColumn(reshape.getSource(), i);
   } else if (auto broadcast = dyn_cast_or_null<vector::BroadcastOp>(op)) {
@@ -242,7 +284,8 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
       return {};
     return pairValues[{tile.getAsOpaquePointer(), {i, v}}];
   }
-  if (isa_and_nonnull<vector::TransferReadOp>(op))
+  if (isa_and_nonnull<vector::TransferReadOp>(op) &&
+      isa<FloatType>(getElementTypeOrSelf(tile)))
     // As f32, whatever its type: what follows extends it.
     return b.load(b.vectorOf(b.getF32Type()),
                   getTileAddress(getLocal(tile, Form::Float), column, i, v,
@@ -257,6 +300,18 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
       return getRow(source, v);
     Value scalar = getColumn(source, i);
     return scalar ? b.splat(scalar) : Value();
+  }
+  if (auto read = dyn_cast_or_null<vector::TransferReadOp>(op)) {
+    Value result;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
+                                 b.add(column, i), numRows);
+      result =
+          lane == 0
+              ? b.splat(loaded)
+              : vector::InsertOp::create(b, loaded, result, lane).getResult();
+    }
+    return result;
   }
   if (!op || !isElementwise(op))
     return fail(tile, "a tile");
@@ -546,7 +601,8 @@ LogicalResult PanelEmitter::emitStages() {
   llvm::SetVector<Value> inputs;
   for (const Stage &current : plan.getStages())
     for (Value tile : current.tiles)
-      if (tile.getDefiningOp<vector::TransferReadOp>())
+      if (tile.getDefiningOp<vector::TransferReadOp>() &&
+          isa<FloatType>(getElementTypeOrSelf(tile)))
         inputs.insert(tile);
   for (Value tile : inputs)
     copyIn(tile.getDefiningOp<vector::TransferReadOp>(),

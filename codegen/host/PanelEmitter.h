@@ -125,6 +125,8 @@ private:
   Value getPair(Value tile, int64_t i, int64_t v);
   Value computePair(Value tile, int64_t i, int64_t v);
   LogicalResult computeProduct(Value result);
+  Value loadInteger(vector::TransferReadOp read, Value row, Value column,
+                    Value endOfRows);
   Value fail(Value value, StringRef what);
 
   /// The address of row 0 of the panel in column `column` (an index) plus `i`.

@@ -79,6 +79,17 @@ Value RegisterBuilder::load(Type type, Value address, int64_t alignment) {
   return LLVM::LoadOp::create(*this, type, address, unsigned(alignment));
 }
 
+Value RegisterBuilder::loadInteger(Type type, Value address) {
+  if (type.isIndex())
+    return arith::IndexCastOp::create(*this, type,
+                                      load(getI64Type(), address, 8));
+  if (!type.isInteger(1))
+    return load(type, address, type.getIntOrFloatBitWidth() / 8);
+  Value byte = load(getI8Type(), address, 1);
+  return arith::CmpIOp::create(*this, arith::CmpIPredicate::ne, byte,
+                               integer(getI8Type(), 0));
+}
+
 void RegisterBuilder::store(Value value, Value address, int64_t alignment) {
   LLVM::StoreOp::create(*this, value, address, unsigned(alignment));
 }

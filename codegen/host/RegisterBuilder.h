@@ -45,6 +45,9 @@ public:
   void store(Value value, Value address, int64_t alignment);
   /// Asks for the cache line of an address that need not be valid.
   void prefetch(Value address);
+  /// An integer scalar; an index is stored as an i64, an i1 as a byte that is 0
+  /// or not.
+  Value loadInteger(Type type, Value address);
 
   /// An scf.for with the insertion point in its body, until endLoop. Bounds are
   /// of type index.

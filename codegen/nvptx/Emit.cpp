@@ -38,6 +38,10 @@ static std::optional<::attn::ElementType> getElementType(Type type) {
     return ElementType::BF16;
   if (type.isF32())
     return ElementType::F32;
+  if (type.isInteger(1))
+    return ElementType::Bool;
+  if (type.isInteger(8))
+    return ElementType::I8;
   if (type.isInteger(32))
     return ElementType::I32;
   if (type.isInteger(64))
@@ -98,6 +102,8 @@ LogicalResult ManifestBuilder::addBuffer(Location loc, Value tensor,
   buffer.type = *element;
   buffer.shape = names.getShape(tensor);
   buffer.alignment = ::attn::sizeOf(*element);
+  if (role == ::attn::BufferRole::Argument)
+    buffer.checks = names.getChecks(tensor);
   argumentBuffers.push_back(manifest.buffers.size());
   manifest.buffers.push_back(std::move(buffer));
   return success();
@@ -116,7 +122,7 @@ LogicalResult ManifestBuilder::addSignature(func::FuncOp function) {
     }
     std::optional<::attn::ElementType> type =
         getElementType(argument.getType());
-    if (!type || ::attn::isFloat(*type))
+    if (!type || ::attn::isFloat(*type) || ::attn::sizeOf(*type) == 1)
       return function.emitOpError(
                  "expected scalar arguments of type i32, i64 or index, found ")
              << argument.getType();

@@ -80,6 +80,12 @@ private:
   LogicalResult lower(StoreOp op);
   LogicalResult lower(vector::TransferReadOp op);
   LogicalResult readRows(vector::TransferReadOp op);
+  LogicalResult lowerIntegers(vector::TransferReadOp op);
+  /// An integer of `type` at `address`; an i1 is a byte that is 0 or not.
+  Value loadInteger(Type type, Value address);
+  /// Element (i, n, c) of a tile of integers that is read where it is used.
+  Value loadPair(vector::TransferReadOp op, const TileValue &tile, int64_t i,
+                 int64_t n, int64_t c);
   LogicalResult lower(vector::TransferWriteOp op);
   void lowerInput(vector::TransferReadOp op, const GlobalArray &array);
   GlobalRows getRows(Value array);

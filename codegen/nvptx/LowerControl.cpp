@@ -347,7 +347,8 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
     Value part = b.mul(materialize(position), stride);
     offset = offset ? b.add(offset, part) : part;
   }
-  int64_t elementBytes = op.getType().getElementTypeBitWidth() / 8;
+  int64_t elementBytes =
+      std::max<int64_t>(op.getType().getElementTypeBitWidth() / 8, 1);
   slice.base = offset
                    ? b.advance(array.base, b.mul(offset, b.i64(elementBytes)))
                    : array.base;
@@ -390,9 +391,11 @@ LogicalResult KernelLowering::lower(memref::LoadOp op) {
   for (auto [index, stride] :
        llvm::zip_equal(op.getIndices(), array->second.strides))
     offset = b.add(offset, b.mul(getScalar(index), stride));
-  unsigned bytes = type.getIntOrFloatBitWidth() / 8;
-  scalars[op.getResult()] = b.load(
-      type, b.advance(array->second.base, b.mul(offset, b.i64(bytes))), bytes);
+  scalars[op.getResult()] = loadInteger(
+      type,
+      b.advance(array->second.base,
+                b.mul(offset, b.i64(std::max<int64_t>(
+                                  type.getIntOrFloatBitWidth() / 8, 1)))));
   return success();
 }
 
@@ -549,6 +552,8 @@ void KernelLowering::lowerInput(vector::TransferReadOp op,
 LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   auto buffer = buffers.find(op.getBase());
   if (buffer == buffers.end()) {
+    if (!isa<FloatType>(op.getVectorType().getElementType()))
+      return lowerIntegers(op);
     // What the loops start from is read before them, a row at a time or whole.
     VectorType type = op.getVectorType();
     if (isa<scf::ForallOp>(op->getParentOp()) &&
@@ -576,6 +581,96 @@ LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
                                                   tile.columns, i, k));
   tiles[op.getVector()] = std::move(value);
   return success();
+}
+
+Value KernelLowering::loadInteger(Type type, Value address) {
+  if (!type.isInteger(1))
+    return b.load(type, address, type.getIntOrFloatBitWidth() / 8);
+  Value byte = b.load(b.getI8Type(), address, 1);
+  return b.compare(LLVM::ICmpPredicate::ne, byte, b.constant(b.getI8Type(), 0));
+}
+
+static int64_t getBytes(Type type) {
+  return std::max<int64_t>(type.getIntOrFloatBitWidth() / 8, 1);
+}
+
+/// Integers along the rows or the columns of a tile: each thread reads those of
+/// its rows, or of its columns; past the end it reads the last one. A tile of
+/// pairs is read where it is used. What does not exist is dead, whatever is
+/// read for it.
+LogicalResult KernelLowering::lowerIntegers(vector::TransferReadOp op) {
+  auto array = arrays.find(op.getBase());
+  VectorType type = op.getVectorType();
+  AffineMap map = op.getPermutationMap();
+  if (array == arrays.end() || !isa<IntegerType>(type.getElementType()) ||
+      type.getRank() != 2 || !map.isProjectedPermutation())
+    return op.emitOpError(
+        "expected a tile in shared memory, or integers of an argument");
+  const GlobalArray &source = array->second;
+  int64_t bytes = getBytes(type.getElementType());
+  Value base = source.base;
+  for (auto [index, stride] : llvm::zip_equal(op.getIndices(), source.strides))
+    base =
+        b.advance(base, b.mul(b.mul(getScalar(index), stride), b.i64(bytes)));
+  // Of the rows and of the columns: bytes from one to the next, and how many
+  // there are, if that is less than the tile has.
+  Value strides[2], left[2];
+  for (unsigned dim : {0, 1}) {
+    unsigned along = map.getDimPosition(dim);
+    strides[dim] = b.mul(source.strides[along], b.i64(bytes));
+    if (!op.isDimInBounds(dim))
+      left[dim] = b.sub(source.sizes[along], getScalar(op.getIndices()[along]));
+  }
+  auto clamp = [&](Value position, Value count) {
+    Value wide = b.widen(position);
+    return count ? b.minSigned(wide, b.sub(count, b.i64(1))) : wide;
+  };
+  SmallVector<Value> rows;
+  if (type.getDimSize(0) != 1) {
+    Value first = b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+    for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row)
+      rows.push_back(
+          b.advance(base, b.mul(clamp(b.add(first, b.i32(8 * row)), left[0]),
+                                strides[0])));
+  }
+  Value firstColumn = b.shiftLeft(b.quadLane, b.i32(1));
+  TileValue value;
+  if (type.getDimSize(1) == 1) {
+    value.layout = Layout::Row;
+    for (Value row : rows)
+      value.elements.push_back(loadInteger(type.getElementType(), row));
+  } else if (type.getDimSize(0) == 1) {
+    value.layout = Layout::Column;
+    for (int64_t n = 0; n < getNumN(type); ++n)
+      for (int64_t c = 0; c < 2; ++c)
+        value.elements.push_back(loadInteger(
+            type.getElementType(),
+            b.advance(base, b.mul(clamp(b.add(firstColumn, b.i32(8 * n + c)),
+                                        left[1]),
+                                  strides[1]))));
+  } else {
+    value.layout = Layout::Tile;
+    value.deferred = op;
+    // The rows as in Layout::Row, the first column, bytes from one to the next,
+    // and the last one that exists.
+    value.elements = std::move(rows);
+    value.elements.append({firstColumn, strides[1]});
+    if (left[1])
+      value.elements.push_back(b.sub(left[1], b.i64(1)));
+  }
+  tiles[op.getVector()] = std::move(value);
+  return success();
+}
+
+Value KernelLowering::loadPair(vector::TransferReadOp op, const TileValue &tile,
+                               int64_t i, int64_t n, int64_t c) {
+  const Value *columns = tile.elements.begin() + 2 * b.shape.getRowFragments();
+  Value column = b.widen(b.add(columns[0], b.i32(8 * n + (c & 1))));
+  if (columns + 2 != tile.elements.end())
+    column = b.minSigned(column, columns[2]);
+  return loadInteger(
+      op.getVectorType().getElementType(),
+      b.advance(tile.elements[2 * i + (c >> 1)], b.mul(column, columns[1])));
 }
 
 LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {

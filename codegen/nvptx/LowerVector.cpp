@@ -194,6 +194,8 @@ Value KernelLowering::getElement(Value value, int64_t i, int64_t n,
   if (Value element = built.lookup(value))
     return element;
   if (auto read = dyn_cast<vector::TransferReadOp>(deferred)) {
+    if (!isa<FloatType>(read.getVectorType().getElementType()))
+      return built[value] = loadPair(read, known->second, i, n, c);
     const InputTile &tile = inputs.find(deferred)->second;
     Type type = read.getVectorType().getElementType();
     Value element = b.loadConstant(

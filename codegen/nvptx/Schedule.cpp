@@ -132,6 +132,12 @@ static Value cloneSlice(OpBuilder &b, Value value, Block &body,
     return value;
   for (Value operand : op->getOperands())
     cloneSlice(b, operand, body, mapping);
+  // What the regions of a search use from outside.
+  for (Region &region : op->getRegions())
+    region.walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        cloneSlice(b, operand, body, mapping);
+    });
   b.clone(*op, mapping);
   return mapping.lookup(value);
 }
@@ -409,7 +415,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     bool canBeInfinite =
         llvm::any_of(products, [](const Product &any) { return any.live; });
     for (Operation &op : loop.getBody().front().without_terminator()) {
-      if (op.getNumResults() == 1 && mapping.contains(op.getResult(0)))
+      if (op.getNumResults() != 0 && mapping.contains(op.getResult(0)))
         continue;
       if (&op == product.scaled && canBeInfinite) {
         mapScaled(product, mapping);

@@ -60,6 +60,7 @@ bool nvptx::isSimpleMask(MaskAttr mask) {
   case MaskKind::Keys:
   case MaskKind::Queries:
   case MaskKind::Heads:
+  case MaskKind::Lengths:
     return true;
   case MaskKind::And:
     return mask.getOperands().size() <= 2 &&

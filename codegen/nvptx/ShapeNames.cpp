@@ -5,11 +5,13 @@
 
 #include "attn/codegen/nvptx/ShapeNames.h"
 
+#include "attn/dialect/mask/MaskData.h"
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
-ShapeNames::ShapeNames(func::FuncOp function) {
+ShapeNames::ShapeNames(func::FuncOp function) : function(function) {
   function.walk([&](AttentionOp op) {
     Value q = op.getQ(), k = op.getK(), v = op.getV(), o = op.getO(),
           lse = op.getLse();
@@ -45,6 +47,7 @@ ShapeNames::ShapeNames(func::FuncOp function) {
       roles.try_emplace(sinks, "sinks");
       unite({{q, 1}, {sinks, 0}});
     }
+    addMaskData(op);
   });
   // A size that one tensor states holds for all that must agree with it.
   function.walk([&](AttentionOp op) {
@@ -61,6 +64,93 @@ ShapeNames::ShapeNames(func::FuncOp function) {
     for (Value result : op->getResults())
       note(result);
   });
+}
+
+void ShapeNames::addMaskData(AttentionOp op) {
+  Value q = op.getQ(), k = op.getK();
+  for (MaskAttr atom : getDataAtoms(op.getMask())) {
+    SmallVector<Value, 2> tensors;
+    for (unsigned number : getData(atom))
+      tensors.push_back(op.getMaskData()[number]);
+    switch (atom.getKind()) {
+    case MaskKind::Lengths:
+      roles.try_emplace(tensors[0], "lengths");
+      unite({{q, 0}, {tensors[0], 0}});
+      break;
+    case MaskKind::Documents:
+      roles.try_emplace(tensors[0], "q_ids");
+      roles.try_emplace(tensors[1], "k_ids");
+      unite({{q, 0}, {tensors[0], 0}, {tensors[1], 0}});
+      unite({{q, 2}, {tensors[0], 1}});
+      unite({{k, 2}, {tensors[1], 1}});
+      break;
+    case MaskKind::Blocks: {
+      roles.try_emplace(tensors[0], "row_ptr");
+      roles.try_emplace(tensors[1], "col");
+      auto type = cast<ShapedType>(tensors[0].getType());
+      for (int64_t dim = 0; dim + 1 < type.getRank(); ++dim)
+        if (type.getDimSize(dim) != 1)
+          unite({{q, dim}, {tensors[0], dim}});
+      break;
+    }
+    case MaskKind::Bits: {
+      roles.try_emplace(tensors[0], "bits");
+      auto type = cast<ShapedType>(tensors[0].getType());
+      for (int64_t dim = 0; dim < 4; ++dim)
+        if (type.getDimSize(dim) != 1)
+          unite({{dim == 3 ? k : q, std::min<int64_t>(dim, 2)},
+                 {tensors[0], dim}});
+      break;
+    }
+    default:
+      break;
+    }
+  }
+}
+
+::attn::Expression ShapeNames::getSize(Value value, int64_t dim) {
+  ::attn::Dimension size = getShape(value)[dim];
+  return size.isDynamic() ? ::attn::Expression(size.name)
+                          : ::attn::Expression(size.size);
+}
+
+std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
+  std::vector<::attn::CheckDesc> checks;
+  auto add = [&](const ::attn::CheckDesc &check) {
+    if (llvm::find(checks, check) == checks.end())
+      checks.push_back(check);
+  };
+  function.walk([&](AttentionOp op) {
+    for (MaskAttr atom : getDataAtoms(op.getMask()))
+      for (auto [place, number] : llvm::enumerate(getData(atom))) {
+        if (op.getMaskData()[number] != argument)
+          continue;
+        if (atom.getKind() == MaskKind::Lengths)
+          add(::attn::CheckDesc::range(0, getSize(op.getK(), 2)));
+        if (atom.getKind() == MaskKind::Documents)
+          add(::attn::CheckDesc::sorted());
+        if (atom.getKind() != MaskKind::Blocks)
+          continue;
+        Value table = op.getMaskData()[getData(atom)[0]],
+              columns = op.getMaskData()[getData(atom)[1]];
+        auto countBlocks = [&](::attn::Expression size, unsigned dim) {
+          return ::attn::ceilDivExpr(std::move(size),
+                                     atom.getBounds()[dim].getConstant());
+        };
+        if (place == 0) {
+          int64_t last = cast<ShapedType>(table.getType()).getRank() - 1;
+          add(::attn::CheckDesc::size(
+              last, ::attn::addExpr(countBlocks(getSize(op.getQ(), 2), 0), 1)));
+          add(::attn::CheckDesc::sorted());
+          add(::attn::CheckDesc::range(0, getSize(columns, 0)));
+        } else if (auto argument = dyn_cast<BlockArgument>(table)) {
+          add(::attn::CheckDesc::range(
+              0, ::attn::addExpr(countBlocks(getSize(op.getK(), 2), 1), -1)));
+          add(::attn::CheckDesc::rising(argument.getArgNumber()));
+        }
+      }
+  });
+  return checks;
 }
 
 void ShapeNames::unite(std::initializer_list<std::pair<Value, int64_t>> sizes) {

@@ -25,14 +25,20 @@ public:
   /// ops.
   std::vector<::attn::Dimension> getShape(Value value);
 
-  /// q, k, v, o, lse or offset if the value has that role in an op, else
-  /// `fallback`; made unique with a number.
+  /// q, k, v, o, lse, offset or the name of a tensor of the mask if the value
+  /// has that role in an op, else `fallback`; made unique with a number.
   std::string getName(Value value, StringRef fallback);
+
+  /// What the attention ops require of the elements of an argument.
+  std::vector<::attn::CheckDesc> getChecks(Value argument);
 
 private:
   using Size = std::pair<void *, int64_t>;
   void unite(std::initializer_list<std::pair<Value, int64_t>> sizes);
+  void addMaskData(AttentionOp op);
+  ::attn::Expression getSize(Value value, int64_t dim);
 
+  func::FuncOp function;
   llvm::EquivalenceClasses<Size> classes;
   /// The names given so far, and the constant sizes that some member of a class
   /// has.

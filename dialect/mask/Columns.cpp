@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "attn/dialect/mask/Union.h"
@@ -369,7 +370,11 @@ int64_t Segment::countKeys(int64_t numKeys) const {
 }
 
 bool mlir::attn::keepsKeysInOrder(AttentionOp op) {
-  return !op.getScore().empty();
+  // Lengths are symbols where this matters.
+  return !op.getScore().empty() ||
+         llvm::any_of(getDataAtoms(op.getMask()), [](MaskAttr atom) {
+           return atom.getKind() != MaskKind::Lengths;
+         });
 }
 
 SmallVector<Segment, 1>

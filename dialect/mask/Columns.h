@@ -49,8 +49,8 @@ llvm::SmallVector<Segment, 1> getSegments(MaskAttr mask, int64_t rowsPerTile,
                                           std::optional<int64_t> numKeys,
                                           bool inOrder = false);
 
-/// Whether the keys of the op stay where they are: a score region looks at
-/// them in their order.
+/// Whether the keys of the op stay where they are: a score region, or a tensor
+/// of the mask, looks at them in their order.
 bool keepsKeysInOrder(AttentionOp op);
 
 } // namespace mlir::attn

@@ -258,6 +258,8 @@ GridFormula::Status GridFormula::statusOf(Node node,
   case MaskPredicate::Kind::Inequality:
   case MaskPredicate::Kind::Equality:
     return statuses[n.literal];
+  case MaskPredicate::Kind::Data:
+    llvm_unreachable("a mask with tensors is no formula");
   case MaskPredicate::Kind::Not: {
     Status inner = statusOf(n.operands.front(), statuses);
     return inner == Status::Open   ? Status::Open
@@ -294,6 +296,8 @@ bool GridFormula::holdsAt(Node node, const RowState &state, int64_t x) const {
     return status == Status::Open ? evaluateLiteral(n.literal, state, x)
                                   : status == Status::True;
   }
+  case MaskPredicate::Kind::Data:
+    break;
   case MaskPredicate::Kind::Not:
     return !holdsAt(n.operands.front(), state, x);
   case MaskPredicate::Kind::And:

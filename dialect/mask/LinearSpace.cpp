@@ -318,6 +318,8 @@ public:
     case Kind::False:
       return (predicate.kind == Kind::True) != negate ? Disjuncts(1)
                                                       : Disjuncts();
+    case Kind::Data:
+      llvm_unreachable("a mask with tensors is no set");
     case Kind::Not:
       return build(predicate.operands.front(), !negate);
     case Kind::And:

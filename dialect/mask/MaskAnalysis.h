@@ -21,12 +21,14 @@ namespace mlir::attn {
 
 /// A Boolean formula over affine constraints. A leaf holds if `expr >= 0` (or
 /// `expr == 0`), where `expr` is over the dimensions (h, p, j) and the mask's
-/// symbols, and may contain floordiv and mod by constants.
+/// symbols, and may contain floordiv and mod by constants; or if `atom`, which
+/// has tensors, holds.
 struct MaskPredicate {
-  enum class Kind { True, False, Inequality, Equality, And, Or, Not };
+  enum class Kind { True, False, Inequality, Equality, Data, And, Or, Not };
   Kind kind = Kind::True;
   AffineExpr expr;
   std::vector<MaskPredicate> operands;
+  MaskAttr atom = {};
 };
 
 MaskPredicate getMaskPredicate(MaskAttr mask);
@@ -64,6 +66,11 @@ struct TileBounds {
 /// p1), of n keys 0 <= j < n, for head h. A tile that reaches past n is never
 /// full.
 TileBounds getKeyTileBounds(MaskAttr mask, int64_t tile);
+
+/// The same where the mask is known only to lie between two masks: `live`
+/// follows from `outer`, `full` from `inner`. `exact` and `fullExact` are said
+/// of these.
+TileBounds getKeyTileBounds(MaskAttr outer, MaskAttr inner, int64_t tile);
 
 /// Query tiles of the keys p0 <= j < p1: tile t holds the queries t * tile <= i
 /// < (t + 1) * tile of n queries, query i at position i + offset, where offset

@@ -61,6 +61,16 @@ unsigned MaskAttr::getNumSymbols() const {
   return count;
 }
 
+unsigned MaskAttr::getNumData() const {
+  unsigned count = 0;
+  for (const MaskBound &bound : getBounds())
+    if (bound.isData())
+      count = std::max(count, bound.getData() + 1);
+  for (MaskAttr operand : getOperands())
+    count = std::max(count, operand.getNumData());
+  return count;
+}
+
 MaskAttr MaskAttr::replaceSymbols(ArrayRef<MaskBound> bounds) const {
   SmallVector<MaskBound> newBounds =
       llvm::map_to_vector(getBounds(), [&](const MaskBound &bound) {
@@ -109,6 +119,14 @@ static StringRef atomName(MaskKind kind) {
     return "heads";
   case MaskKind::Set:
     return "affine_set";
+  case MaskKind::Lengths:
+    return "lengths";
+  case MaskKind::Documents:
+    return "documents";
+  case MaskKind::Blocks:
+    return "blocks";
+  case MaskKind::Bits:
+    return "bits";
   case MaskKind::And:
   case MaskKind::Or:
   case MaskKind::Not:
@@ -125,13 +143,13 @@ static int precedence(MaskKind kind) {
 }
 
 void MaskAttr::printExpression(raw_ostream &os,
-                               function_ref<void(unsigned)> printSymbol,
+                               function_ref<void(const MaskBound &)> printValue,
                                bool quoteSets) const {
   auto printOperand = [&](MaskAttr operand) {
     // `!` may repeat; `&` and `|` never hold themselves.
     bool parenthesize = precedence(operand.getKind()) < precedence(getKind());
     os << (parenthesize ? "(" : "");
-    operand.printExpression(os, printSymbol, quoteSets);
+    operand.printExpression(os, printValue, quoteSets);
     os << (parenthesize ? ")" : "");
   };
   auto printBound = [&](const MaskBound &bound) {
@@ -140,7 +158,15 @@ void MaskAttr::printExpression(raw_ostream &os,
     else if (bound.isInfinity())
       os << "inf";
     else
-      printSymbol(bound.getSymbol());
+      printValue(bound);
+  };
+  auto printList = [&](ArrayRef<MaskBound> bounds, StringRef open,
+                       StringRef close) {
+    if (bounds.empty())
+      return;
+    os << open;
+    llvm::interleaveComma(bounds, os, printBound);
+    os << close;
   };
   switch (getKind()) {
   case MaskKind::And:
@@ -156,27 +182,32 @@ void MaskAttr::printExpression(raw_ostream &os,
     os << "affine_set<" << (quoteSets ? "\"" : "");
     getSet().print(os);
     os << (quoteSets ? "\">" : ">");
-    if (!getBounds().empty()) {
-      os << '(';
-      llvm::interleaveComma(getBounds(), os, printBound);
-      os << ')';
-    }
+    printList(getBounds(), "(", ")");
     return;
-  default:
+  default: {
     os << atomName(getKind());
-    if (!getBounds().empty()) {
-      os << '<';
-      llvm::interleaveComma(getBounds(), os, printBound);
-      os << '>';
-    }
+    auto isData = [](const MaskBound &bound) { return bound.isData(); };
+    size_t count = llvm::find_if(getBounds(), isData) - getBounds().begin();
+    printList(getBounds().take_front(count), "<", ">");
+    printList(getBounds().drop_front(count), "(", ")");
   }
+  }
+}
+
+/// Symbols and tensors by number.
+static void printNumbered(raw_ostream &os, const MaskBound &bound) {
+  if (bound.isData())
+    os << 't' << bound.getData();
+  else
+    os << 's' << bound.getSymbol();
 }
 
 std::string MaskAttr::str() const {
   std::string text;
   llvm::raw_string_ostream os(text);
   printExpression(
-      os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/false);
+      os, [&](const MaskBound &bound) { printNumbered(os, bound); },
+      /*quoteSets=*/false);
   return text;
 }
 
@@ -184,7 +215,8 @@ void MaskAttr::print(AsmPrinter &printer) const {
   raw_ostream &os = printer.getStream();
   os << '<';
   printExpression(
-      os, [&](unsigned number) { os << 's' << number; }, /*quoteSets=*/true);
+      os, [&](const MaskBound &bound) { printNumbered(os, bound); },
+      /*quoteSets=*/true);
   os << '>';
 }
 

@@ -17,13 +17,14 @@ using namespace mlir::attn;
 namespace {
 
 /// What a name takes: how many parameters, which of them (a bit set) may be
-/// infinite, which must be constants.
+/// infinite, which must be constants, and how many tensors.
 struct AtomInfo {
   StringRef name;
   std::optional<MaskKind> kind; // none: a composite
   unsigned numBounds;
   unsigned mayBeInfinite;
   unsigned mustBeConstant;
+  unsigned numData = 0;
 };
 
 constexpr unsigned None = 0;
@@ -39,6 +40,10 @@ const AtomInfo atoms[] = {
     {"keys", MaskKind::Keys, 2, 0b10, None},
     {"queries", MaskKind::Queries, 2, 0b10, None},
     {"heads", MaskKind::Heads, 2, 0b10, None},
+    {"lengths", MaskKind::Lengths, 0, None, None, 1},
+    {"documents", MaskKind::Documents, 0, None, None, 2},
+    {"blocks", MaskKind::Blocks, 2, None, 0b11, 2},
+    {"bits", MaskKind::Bits, 0, None, None, 1},
     {"strided", std::nullopt, 1, None, 0b1},
     {"fixed", std::nullopt, 2, None, 0b11},
     {"chunked", std::nullopt, 1, None, 0b1},
@@ -57,7 +62,8 @@ public:
     FailureOr<MaskAttr> mask = parseOr();
     if (failed(mask))
       return failure();
-    return ParsedMask{*mask, std::move(symbolNames), lastEnd};
+    return ParsedMask{*mask, std::move(symbolNames), std::move(dataNames),
+                      lastEnd};
   }
 
 private:
@@ -184,13 +190,23 @@ private:
                               "run-time value has no integer set (M3)");
         bounds.push_back(*bound);
       }
+      // A tile says which row of the table's grid its first query is.
+      if (info->kind == MaskKind::Blocks && consume(',')) {
+        FailureOr<MaskBound> first = parseBound();
+        if (failed(first))
+          return failure();
+        if (first->isInfinity())
+          return fail(lastEnd - 3, "parameter 3 of 'blocks' must be finite "
+                                   "(M2)");
+        bounds.push_back(*first);
+      }
       if (failed(expect(
               '>', "to close '" + name + "', which takes " +
                        Twine(info->numBounds) +
                        (info->numBounds == 1 ? " parameter" : " parameters"))))
         return failure();
     }
-    if (failed(check(*info, bounds, start)))
+    if (failed(check(*info, bounds, start)) || failed(parseData(*info, bounds)))
       return failure();
     return info->kind ? MaskAttr::getAtom(context, *info->kind, bounds)
                       : expand(name, bounds);
@@ -224,6 +240,9 @@ private:
       return atLeast(0, 1, "the stride");
     if (name == "same_block" || name == "chunked")
       return atLeast(0, 1, "the block length");
+    if (name == "blocks")
+      return failure(failed(atLeast(0, 1, "the block height")) ||
+                     failed(atLeast(1, 1, "the block width")));
     if (name == "global" || name == "prefix")
       return atLeast(0, 0, "the number of tokens");
     if (name == "summary" || name == "fixed") {
@@ -243,23 +262,68 @@ private:
     return success();
   }
 
+  /// Appends the tensors of an atom to its parameters.
+  LogicalResult parseData(const AtomInfo &info,
+                          SmallVectorImpl<MaskBound> &bounds) {
+    if (info.numData == 0)
+      return success();
+    std::string takes = "'" + info.name.str() + "', which takes " +
+                        std::to_string(info.numData) +
+                        (info.numData == 1 ? " tensor" : " tensors");
+    if (failed(expect('(', "after " + takes)))
+      return failure();
+    for (unsigned i = 0; i < info.numData; ++i) {
+      if (i != 0 && failed(expect(',', "in " + takes)))
+        return failure();
+      skipSpace();
+      size_t start = pos;
+      if (syntax == MaskSymbolSyntax::Named) {
+        if (!consume('%'))
+          return fail(start, "expected a tensor as '%name' (M1)");
+        FailureOr<unsigned> number = parseName(start, dataNames);
+        if (failed(number))
+          return failure();
+        bounds.push_back(MaskBound::data(*number));
+        continue;
+      }
+      StringRef token = word();
+      unsigned number;
+      if (!token.consume_front("t") || token.getAsInteger(10, number))
+        return fail(start, "expected a tensor: t0, t1, ... (M1)");
+      if (number >= maxSymbols)
+        return fail(start, "a mask has at most " + Twine(maxSymbols) +
+                               " tensors (M10)");
+      bounds.push_back(MaskBound::data(number));
+    }
+    return expect(')', "to close " + takes);
+  }
+
+  /// The number of the name that stands here, after its percent sign.
+  FailureOr<unsigned> parseName(size_t start,
+                                SmallVectorImpl<StringRef> &names) {
+    size_t nameStart = pos;
+    while (pos < text.size() &&
+           (llvm::isAlnum(text[pos]) || StringRef("$._-#").contains(text[pos])))
+      ++pos;
+    lastEnd = pos;
+    StringRef name = text.slice(nameStart, pos);
+    if (name.empty())
+      return fail(start, "expected a value name after '%' (M1)");
+    auto *found = llvm::find(names, name);
+    unsigned number = found - names.begin();
+    if (found == names.end())
+      names.push_back(name);
+    return number;
+  }
+
   FailureOr<MaskBound> parseBound() {
     skipSpace();
     size_t start = pos;
     if (syntax == MaskSymbolSyntax::Named && consume('%')) {
-      size_t nameStart = pos;
-      while (pos < text.size() && (llvm::isAlnum(text[pos]) ||
-                                   StringRef("$._-#").contains(text[pos])))
-        ++pos;
-      lastEnd = pos;
-      StringRef name = text.slice(nameStart, pos);
-      if (name.empty())
-        return fail(start, "expected a value name after '%' (M1)");
-      auto *found = llvm::find(symbolNames, name);
-      unsigned number = found - symbolNames.begin();
-      if (found == symbolNames.end())
-        symbolNames.push_back(name);
-      return MaskBound::symbol(number);
+      FailureOr<unsigned> number = parseName(start, symbolNames);
+      if (failed(number))
+        return failure();
+      return MaskBound::symbol(*number);
     }
     bool negative = consume('-');
     StringRef token = word();
@@ -448,7 +512,7 @@ private:
   MaskSymbolSyntax syntax;
   MLIRContext *context;
   function_ref<void(size_t, const Twine &)> report;
-  SmallVector<StringRef> symbolNames;
+  SmallVector<StringRef> symbolNames, dataNames;
   size_t pos = 0;
   size_t lastEnd = 0;
   unsigned depth = 0;

@@ -14,12 +14,14 @@ struct ParsedMask {
   /// What `%name` stands behind symbol i, without the percent sign; empty when
   /// symbols are written s0, s1, ...
   llvm::SmallVector<llvm::StringRef> symbolNames;
+  /// The same for tensor i: written t0, t1, ... or `%name`.
+  llvm::SmallVector<llvm::StringRef> dataNames;
   /// Characters read: up to the first one that cannot continue the expression.
   size_t length = 0;
 };
 
-/// How symbols are written: `s0`, `s1`, ... in the attribute, `%name` in the
-/// clause of an op.
+/// How symbols and tensors are written: `s0`, `t0`, ... in the attribute,
+/// `%name` in the clause of an op.
 enum class MaskSymbolSyntax { Numbered, Named };
 
 /// Reads the longest mask expression at the start of `text`. `*` and `-` are

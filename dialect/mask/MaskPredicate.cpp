@@ -98,6 +98,11 @@ public:
       return range(h, b);
     case MaskKind::Set:
       return literal(mask.getSet(), b);
+    case MaskKind::Lengths:
+    case MaskKind::Documents:
+    case MaskKind::Blocks:
+    case MaskKind::Bits:
+      return {Kind::Data, {}, {}, mask};
     case MaskKind::And:
     case MaskKind::Or: {
       SmallVector<MaskPredicate, 4> operands;

@@ -36,6 +36,8 @@ static PresburgerSet build(const MaskPredicate &predicate, bool negate,
       return leaf(predicate.expr, /*isEquality=*/true);
     return leaf(predicate.expr - 1, false)
         .unionSet(leaf(-predicate.expr - 1, false));
+  case Kind::Data:
+    llvm_unreachable("a mask with tensors is no set");
   case Kind::Not:
     return build(predicate.operands.front(), !negate, numSymbols);
   case Kind::And:

@@ -26,21 +26,28 @@ enum class MaskKind : uint8_t {
   Queries,
   Heads,
   Set,
+  Lengths,
+  Documents,
+  Blocks,
+  Bits,
   And,
   Or,
   Not,
 };
 
-/// A parameter of an atom: an integer, a symbol bound at run time, or infinity.
+/// A parameter of an atom: an integer, a symbol bound at run time, infinity, or
+/// a tensor that the op binds.
 class MaskBound {
 public:
   static MaskBound constant(int64_t value) { return {Kind::Constant, value}; }
   static MaskBound symbol(unsigned number) { return {Kind::Symbol, number}; }
   static MaskBound infinity() { return {Kind::Infinity, 0}; }
+  static MaskBound data(unsigned number) { return {Kind::Data, number}; }
 
   bool isConstant() const { return kind == Kind::Constant; }
   bool isSymbol() const { return kind == Kind::Symbol; }
   bool isInfinity() const { return kind == Kind::Infinity; }
+  bool isData() const { return kind == Kind::Data; }
 
   int64_t getConstant() const {
     assert(isConstant());
@@ -48,6 +55,11 @@ public:
   }
   unsigned getSymbol() const {
     assert(isSymbol());
+    return static_cast<unsigned>(value);
+  }
+  /// Which of the op's mask tensors.
+  unsigned getData() const {
+    assert(isData());
     return static_cast<unsigned>(value);
   }
 
@@ -60,7 +72,7 @@ public:
   }
 
 private:
-  enum class Kind : uint8_t { Constant, Symbol, Infinity };
+  enum class Kind : uint8_t { Constant, Symbol, Infinity, Data };
   MaskBound(Kind kind, int64_t value) : kind(kind), value(value) {}
 
   Kind kind;

@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/dialect/mask/Union.h"
 
@@ -105,15 +106,15 @@ static Model getModel(AttentionOp op, const PackingShape &shape) {
 /// like the first.
 static int64_t estimateTiles(MaskAttr mask, int64_t modulus, const Model &model,
                              const PackingShape &shape) {
-  ResidueGrid grid = getResidueGrid(modulus, 0, model.numQueries, model.numKeys,
-                                    model.offset);
+  ResidueGrid grid =
+      getResidueGrid(modulus, 0, model.numQueries, model.numKeys, model.offset);
   if (modulus > 1)
     mask = getResidueClass(mask, modulus, MaskBound::constant(grid.residue));
   SmallVector<int64_t> symbols(mask.getNumSymbols(), modelSymbol);
-  MaskProblem::TileCounts counts = countPackedTiles(
-      mask, 1, symbols, 0, grid.numQueries, grid.numKeys, grid.offset,
-      shape.rowsPerTile, shape.keysPerTile,
-      getKnownClassKeys(modulus, shape.numKeys));
+  MaskProblem::TileCounts counts =
+      countPackedTiles(mask, 1, symbols, 0, grid.numQueries, grid.numKeys,
+                       grid.offset, shape.rowsPerTile, shape.keysPerTile,
+                       getKnownClassKeys(modulus, shape.numKeys));
   return (counts.full + counts.partial) * std::min(modulus, model.numQueries);
 }
 
@@ -191,6 +192,11 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
   Packing whole;
   whole.mask = op.getMask();
   whole.parts = {{whole.mask, 1}};
+  if (hasData(whole.mask)) {
+    if (getResidueModulus(getHullWithoutData(whole.mask, /*outer=*/true)) > 1)
+      whole.reason = "its tensors speak of rows and keys as they lie";
+    return {whole};
+  }
   if (numQueries == 0 || numKeys == 0)
     return {whole};
   PackingShape shape{numQueries, numKeys, rowsPerTile, keysPerTile};

@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/MaskSet.h"
 #include "attn/dialect/mask/Projection.h"
 
@@ -55,7 +56,13 @@ std::optional<bool> mlir::attn::isSubset(MaskAttr a, MaskAttr b) {
   if (a == b)
     return true;
   MaskAttr difference = MaskAttr::getAnd({a, MaskAttr::getNot(b)});
-  return isEmptySet(getMaskPredicate(difference), difference.getNumSymbols());
+  bool isOpen = hasData(difference);
+  if (isOpen)
+    difference = getHullWithoutData(difference, /*outer=*/true);
+  std::optional<bool> isEmpty =
+      isEmptySet(getMaskPredicate(difference), difference.getNumSymbols());
+  // What tensors may hold is not always there.
+  return isOpen && !isEmpty.value_or(true) ? std::nullopt : isEmpty;
 }
 
 std::optional<bool> mlir::attn::isEqual(MaskAttr a, MaskAttr b) {

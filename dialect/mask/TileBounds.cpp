@@ -21,9 +21,9 @@ enum class TileSide { Keys, Queries };
 
 class TileBoundsBuilder {
 public:
-  TileBoundsBuilder(MaskAttr mask, int64_t tile, TileSide side)
-      : mask(mask), context(mask.getContext()), tile(tile), side(side),
-        space(budget) {
+  TileBoundsBuilder(MaskAttr mask, MaskAttr inner, int64_t tile, TileSide side)
+      : mask(mask), inner(inner), context(mask.getContext()), tile(tile),
+        side(side), space(budget) {
     h = space.addVariable();
     p0 = space.addVariable();
     p1 = space.addVariable();
@@ -31,7 +31,8 @@ public:
     t = space.addVariable();
     for (unsigned column = h; column <= t; ++column)
       affineVariables.push_back(getAffineDimExpr(column, context));
-    numSymbols = mask.getNumSymbols() + (side == TileSide::Queries);
+    numSymbols = std::max(mask.getNumSymbols(), inner.getNumSymbols()) +
+                 (side == TileSide::Queries);
     for (unsigned s = 0; s < numSymbols; ++s) {
       symbols.push_back(space.variable(space.addVariable()));
       affineVariables.push_back(getAffineSymbolExpr(s, context));
@@ -46,9 +47,8 @@ public:
   }
 
   TileBounds build() {
-    MaskPredicate predicate = getMaskPredicate(mask);
-    buildLive(predicate);
-    buildFull(predicate);
+    buildLive(getMaskPredicate(mask));
+    buildFull(getMaskPredicate(inner));
     return std::move(bounds);
   }
 
@@ -360,7 +360,7 @@ private:
   static constexpr unsigned maxLiveIntervals = 8;
   static constexpr unsigned maxFullIntervals = 8;
 
-  MaskAttr mask;
+  MaskAttr mask, inner;
   MLIRContext *context;
   int64_t tile;
   TileSide side;
@@ -374,9 +374,14 @@ private:
 } // namespace
 
 TileBounds mlir::attn::getKeyTileBounds(MaskAttr mask, int64_t tile) {
-  return TileBoundsBuilder(mask, tile, TileSide::Keys).build();
+  return getKeyTileBounds(mask, mask, tile);
+}
+
+TileBounds mlir::attn::getKeyTileBounds(MaskAttr outer, MaskAttr inner,
+                                        int64_t tile) {
+  return TileBoundsBuilder(outer, inner, tile, TileSide::Keys).build();
 }
 
 TileBounds mlir::attn::getQueryTileBounds(MaskAttr mask, int64_t tile) {
-  return TileBoundsBuilder(mask, tile, TileSide::Queries).build();
+  return TileBoundsBuilder(mask, mask, tile, TileSide::Queries).build();
 }

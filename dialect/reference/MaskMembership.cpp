@@ -81,13 +81,15 @@ Integer evaluate(AffineExpr expr, const Point &point,
 } // namespace
 
 bool mlir::attn::reference::contains(MaskAttr mask, ArrayRef<int64_t> symbols,
-                                     int64_t head, int64_t p, int64_t j) {
+                                     int64_t head, int64_t p, int64_t j,
+                                     function_ref<bool(MaskAttr)> holdsData) {
   auto holds = [&](MaskAttr operand) {
-    return contains(operand, symbols, head, p, j);
+    return contains(operand, symbols, head, p, j, holdsData);
   };
   SmallVector<Extended, 3> b;
   for (const MaskBound &bound : mask.getBounds())
-    b.emplace_back(bound, symbols);
+    if (!bound.isData())
+      b.emplace_back(bound, symbols);
   const Integer distance = Integer(p) - j;
   auto inRange = [&](Integer x) {
     return x >= b[0].finite() && b[1].isAbove(x);
@@ -129,6 +131,11 @@ bool mlir::attn::reference::contains(MaskAttr mask, ArrayRef<int64_t> symbols,
     }
     return true;
   }
+  case MaskKind::Lengths:
+  case MaskKind::Documents:
+  case MaskKind::Blocks:
+  case MaskKind::Bits:
+    return holdsData(mask);
   case MaskKind::And:
     return llvm::all_of(mask.getOperands(), holds);
   case MaskKind::Or:

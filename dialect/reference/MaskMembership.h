@@ -13,8 +13,10 @@ namespace mlir::attn::reference {
 /// Whether `mask` holds (head, query position, key position), `symbols` being
 /// the values of s0, s1, ... Shares nothing with the Presburger engine: it is
 /// the judge of what that derives.
+/// `holds` says whether an atom with tensors does.
 bool contains(MaskAttr mask, llvm::ArrayRef<int64_t> symbols, int64_t head,
-              int64_t p, int64_t j);
+              int64_t p, int64_t j,
+              llvm::function_ref<bool(MaskAttr atom)> holds = nullptr);
 
 } // namespace mlir::attn::reference
 

@@ -175,7 +175,9 @@ Solution solve(const Problem &problem, RoundWeight roundWeight,
         const int64_t position = i + problem.offsets[b];
         std::vector<int64_t> liveKeys;
         for (int64_t j = 0; j < numKeys; ++j)
-          if (!problem.live || problem.live(problem.firstHead + h, position, j))
+          if ((!problem.live ||
+               problem.live(problem.firstHead + h, position, j)) &&
+              (!problem.livePair || problem.livePair(b, h, i, j)))
             liveKeys.push_back(j);
         // What the op continues from counts as one more key, of this score.
         const Real none = -std::numeric_limits<Real>::infinity();

@@ -61,6 +61,9 @@ struct Problem {
       score;
   /// A logit for each query head that is in the denominator alone; or empty.
   std::vector<double> sinks;
+  /// The same for a mask with tensors, of (batch, head, query, key) counted
+  /// from 0; then `live` is empty.
+  std::function<bool(int64_t b, int64_t h, int64_t i, int64_t j)> livePair;
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.

@@ -5,6 +5,7 @@
 #include "attn/dialect/reference/Reference.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/reference/MaskMembership.h"
 #include "attn/dialect/reference/ScoreFunction.h"
 
@@ -153,12 +154,14 @@ private:
         elementType.isIndex() ? 64 : elementType.getIntOrFloatBitWidth();
     SmallVector<APInt> integers;
     for (double value : input.values) {
-      if (value != std::nearbyint(value) || std::fabs(value) > 0x1p53 ||
-          (width < 54 && !llvm::isIntN(width, static_cast<int64_t>(value))))
+      bool isBit = width == 1 && (value == 0 || value == 1);
+      if (!isBit &&
+          (value != std::nearbyint(value) || std::fabs(value) > 0x1p53 ||
+           (width < 54 && !llvm::isIntN(width, static_cast<int64_t>(value)))))
         return error() << "expected integers that fit " << elementType
                        << ", found " << value << " (R1)";
-      integers.push_back(
-          APInt(width, static_cast<int64_t>(value), /*isSigned=*/true));
+      integers.push_back(APInt(width, static_cast<int64_t>(value),
+                               /*isSigned=*/true, /*implicitTrunc=*/isBit));
     }
     if (tensorType)
       constants[argument] = DenseElementsAttr::get(
@@ -294,7 +297,19 @@ private:
       symbols.push_back(*value);
     }
     LiveKeys live(op.getMask(), symbols, ks[2]);
-    if (op.getMask().getKind() != MaskKind::All)
+    FailureOr<std::vector<DataTensor>> data =
+        getMaskData(op, {qs[0], qs[1], qs[2], ks[2]});
+    if (failed(data))
+      return failure();
+    if (hasData(op.getMask()))
+      problem.livePair = [&](int64_t b, int64_t h, int64_t i, int64_t j) {
+        return reference::contains(
+            op.getMask(), symbols, problem.firstHead + h,
+            i + problem.offsets[b], j, [&](MaskAttr atom) {
+              return containsPair(atom, *data, b, h, i, j);
+            });
+      };
+    else if (op.getMask().getKind() != MaskKind::All)
       problem.live = [&](int64_t h, int64_t p, int64_t j) {
         return live.contains(h, p, j);
       };
@@ -437,6 +452,33 @@ private:
             {b, problem.firstHead + h, i + problem.offsets[b], j},
             changes.inputs, single);
       };
+  }
+
+  /// The tensors of the mask, which hold what they must.
+  FailureOr<std::vector<DataTensor>> getMaskData(AttentionOp op,
+                                                 const MaskExtents &extents) {
+    std::vector<DataTensor> tensors;
+    for (Value value : op.getMaskData()) {
+      auto constant =
+          dyn_cast_or_null<DenseIntElementsAttr>(constants.lookup(value));
+      if (!constant)
+        return op.emitError("expected the tensors of the mask to be known "
+                            "integers");
+      DataTensor &tensor = tensors.emplace_back();
+      tensor.shape = llvm::to_vector(constant.getType().getShape());
+      for (const APInt &element : constant.getValues<APInt>())
+        tensor.elements.push_back(element.getSExtValue());
+    }
+    for (MaskAttr atom : getDataAtoms(op.getMask())) {
+      SmallVector<DataTensor, 2> ofAtom;
+      for (unsigned number : getData(atom))
+        ofAtom.push_back(tensors[number]);
+      // R10 to R13
+      if (std::optional<std::string> error =
+              findDataError(atom, ofAtom, extents))
+        return op.emitError("'") << atom.str() << "': " << *error;
+    }
+    return tensors;
   }
 
   LogicalResult setPositions(AttentionOp op, ArrayRef<int64_t> q,

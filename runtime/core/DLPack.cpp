@@ -16,6 +16,9 @@ attn_dl_type dlpack::toDLType(ElementType type) {
     return {ATTN_DL_FLOAT, bits, 1};
   case ElementType::BF16:
     return {ATTN_DL_BFLOAT, bits, 1};
+  case ElementType::Bool:
+    return {ATTN_DL_BOOL, bits, 1};
+  case ElementType::I8:
   case ElementType::I32:
   case ElementType::I64:
   case ElementType::Index:
@@ -26,17 +29,18 @@ attn_dl_type dlpack::toDLType(ElementType type) {
 
 Result<ElementType> dlpack::fromDLType(attn_dl_type type) {
   for (ElementType candidate :
-       {ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::I32,
+       {ElementType::F16, ElementType::BF16, ElementType::F32,
+        ElementType::Bool, ElementType::I8, ElementType::I32,
         ElementType::I64}) {
     attn_dl_type expected = toDLType(candidate);
     if (type.code == expected.code && type.bits == expected.bits &&
         type.lanes == 1)
       return candidate;
   }
-  return invalidArgument("DLPack type with code " + std::to_string(type.code) +
-                         ", " + std::to_string(type.bits) + " bits and " +
-                         std::to_string(type.lanes) +
-                         " lanes is not one of f16, bf16, f32, i32, i64");
+  return invalidArgument(
+      "DLPack type with code " + std::to_string(type.code) + ", " +
+      std::to_string(type.bits) + " bits and " + std::to_string(type.lanes) +
+      " lanes is not one of f16, bf16, f32, bool, i8, i32, i64");
 }
 
 Result<Tensor> dlpack::toTensor(const attn_tensor &source) {

@@ -17,6 +17,10 @@ std::string_view attn::nameOf(ElementType type) {
     return "bf16";
   case ElementType::F32:
     return "f32";
+  case ElementType::Bool:
+    return "i1";
+  case ElementType::I8:
+    return "i8";
   case ElementType::I32:
     return "i32";
   case ElementType::I64:
@@ -29,8 +33,9 @@ std::string_view attn::nameOf(ElementType type) {
 
 std::optional<ElementType> attn::parseElementType(std::string_view name) {
   for (ElementType type :
-       {ElementType::F16, ElementType::BF16, ElementType::F32, ElementType::I32,
-        ElementType::I64, ElementType::Index})
+       {ElementType::F16, ElementType::BF16, ElementType::F32,
+        ElementType::Bool, ElementType::I8, ElementType::I32, ElementType::I64,
+        ElementType::Index})
     if (nameOf(type) == name)
       return type;
   return std::nullopt;

@@ -12,13 +12,16 @@
 
 namespace attn {
 
-/// Types of tensor elements and of scalar arguments. `Index` is for scalars
-/// only and is passed as a 64-bit integer.
-enum class ElementType : uint8_t { F16, BF16, F32, I32, I64, Index };
+/// Types of tensor elements and of scalar arguments. `Bool` is a byte, 0 or
+/// not. `Index` is for scalars only and is passed as a 64-bit integer.
+enum class ElementType : uint8_t { F16, BF16, F32, Bool, I8, I32, I64, Index };
 
 /// Bytes of one element.
 constexpr int64_t sizeOf(ElementType type) {
   switch (type) {
+  case ElementType::Bool:
+  case ElementType::I8:
+    return 1;
   case ElementType::F16:
   case ElementType::BF16:
     return 2;
@@ -32,7 +35,8 @@ constexpr int64_t sizeOf(ElementType type) {
   return 0;
 }
 
-/// `f16`, `bf16`, `f32`, `i32`, `i64`, `index`: the words of the manifest.
+/// `f16`, `bf16`, `f32`, `i1`, `i8`, `i32`, `i64`, `index`: the words of the
+/// manifest.
 std::string_view nameOf(ElementType type);
 std::optional<ElementType> parseElementType(std::string_view name);
 

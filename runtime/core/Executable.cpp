@@ -6,8 +6,10 @@
 #include "attn/runtime/core/Executable.h"
 
 #include "attn/runtime/core/Arith.h"
+#include "attn/runtime/core/DataCheck.h"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace attn;
 
@@ -22,6 +24,7 @@ struct Executable::Prepared {
   std::vector<Tensor> buffers; ///< as the manifest's; temporaries have no data
   std::vector<uint32_t> grids; ///< one for each launch
   std::map<int64_t, int64_t> scalars; ///< by argument number
+  Bindings bindings;
 };
 
 Executable::Executable(std::shared_ptr<Device> device, Manifest manifest)
@@ -299,6 +302,56 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
                              toText(launch.grid));
     prepared.grids.push_back(static_cast<uint32_t>(*grid));
   }
+  prepared.bindings = std::move(binding.values);
+  return Status::success();
+}
+
+Status Executable::checkData(const Prepared &prepared, Stream stream) const {
+  if (!isDataChecked())
+    return Status::success();
+  // By argument number.
+  std::map<int64_t, IntegerData> fetched;
+  auto fetch = [&](size_t index) -> Result<const IntegerData *> {
+    auto [entry, isNew] =
+        fetched.try_emplace(description.buffers[index].number);
+    IntegerData &data = entry->second;
+    if (!isNew)
+      return &data;
+    const Tensor &tensor = prepared.buffers[index];
+    Result<int64_t> count = elementCount(tensor.shape);
+    if (!count)
+      return count.error();
+    auto size = static_cast<size_t>(sizeOf(tensor.type));
+    std::string bytes(static_cast<size_t>(*count) * size, '\0');
+    if (Status status = copyFromTensor(*home, bytes.data(), tensor, stream);
+        !status)
+      return status.error();
+    data.shape = tensor.shape;
+    for (size_t n = 0; n < static_cast<size_t>(*count); ++n) {
+      int32_t narrow = 0;
+      int64_t wide = 0;
+      std::memcpy(tensor.type == ElementType::I32 ? (void *)&narrow : &wide,
+                  &bytes[n * size], size);
+      data.elements.push_back(tensor.type == ElementType::I32 ? narrow : wide);
+    }
+    return &data;
+  };
+  for (size_t index : arguments) {
+    const BufferDesc &buffer = description.buffers[index];
+    for (const CheckDesc &check : buffer.checks) {
+      Result<const IntegerData *> data = fetch(index), rows = nullptr;
+      for (size_t other : arguments)
+        if (check.kind == CheckDesc::Kind::Rising &&
+            description.buffers[other].number == check.rows)
+          rows = fetch(other);
+      if (!data || !rows)
+        return (data ? rows : data).error().in(nameOfBuffer(index));
+      if (Status status =
+              attn::checkData(check, **data, *rows, prepared.bindings);
+          !status)
+        return status.error().in(nameOfBuffer(index));
+    }
+  }
   return Status::success();
 }
 
@@ -355,6 +408,8 @@ Status Executable::run(const std::vector<Tensor> &argumentTensors,
   if (Status status =
           prepare(argumentTensors, resultTensors, scalarValues, prepared);
       !status)
+    return status;
+  if (Status status = checkData(prepared, stream); !status)
     return status;
 
   Status status = Status::success();

@@ -26,7 +26,10 @@ public:
   ///  - the last dimension contiguous, the address aligned, all of it inside
   ///    the address space;
   ///  - no result overlaps itself, nor densely another tensor;
-  ///  - grids within the device's limits.
+  ///  - grids within the device's limits;
+  ///  - the elements of integer arguments, as the manifest's checks ask, unless
+  ///    the environment has ATTN_CHECK_DATA=0. On a GPU this copies them to the
+  ///    host and waits for the stream.
   /// Temporaries are allocated for the run and given back in stream order.
   Status run(const std::vector<Tensor> &arguments,
              const std::vector<Tensor> &results,
@@ -59,6 +62,7 @@ private:
   Status prepare(const std::vector<Tensor> &arguments,
                  const std::vector<Tensor> &results,
                  const std::vector<int64_t> &scalars, Prepared &prepared) const;
+  Status checkData(const Prepared &prepared, Stream stream) const;
   Status launchAll(const Prepared &prepared, Stream stream) const;
   std::string nameOfBuffer(size_t buffer) const;
 

@@ -31,6 +31,39 @@ struct Dimension {
   }
 };
 
+/// What must hold for the elements of an integer argument, or for its shape.
+struct CheckDesc {
+  enum class Kind : uint8_t {
+    Range,  ///< every element is in min..max
+    Sorted, ///< elements do not decrease along the last dimension
+    Rising, ///< elements rise from rows[n] to rows[n + 1] - 1, for all n
+    Size,   ///< dimension `dim` has the size `max`
+  };
+
+  Kind kind = Kind::Sorted;
+  int64_t min = 0; ///< of Range
+  Expression max;  ///< of Range and Size
+  int64_t rows =
+      0; ///< of Rising: the argument, checked before, with the offsets
+  int64_t dim = 0; ///< of Size
+
+  static CheckDesc range(int64_t min, Expression max) {
+    return {Kind::Range, min, std::move(max), 0, 0};
+  }
+  static CheckDesc sorted() { return {Kind::Sorted, 0, {}, 0, 0}; }
+  static CheckDesc rising(int64_t rows) {
+    return {Kind::Rising, 0, {}, rows, 0};
+  }
+  static CheckDesc size(int64_t dim, Expression size) {
+    return {Kind::Size, 0, std::move(size), 0, dim};
+  }
+
+  bool operator==(const CheckDesc &o) const {
+    return std::tie(kind, min, max, rows, dim) ==
+           std::tie(o.kind, o.min, o.max, o.rows, o.dim);
+  }
+};
+
 enum class BufferRole : uint8_t { Argument, Result, Temporary };
 
 struct BufferDesc {
@@ -42,10 +75,13 @@ struct BufferDesc {
   std::vector<Dimension> shape;
   /// Bytes: the base address is a multiple of it.
   int64_t alignment = 0;
+  /// Of an argument of integers.
+  std::vector<CheckDesc> checks;
 
   bool operator==(const BufferDesc &o) const {
-    return std::tie(role, number, name, type, shape, alignment) ==
-           std::tie(o.role, o.number, o.name, o.type, o.shape, o.alignment);
+    return std::tie(role, number, name, type, shape, alignment, checks) ==
+           std::tie(o.role, o.number, o.name, o.type, o.shape, o.alignment,
+                    o.checks);
   }
 };
 

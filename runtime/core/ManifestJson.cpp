@@ -71,6 +71,7 @@ public:
   std::string pathTo(const std::string &field) const {
     return path.empty() ? field : path + "." + field;
   }
+  bool has(const std::string &field) const { return object.contains(field); }
   const Json &get(const std::string &field) {
     auto found = object.find(field);
     if (found == object.end())
@@ -109,8 +110,36 @@ ElementType readType(Fields &fields) {
   std::optional<ElementType> type = parseElementType(word);
   if (!type)
     fail(fields.pathTo("type"),
-         "expected f16, bf16, f32, i32, i64 or index, found '" + word + "'");
+         "expected f16, bf16, f32, i1, i8, i32, i64 or index, found '" + word +
+             "'");
   return *type;
+}
+
+Expression readExpression(const Json &value, const std::string &path,
+                          int depth);
+
+CheckDesc readCheck(const Json &value, const std::string &path) {
+  Fields fields(value, path);
+  std::string kind = fields.string("kind");
+  CheckDesc check;
+  if (kind == "sorted") {
+    check = CheckDesc::sorted();
+  } else if (kind == "range") {
+    int64_t min = fields.integer("min");
+    check = CheckDesc::range(
+        min, readExpression(fields.get("max"), fields.pathTo("max"), 0));
+  } else if (kind == "rising") {
+    check = CheckDesc::rising(fields.integer("rows"));
+  } else if (kind == "size") {
+    int64_t dim = fields.integer("dim");
+    check = CheckDesc::size(
+        dim, readExpression(fields.get("size"), fields.pathTo("size"), 0));
+  } else {
+    fail(fields.pathTo("kind"),
+         "expected range, sorted, rising or size, found '" + kind + "'");
+  }
+  fields.finish();
+  return check;
 }
 
 BufferDesc readBuffer(const Json &value, const std::string &path) {
@@ -142,6 +171,10 @@ BufferDesc readBuffer(const Json &value, const std::string &path) {
     }
   });
   buffer.alignment = fields.integer("alignment");
+  if (fields.has("checks"))
+    fields.list("checks", [&](const Json &check, const std::string &at) {
+      buffer.checks.push_back(readCheck(check, at));
+    });
   fields.finish();
   return buffer;
 }
@@ -304,6 +337,22 @@ std::string text(const Expression &e) {
          join(args, ", ") + "]}";
 }
 
+std::string text(const CheckDesc &c) {
+  switch (c.kind) {
+  case CheckDesc::Kind::Range:
+    return "{\"kind\": \"range\", \"min\": " + std::to_string(c.min) +
+           ", \"max\": " + text(c.max) + "}";
+  case CheckDesc::Kind::Rising:
+    return "{\"kind\": \"rising\", \"rows\": " + std::to_string(c.rows) + "}";
+  case CheckDesc::Kind::Size:
+    return "{\"kind\": \"size\", \"dim\": " + std::to_string(c.dim) +
+           ", \"size\": " + text(c.max) + "}";
+  case CheckDesc::Kind::Sorted:
+    break;
+  }
+  return "{\"kind\": \"sorted\"}";
+}
+
 std::string text(const BufferDesc &b) {
   std::string head;
   std::string number = std::to_string(b.number);
@@ -317,9 +366,14 @@ std::string text(const BufferDesc &b) {
   for (const Dimension &dim : b.shape)
     shape.push_back(dim.isDynamic() ? quoted(dim.name)
                                     : std::to_string(dim.size));
+  std::vector<std::string> list;
+  for (const CheckDesc &check : b.checks)
+    list.push_back(text(check));
+  std::string checks =
+      list.empty() ? "" : ", \"checks\": [" + join(list, ", ") + "]";
   return "{" + head + ", \"name\": " + quoted(b.name) + ", \"type\": \"" +
          std::string(nameOf(b.type)) + "\", \"shape\": [" + join(shape, ", ") +
-         "], \"alignment\": " + std::to_string(b.alignment) + "}";
+         "], \"alignment\": " + std::to_string(b.alignment) + checks + "}";
 }
 
 std::string text(const ScalarDesc &s) {

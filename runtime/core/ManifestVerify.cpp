@@ -76,6 +76,12 @@ public:
       return s;
     if (Status s = verifyBound(); !s)
       return s;
+    for (size_t i = 0; i < m.buffers.size(); ++i)
+      for (size_t c = 0; c < m.buffers[i].checks.size(); ++c)
+        if (Status s = verifyCheck(at("buffers", i) + "." + at("checks", c),
+                                   m.buffers[i], m.buffers[i].checks[c]);
+            !s)
+          return s;
     for (size_t i = 0; i < m.launches.size(); ++i)
       if (Status s = verifyLaunch(at("launches", i), m.launches[i]); !s)
         return s;
@@ -113,7 +119,7 @@ private:
       return bad(path + ".name", "'" + b.name + "' is already used");
     if (b.type == ElementType::Index)
       return bad(path + ".type",
-                 "expected f16, bf16, f32, i32 or i64, found index");
+                 "expected f16, bf16, f32, i1, i8, i32 or i64, found index");
     for (size_t d = 0; d < b.shape.size(); ++d) {
       const Dimension &dim = b.shape[d];
       std::string here = path + "." + at("shape", d);
@@ -140,7 +146,7 @@ private:
       return bad(path + ".name", "expected a name, found nothing");
     if (!names.insert(s.name).second)
       return bad(path + ".name", "'" + s.name + "' is already used");
-    if (isFloat(s.type))
+    if (isFloat(s.type) || sizeOf(s.type) == 1)
       return bad(path + ".type", "expected i32, i64 or index, found " +
                                      std::string(nameOf(s.type)));
     return Status::success();
@@ -194,6 +200,48 @@ private:
                      "'" + dim.name + "' is not bound by any argument's shape");
       }
     return Status::success();
+  }
+
+  const BufferDesc *findArgument(int64_t number) const {
+    for (const BufferDesc &b : m.buffers)
+      if (b.role == BufferRole::Argument && b.number == number)
+        return &b;
+    return nullptr;
+  }
+
+  Status verifyCheck(const std::string &path, const BufferDesc &b,
+                     const CheckDesc &check) {
+    auto isInteger = [](const BufferDesc &buffer) {
+      return buffer.type == ElementType::I32 || buffer.type == ElementType::I64;
+    };
+    if (b.role != BufferRole::Argument || !isInteger(b) || b.shape.empty())
+      return bad(path, "expected an argument of i32 or i64 with dimensions, "
+                       "found '" +
+                           b.name + "'");
+    switch (check.kind) {
+    case CheckDesc::Kind::Sorted:
+      return Status::success();
+    case CheckDesc::Kind::Range:
+      return verifyExpression(path + ".max", check.max, 0);
+    case CheckDesc::Kind::Rising: {
+      const BufferDesc *rows = findArgument(check.rows);
+      if (!rows || !isInteger(*rows) || rows->shape.empty())
+        return bad(path + ".rows",
+                   "argument " + std::to_string(check.rows) +
+                       " is not a tensor of i32 or i64 with dimensions");
+      if (b.shape.size() != 1)
+        return bad(path, "expected one dimension, found " +
+                             std::to_string(b.shape.size()));
+      return Status::success();
+    }
+    case CheckDesc::Kind::Size:
+      if (check.dim < 0 || check.dim >= static_cast<int64_t>(b.shape.size()))
+        return bad(path + ".dim", "expected a dimension below " +
+                                      std::to_string(b.shape.size()) +
+                                      ", found " + std::to_string(check.dim));
+      return verifyExpression(path + ".size", check.max, 0);
+    }
+    return bad(path + ".kind", "unknown check");
   }
 
   Status verifyLaunch(const std::string &path, const LaunchDesc &launch) {

@@ -22,6 +22,9 @@ static constexpr std::string_view magic("\x93NUMPY", 6);
 
 int64_t attn::sizeOf(NpyType type) {
   switch (type) {
+  case NpyType::Bool:
+  case NpyType::I8:
+    return 1;
   case NpyType::F16:
   case NpyType::BF16:
     return 2;
@@ -181,7 +184,8 @@ Result<NpyType> typeOf(const std::string &descr,
                        const NpyReadOptions &options) {
   for (auto [word, type] :
        {std::pair{"<f2", NpyType::F16}, std::pair{"<f4", NpyType::F32},
-        std::pair{"<f8", NpyType::F64}, std::pair{"<i4", NpyType::I32},
+        std::pair{"<f8", NpyType::F64}, std::pair{"|b1", NpyType::Bool},
+        std::pair{"|i1", NpyType::I8}, std::pair{"<i4", NpyType::I32},
         std::pair{"<i8", NpyType::I64}})
     if (descr == word)
       return type;
@@ -197,8 +201,8 @@ Result<NpyType> typeOf(const std::string &descr,
     return invalidArgument("npy element type '" + descr +
                            "' is big endian: save it as '<" + descr.substr(1) +
                            "'");
-  return invalidArgument("expected npy element type <f2, <f4, <f8, <i4 or <i8, "
-                         "found '" +
+  return invalidArgument("expected npy element type <f2, <f4, <f8, |b1, |i1, "
+                         "<i4 or <i8, found '" +
                          descr + "'");
 }
 
@@ -312,6 +316,10 @@ static const char *descrOf(NpyType type) {
     return "<f4";
   case NpyType::F64:
     return "<f8";
+  case NpyType::Bool:
+    return "|b1";
+  case NpyType::I8:
+    return "|i1";
   case NpyType::I32:
     return "<i4";
   case NpyType::I64:
@@ -399,6 +407,10 @@ Value load(NpyType type, const char *at) {
     return {false, 0, loadAs<float>(at)};
   case NpyType::F64:
     return {false, 0, loadAs<double>(at)};
+  case NpyType::Bool:
+    return {true, loadAs<uint8_t>(at) != 0, 0};
+  case NpyType::I8:
+    return {true, loadAs<int8_t>(at), 0};
   case NpyType::I32:
     return {true, loadAs<int32_t>(at), 0};
   case NpyType::I64:
@@ -425,6 +437,8 @@ bool store(NpyType type, Value value, std::string &bytes) {
     storeAs(bytes,
             value.isInteger ? static_cast<double>(value.integer) : value.real);
     return true;
+  case NpyType::Bool:
+  case NpyType::I8:
   case NpyType::I32:
   case NpyType::I64:
     break;
@@ -437,6 +451,14 @@ bool store(NpyType type, Value value, std::string &bytes) {
   }
   if (type == NpyType::I64) {
     storeAs(bytes, value.integer);
+    return true;
+  }
+  if (type == NpyType::Bool || type == NpyType::I8) {
+    bool isBool = type == NpyType::Bool;
+    if (value.integer < (isBool ? 0 : INT8_MIN) ||
+        value.integer > (isBool ? 1 : INT8_MAX))
+      return false;
+    storeAs(bytes, static_cast<int8_t>(value.integer));
     return true;
   }
   if (value.integer < INT32_MIN || value.integer > INT32_MAX)
@@ -458,7 +480,10 @@ Result<std::string> convert(NpyType from, std::string_view bytes, NpyType to) {
                              (value.isInteger ? std::to_string(value.integer)
                                               : std::to_string(value.real)) +
                              ", which does not fit in " +
-                             (to == NpyType::I32 ? "i32" : "i64"));
+                             (to == NpyType::Bool  ? "i1"
+                              : to == NpyType::I8  ? "i8"
+                              : to == NpyType::I32 ? "i32"
+                                                   : "i64"));
   }
   return result;
 }
@@ -471,6 +496,10 @@ NpyType npyTypeOf(ElementType type) {
     return NpyType::BF16;
   case ElementType::F32:
     return NpyType::F32;
+  case ElementType::Bool:
+    return NpyType::Bool;
+  case ElementType::I8:
+    return NpyType::I8;
   case ElementType::I32:
     return NpyType::I32;
   case ElementType::I64:

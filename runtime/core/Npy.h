@@ -15,7 +15,7 @@
 
 namespace attn {
 
-enum class NpyType : uint8_t { F16, BF16, F32, F64, I32, I64 };
+enum class NpyType : uint8_t { F16, BF16, F32, F64, Bool, I8, I32, I64 };
 
 int64_t sizeOf(NpyType type);
 
@@ -36,9 +36,9 @@ struct NpyReadOptions {
   bool rawIsBF16 = false;
 };
 
-/// Parses the bytes of a file of format 1, 2 or 3: little-endian f2, f4, f8, i4
-/// or i8, in C or Fortran order. A file that is truncated, malformed or longer
-/// than its header says is refused with the place and the reason.
+/// Parses the bytes of a file of format 1, 2 or 3: b1, i1 or little-endian f2,
+/// f4, f8, i4 or i8, in C or Fortran order. A file that is truncated, malformed
+/// or longer than its header says is refused with the place and the reason.
 Result<NpyArray> parseNpy(std::string_view bytes,
                           const NpyReadOptions &options = {});
 Result<NpyArray> readNpy(const std::string &path,

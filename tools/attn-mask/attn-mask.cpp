@@ -356,7 +356,13 @@ static LogicalResult draw(MLIRContext &context) {
     llvm::raw_string_ostream os(heading);
     os << (*function).getName() << ": ";
     op.getMask().printExpression(
-        os, [&](unsigned symbol) { os << attention.symbols[symbol]; },
+        os,
+        [&](const MaskBound &bound) {
+          if (bound.isData())
+            os << 't' << bound.getData();
+          else
+            os << attention.symbols[bound.getSymbol()];
+        },
         /*quoteSets=*/false);
     os << ", " << attention.queries << " queries x " << attention.keys
        << " keys, head " << head;

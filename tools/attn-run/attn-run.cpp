@@ -4,6 +4,7 @@
 
 #include "attn/dialect/reference/Reference.h"
 #include "attn/runtime/host/Cpu.h"
+#include "attn/tools/attn-run/RandomData.h"
 #include "attn/tools/attn-run/Run.h"
 #include "attn/tools/support/Arguments.h"
 #include "attn/tools/support/Compile.h"
@@ -61,7 +62,7 @@ static cl::opt<std::string>
     random_("random",
             cl::desc("Random arguments instead of files: shapes such as "
                      "1x8x100x64, integers "
-                     "for indices"),
+                     "for indices; tensors of masks get valid values"),
             cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
 static cl::opt<uint64_t> seed("seed", cl::desc("Seed of --random (default: 0)"),
                               cl::init(0), cl::cat(category));
@@ -86,6 +87,10 @@ static std::optional<ElementType> elementTypeOf(Type type) {
     return ElementType::BF16;
   if (type.isF32())
     return ElementType::F32;
+  if (type.isInteger(1))
+    return ElementType::Bool;
+  if (type.isInteger(8))
+    return ElementType::I8;
   if (type.isInteger(32))
     return ElementType::I32;
   if (type.isInteger(64) || type.isIndex())
@@ -132,8 +137,10 @@ static std::vector<run::Slot> slotsOf(const ::attn::Manifest &manifest) {
   return slots;
 }
 
+/// The inputs from the command line. `function` says what random tensors of a
+/// mask must be; null for a bundle.
 static FailureOr<std::vector<run::Value>>
-readInputs(const std::vector<run::Slot> &slots) {
+readInputs(const std::vector<run::Slot> &slots, FunctionOpInterface function) {
   std::vector<run::Value> values;
   std::vector<ArgumentSpec> specs;
   if (!random_.empty()) {
@@ -152,11 +159,23 @@ readInputs(const std::vector<run::Slot> &slots) {
                      " arguments, but " + std::to_string(given) +
                      " are given with " +
                      (random_.empty() ? "--input" : "--random")});
+  // One number is a shape too.
+  for (auto [slot, spec] : llvm::zip(slots, specs))
+    if (slot.isTensor && spec.isInteger)
+      spec = {false, 0, {spec.integer}};
+  std::map<size_t, run::Value> data;
+  if (!random_.empty() && function) {
+    ::attn::Result<std::map<size_t, run::Value>> made =
+        randomMaskData(function, slots, specs, seed);
+    if (!made)
+      return fail(made.error());
+    data = std::move(*made);
+  }
   for (size_t i = 0; i < slots.size(); ++i) {
-    // The shape of a tensor of one dimension looks like an integer.
-    if (!random_.empty() && specs[i].isInteger && slots[i].isTensor &&
-        slots[i].shape.size() == 1 && ::attn::isFloat(slots[i].type))
-      specs[i] = {false, 0, {specs[i].integer}};
+    if (auto known = data.find(i); known != data.end()) {
+      values.push_back(std::move(known->second));
+      continue;
+    }
     ::attn::Result<run::Value> value =
         random_.empty() ? run::readInput(slots[i], inputs[i], i)
         : specs[i].isInteger
@@ -291,7 +310,7 @@ private:
     if (!bundle)
       return fail(bundle.error());
     FailureOr<std::vector<run::Value>> values =
-        readInputs(slotsOf(bundle->manifest));
+        readInputs(slotsOf(bundle->manifest), {});
     if (failed(values))
       return failure();
     return runBundle(std::move(*bundle), *values, {});
@@ -313,7 +332,7 @@ private:
     FailureOr<std::vector<run::Slot>> slots = slotsOf(*function);
     if (failed(slots) || failed(checkOutputCount((*function).getNumResults())))
       return failure();
-    FailureOr<std::vector<run::Value>> values = readInputs(*slots);
+    FailureOr<std::vector<run::Value>> values = readInputs(*slots, *function);
     if (failed(values))
       return failure();
 

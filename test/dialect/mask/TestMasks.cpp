@@ -79,6 +79,8 @@ bool test::holds(const MaskPredicate &predicate, ArrayRef<int64_t> dims,
     return llvm::all_of(predicate.operands, operandHolds);
   case MaskPredicate::Kind::Or:
     return llvm::any_of(predicate.operands, operandHolds);
+  case MaskPredicate::Kind::Data:
+    llvm_unreachable("a mask without tensors");
   case MaskPredicate::Kind::Not:
     return !operandHolds(predicate.operands.front());
   }
@@ -139,6 +141,11 @@ bool test::isLive(MaskAttr mask, ArrayRef<int64_t> symbols, int64_t h,
     return llvm::any_of(mask.getOperands(), [&](MaskAttr operand) {
       return isLive(operand, symbols, h, p, j);
     });
+  case MaskKind::Lengths:
+  case MaskKind::Documents:
+  case MaskKind::Blocks:
+  case MaskKind::Bits:
+    llvm_unreachable("a mask without tensors");
   case MaskKind::Not:
     return !isLive(mask.getOperands().front(), symbols, h, p, j);
   }

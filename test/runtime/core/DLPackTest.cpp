@@ -60,7 +60,7 @@ TEST(DLPack, Types) {
     EXPECT_EQ(*dlpack::fromDLType(dlpack::toDLType(type)), type);
   EXPECT_EQ(errorOf(dlpack::fromDLType({ATTN_DL_FLOAT, 64, 1})),
             "DLPack type with code 2, 64 bits and 1 lanes is not one of f16, "
-            "bf16, f32, i32, i64");
+            "bf16, f32, bool, i8, i32, i64");
   EXPECT_FALSE(dlpack::fromDLType({ATTN_DL_FLOAT, 16, 2}));
   EXPECT_FALSE(dlpack::fromDLType({ATTN_DL_UINT, 32, 1}));
 }
