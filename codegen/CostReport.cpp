@@ -33,9 +33,8 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   for (auto [problem, numBatches] : batches) {
     auto [offset, closed] = problem;
     for (int64_t head = 0; head < heads; ++head) {
-      MaskProblem mask(closed, attention.symbols,
-                       attention.firstHead + head, attention.queries,
-                       attention.keys, offset);
+      MaskProblem mask(closed, attention.symbols, attention.firstHead + head,
+                       attention.queries, attention.keys, offset);
       MaskProblem::TileCounts counts = countPackedTiles(
           closed, getModulus(packings, head), attention.symbols,
           attention.firstHead + head, attention.queries, attention.keys, offset,

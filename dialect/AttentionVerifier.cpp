@@ -188,7 +188,7 @@ LogicalResult verifyAtomData(AttentionOp op, MaskAttr atom) {
           op.emitOpError("expected a tensor of ")
           << (wantsBits ? "i1 or i8" : "i32 or i64") << " in '" << atom.str()
           << "', found " << type << " ("
-          << (wantsBits                                   ? "A25"
+          << (wantsBits                               ? "A25"
               : atom.getKind() == MaskKind::Lengths   ? "A22"
               : atom.getKind() == MaskKind::Documents ? "A23"
                                                       : "A24")
@@ -213,8 +213,8 @@ LogicalResult verifyAtomData(AttentionOp op, MaskAttr atom) {
   std::optional<std::string> error = findDataError(atom, tensors, extents);
   if (!error)
     return success();
-  InFlightDiagnostic diagnostic = op.emitOpError("'") << atom.str()
-                                                      << "': " << *error;
+  InFlightDiagnostic diagnostic = op.emitOpError("'")
+                                  << atom.str() << "': " << *error;
   for (Value value : values)
     diagnostic.attachNote(value.getLoc())
         << "a tensor of the mask is this " << value.getType();

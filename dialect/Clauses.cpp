@@ -4,6 +4,7 @@
 
 #include "attn/dialect/Clauses.h"
 
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/MaskParser.h"
 
 using namespace mlir;
@@ -73,10 +74,9 @@ ParseResult mlir::attn::parseMaskClause(
     StringRef value = name.split('#').first;
     unsigned result = 0;
     name.split('#').second.getAsInteger(10, result);
-    return *llvm::find_if(
-        uses, [&](const OpAsmParser::UnresolvedOperand &use) {
-          return use.name.drop_front() == value && use.number == result;
-        });
+    return *llvm::find_if(uses, [&](const OpAsmParser::UnresolvedOperand &use) {
+      return use.name.drop_front() == value && use.number == result;
+    });
   };
   for (StringRef name : parsed->symbolNames)
     symbols.push_back(take(name));
@@ -84,6 +84,15 @@ ParseResult mlir::attn::parseMaskClause(
     data.push_back(take(name));
   mask = parsed->mask;
   return success();
+}
+
+SmallVector<Type> mlir::attn::getMaskDataTypes(MaskAttr mask, ValueRange data) {
+  SmallVector<Value> seen;
+  for (MaskAttr atom : getDataAtoms(mask))
+    for (unsigned number : getData(atom))
+      if (!llvm::is_contained(seen, data[number]))
+        seen.push_back(data[number]);
+  return llvm::map_to_vector(seen, [](Value value) { return value.getType(); });
 }
 
 void mlir::attn::printMaskClause(OpAsmPrinter &printer, MaskAttr mask,

@@ -20,14 +20,12 @@ static MaskAttr getDocuments(MLIRContext *context, const DataTensor &queries,
                              const DataTensor &keys, int64_t batch,
                              int64_t offset) {
   auto rowOf = [&](const DataTensor &ids) {
-    return ArrayRef(ids.elements)
-        .slice(batch * ids.shape[1], ids.shape[1]);
+    return ArrayRef(ids.elements).slice(batch * ids.shape[1], ids.shape[1]);
   };
   ArrayRef<int64_t> rows = rowOf(queries), columns = rowOf(keys);
   SmallVector<MaskAttr> boxes;
   for (size_t first = 0; first < rows.size();) {
-    size_t last =
-        llvm::upper_bound(rows, rows[first]) - rows.begin();
+    size_t last = llvm::upper_bound(rows, rows[first]) - rows.begin();
     int64_t from = llvm::lower_bound(columns, rows[first]) - columns.begin(),
             to = llvm::upper_bound(columns, rows[first]) - columns.begin();
     auto range = [&](MaskKind kind, int64_t a, int64_t b) {

@@ -51,7 +51,8 @@ bindArguments(FunctionOpInterface function,
               llvm::ArrayRef<ArgumentValue> arguments);
 
 /// The arguments of a function whose types say everything: static shapes and no
-/// values, but those of tensors of masks, which stay unknown. Failure, without a diagnostic, if they do not.
+/// values, but those of tensors of masks, which stay unknown. Failure, without
+/// a diagnostic, if they do not.
 FailureOr<llvm::SmallVector<ArgumentValue>>
 getStaticArguments(FunctionOpInterface function);
 

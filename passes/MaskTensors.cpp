@@ -64,8 +64,8 @@ MaskTensors::MaskTensors(ImplicitLocOpBuilder &builder, OnlineAttentionOp op,
     auto isSame = [&](const Literal &literal) {
       return literal.atom == atom && literal.negated == negated;
     };
-    if (atom.getKind() == MaskKind::Blocks &&
-        llvm::none_of(literals, isSame) && literals.size() < kMaxLiterals)
+    if (atom.getKind() == MaskKind::Blocks && llvm::none_of(literals, isSame) &&
+        literals.size() < kMaxLiterals)
       literals.push_back({atom, negated});
     return MaskAttr::getAtom(
         mask.getContext(), MaskKind::Bits,
@@ -109,12 +109,11 @@ MaskAttr MaskTensors::getInner(unsigned assignment) const {
   return getHull(assignment, /*isOuter=*/false);
 }
 
-SmallVector<MaskTensors::TileClass, 2>
-MaskTensors::buildClasses(Value number) {
+SmallVector<MaskTensors::TileClass, 2> MaskTensors::buildClasses(Value number) {
   SmallVector<TileClass, 2> classes;
   for (const Literal &literal : literals) {
-    TileClass found = classifyBlocks(
-        llvm::find(atoms, literal.atom) - atoms.begin(), number);
+    TileClass found =
+        classifyBlocks(llvm::find(atoms, literal.atom) - atoms.begin(), number);
     if (literal.negated) {
       Value yes = arith::ConstantIntOp::create(builder, 1, 1);
       Value some = arith::XOrIOp::create(builder, found.all, yes);
@@ -201,8 +200,8 @@ MaskTensors::Prepared MaskTensors::prepareDocuments(MaskAttr atom) {
   result.all = getKeys(2);
   bool inBounds =
       cast<RankedTensorType>(queries.getType()).getDimSize(1) == rows;
-  result.ids = readElements(builder, queries, zero, rows, /*alongRows=*/true,
-                            inBounds);
+  result.ids =
+      readElements(builder, queries, zero, rows, /*alongRows=*/true, inBounds);
   return result;
 }
 
@@ -273,8 +272,7 @@ MaskTensors::Prepared MaskTensors::prepareBlocks(MaskAttr atom) {
       arith::SubIOp::create(builder, op.getRows()[1], op.getRows()[0]);
   Value end = arith::AddIOp::create(builder, result.firstQuery, count);
   Value last = arith::SubIOp::create(builder, end, index(1));
-  result.firstRow =
-      arith::DivUIOp::create(builder, result.firstQuery, height);
+  result.firstRow = arith::DivUIOp::create(builder, result.firstQuery, height);
   result.lastRow = arith::DivUIOp::create(builder, last, height);
   return result;
 }
@@ -303,8 +301,7 @@ static RowPart findColumn(ImplicitLocOpBuilder &b, Value columns, Value begin,
   auto found = buildSearch(
       b, begin, length, {{column, false}},
       [&](ImplicitLocOpBuilder &nested, Value at) {
-        return toIndex(nested,
-                       tensor::ExtractOp::create(nested, columns, at));
+        return toIndex(nested, tensor::ExtractOp::create(nested, columns, at));
       });
   return {found.front(), end};
 }
@@ -317,9 +314,8 @@ static Value loadColumn(ImplicitLocOpBuilder &b, Value columns, Value at,
       b, exists,
       [&](OpBuilder &nested, Location loc) {
         ImplicitLocOpBuilder inner(loc, nested);
-        scf::YieldOp::create(
-            inner,
-            toIndex(inner, tensor::ExtractOp::create(inner, columns, at)));
+        scf::YieldOp::create(inner, toIndex(inner, tensor::ExtractOp::create(
+                                                       inner, columns, at)));
       },
       [&](OpBuilder &nested, Location loc) {
         ImplicitLocOpBuilder inner(loc, nested);
@@ -348,8 +344,7 @@ MaskTensors::TileClass MaskTensors::classifyBlocks(unsigned atom,
   Value key = arith::MulIOp::create(builder, t, size);
   Value lastKey = arith::SubIOp::create(
       builder,
-      arith::MinSIOp::create(builder,
-                             arith::AddIOp::create(builder, key, size),
+      arith::MinSIOp::create(builder, arith::AddIOp::create(builder, key, size),
                              numKeys),
       one);
   Value from = arith::DivSIOp::create(builder, key, width),
@@ -364,9 +359,8 @@ MaskTensors::TileClass MaskTensors::classifyBlocks(unsigned atom,
       ValueRange{prepared[atom].firstRow, no, yes, index(kNoColumn)},
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder b(loc, nested);
-        Value more =
-            arith::CmpIOp::create(b, arith::CmpIPredicate::sle, args[0],
-                                  prepared[atom].lastRow);
+        Value more = arith::CmpIOp::create(b, arith::CmpIPredicate::sle,
+                                           args[0], prepared[atom].lastRow);
         scf::ConditionOp::create(b, more, args);
       },
       [&](OpBuilder &nested, Location, ValueRange args) {
@@ -380,12 +374,12 @@ MaskTensors::TileClass MaskTensors::classifyBlocks(unsigned atom,
         Value last = loadColumn(
             builder, columns,
             arith::AddIOp::create(builder, part.position, span), part.end);
-        Value here = arith::CmpIOp::create(
-            builder, arith::CmpIPredicate::sle, found, to);
-        Value isFirst = arith::CmpIOp::create(
-                  builder, arith::CmpIPredicate::eq, found, from),
-              isLast = arith::CmpIOp::create(
-                  builder, arith::CmpIPredicate::eq, last, to);
+        Value here = arith::CmpIOp::create(builder, arith::CmpIPredicate::sle,
+                                           found, to);
+        Value isFirst = arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
+                                              found, from),
+              isLast = arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
+                                             last, to);
         Value whole = arith::AndIOp::create(builder, isFirst, isLast);
         scf::YieldOp::create(
             builder,
@@ -395,8 +389,8 @@ MaskTensors::TileClass MaskTensors::classifyBlocks(unsigned atom,
       });
   // Columns and block widths keep this within 64 bits, but not kNoColumn.
   Value column = loop.getResult(3);
-  Value isNone = arith::CmpIOp::create(
-      builder, arith::CmpIPredicate::eq, column, index(kNoColumn));
+  Value isNone = arith::CmpIOp::create(builder, arith::CmpIPredicate::eq,
+                                       column, index(kNoColumn));
   Value next = arith::DivSIOp::create(
       builder, arith::MulIOp::create(builder, column, width), size);
   next = arith::SelectOp::create(builder, isNone, index(kNoColumn), next);
@@ -436,8 +430,8 @@ Value MaskTensors::buildBlocks(unsigned atom, Value first) {
         [&](OpBuilder &nested, Location, ValueRange args) {
           ImplicitLocOpBuilder b(loc, nested);
           Value column = loadColumn(b, columns, args[0], part.end);
-          Value more = arith::CmpIOp::create(b, arith::CmpIPredicate::sle,
-                                             column, last);
+          Value more =
+              arith::CmpIOp::create(b, arith::CmpIPredicate::sle, column, last);
           scf::ConditionOp::create(b, more, args);
         },
         [&](OpBuilder &nested, Location, ValueRange args) {
@@ -458,8 +452,7 @@ Value MaskTensors::buildBlocks(unsigned atom, Value first) {
   /// Block numbers of the rows or columns, counted from the first one's.
   auto getBlocks = [&](int64_t count, int64_t block, Value start,
                        bool isRow) -> Value {
-    auto type = VectorType::get(
-        {isRow ? count : 1, isRow ? 1 : count}, i32);
+    auto type = VectorType::get({isRow ? count : 1, isRow ? 1 : count}, i32);
     Value step = vector::StepOp::create(
         builder, VectorType::get({count}, builder.getIndexType()));
     step = arith::IndexCastOp::create(builder, VectorType::get({count}, i32),
@@ -469,8 +462,7 @@ Value MaskTensors::buildBlocks(unsigned atom, Value first) {
     step = arith::AddIOp::create(
         builder, step, vector::BroadcastOp::create(builder, type, rest));
     return arith::DivUIOp::create(
-        builder, step,
-        splat(builder, type, builder.getI32IntegerAttr(block)));
+        builder, step, splat(builder, type, builder.getI32IntegerAttr(block)));
   };
   Value rowBlocks = getBlocks(rows, height, at.firstQuery, /*isRow=*/true);
   auto rowType = cast<VectorType>(rowBlocks.getType());
@@ -479,8 +471,7 @@ Value MaskTensors::buildBlocks(unsigned atom, Value first) {
     Value row = arith::MinSIOp::create(
         builder, arith::AddIOp::create(builder, at.firstRow, index(n)),
         at.lastRow);
-    Value word =
-        vector::BroadcastOp::create(builder, rowType, getWord(row));
+    Value word = vector::BroadcastOp::create(builder, rowType, getWord(row));
     if (!words) {
       words = word;
       continue;

@@ -47,8 +47,8 @@ static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop,
   return result;
 }
 
-/// The filter's verdict on `tile`: where to look next, `tile` itself if the loop
-/// visits it.
+/// The filter's verdict on `tile`: where to look next, `tile` itself if the
+/// loop visits it.
 static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                           Value tile) {
   Block &block = loop.getFilter().front();

@@ -7,6 +7,7 @@
 
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,6 +34,7 @@ public:
   Packer(RewriterBase &rewriter, AttentionOp op)
       : rewriter(rewriter), op(op), loc(op.getLoc()) {
     rewriter.setInsertionPoint(op);
+    bindLengths(op.getMask(), op.getSymbols().size(), lengths);
     numQueries = tensor::getMixedSize(rewriter, loc, op.getQ(), 2);
     numKeys = tensor::getMixedSize(rewriter, loc, op.getK(), 2);
     rowSizes = tensor::getMixedSizes(rewriter, loc, op.getQ());
@@ -67,6 +69,9 @@ private:
   bool hasOffsets() {
     return op.getOffset() && isa<RankedTensorType>(op.getOffset().getType());
   }
+  /// Whether the batches are problems of their own.
+  bool isPerBatch() { return hasOffsets() || !lengths.empty(); }
+  Value extractOfBatch(Value tensor);
   /// The rows first, first + modulus, ... of `total`.
   OpFoldResult countRows(OpFoldResult total, OpFoldResult first);
   /// The part of a tensor whose sizes are `sizes` that belongs to one class: of
@@ -82,6 +87,8 @@ private:
   RewriterBase &rewriter;
   AttentionOp op;
   Location loc;
+  /// The mask's lengths, which become symbols.
+  SmallVector<unsigned> lengths;
   OpFoldResult numQueries, numKeys;
   /// Sizes and values of the results; the values are what the loops so far have
   /// written.
@@ -107,12 +114,16 @@ OpFoldResult Packer::getOffset() {
   }
   if (!hasOffsets())
     return getAsOpFoldResult(op.getOffset());
-  Value offset =
-      tensor::ExtractOp::create(rewriter, loc, op.getOffset(), batch);
-  if (!offset.getType().isIndex())
-    offset = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
-                                        offset);
-  return offset;
+  return extractOfBatch(op.getOffset());
+}
+
+/// The batch's element of a 1-d tensor, as an index.
+Value Packer::extractOfBatch(Value tensor) {
+  Value element = tensor::ExtractOp::create(rewriter, loc, tensor, batch);
+  if (!element.getType().isIndex())
+    element = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
+                                         element);
+  return element;
 }
 
 OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
@@ -165,7 +176,7 @@ MaskAttr Packer::add(const Packing &part) {
   int64_t numClasses =
       std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
   SmallVector<OpFoldResult> bounds;
-  if (hasOffsets())
+  if (isPerBatch())
     bounds.push_back(rowSizes[0]);
   bounds.push_back(rewriter.getIndexAttr(numClasses));
   auto loop = scf::ForallOp::create(
@@ -179,7 +190,7 @@ MaskAttr Packer::add(const Packing &part) {
 
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointToStart(loop.getBody());
-  if (hasOffsets())
+  if (isPerBatch())
     batch = loop.getInductionVar(0);
   OpFoldResult index = loop.getInductionVars().back(), residue = index, shifted;
   OpFoldResult offset = getOffset();
@@ -198,8 +209,10 @@ MaskAttr Packer::add(const Packing &part) {
   Value k = getClass(op.getK(), residue, keys, /*isKey=*/true);
   Value v = getClass(op.getV(), residue, keys, /*isKey=*/true);
 
-  unsigned number = op.getSymbols().size();
   SmallVector<Value> symbols(op.getSymbols()), used;
+  for (unsigned tensor : lengths)
+    symbols.push_back(extractOfBatch(op.getMaskData()[tensor]));
+  unsigned number = symbols.size();
   symbols.push_back(toValue(residue));
   MaskAttr mask = bindUsedSymbols(
       getResidueClass(packing.mask, modulus, MaskBound::symbol(number)),
@@ -214,6 +227,7 @@ MaskAttr Packer::add(const Packing &part) {
   AttentionParts parts(op);
   parts.q = q, parts.k = k, parts.v = v;
   parts.symbols.assign(used.begin(), used.end());
+  parts.maskData.clear();
   parts.mask = mask;
   parts.offset = toValue(shifted);
   parts.alignment =

@@ -39,11 +39,11 @@ SmallVector<Value> mlir::attn::buildSearch(
              llvm::zip_equal(searches, args.drop_front())) {
           Value end = arith::AddIOp::create(b, base, half);
           Value element = load(b, arith::SubIOp::create(b, end, one));
-          Value before = arith::CmpIOp::create(
-              b,
-              search.orEqual ? arith::CmpIPredicate::sle
-                             : arith::CmpIPredicate::slt,
-              element, search.value);
+          Value before =
+              arith::CmpIOp::create(b,
+                                    search.orEqual ? arith::CmpIPredicate::sle
+                                                   : arith::CmpIPredicate::slt,
+                                    element, search.value);
           next.push_back(arith::SelectOp::create(b, before, end, base));
         }
         scf::YieldOp::create(b, next);

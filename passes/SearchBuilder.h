@@ -20,10 +20,10 @@ struct Search {
 /// at once: the probes of one step do not wait for each other. `load` builds
 /// an element of the type of the values. Returns indices, start + length where
 /// there is no such element.
-SmallVector<Value> buildSearch(
-    ImplicitLocOpBuilder &builder, Value start, Value length,
-    ArrayRef<Search> searches,
-    llvm::function_ref<Value(ImplicitLocOpBuilder &, Value)> load);
+SmallVector<Value>
+buildSearch(ImplicitLocOpBuilder &builder, Value start, Value length,
+            ArrayRef<Search> searches,
+            llvm::function_ref<Value(ImplicitLocOpBuilder &, Value)> load);
 
 } // namespace mlir::attn
 

@@ -52,8 +52,8 @@ public:
       : op(op), builder(op.getLoc(), op), tile(tile),
         tensors(builder, op, tile) {
     for (unsigned a = 0; a < 1u << tensors.getNumLiterals(); ++a)
-      cases.push_back(getKeyTileBounds(tensors.getOuter(a),
-                                       tensors.getInner(a), tile));
+      cases.push_back(
+          getKeyTileBounds(tensors.getOuter(a), tensors.getInner(a), tile));
     bounds = cases.back();
     OpFoldResult head = builder.getIndexAttr(0);
     if (op.getHead())
@@ -78,9 +78,7 @@ private:
     llvm::append_range(operands, tensors.getSymbols().take_front(numSymbols));
     return operands;
   }
-  unsigned numSymbols() {
-    return tensors.getSymbols().size();
-  }
+  unsigned numSymbols() { return tensors.getSymbols().size(); }
   OpFoldResult apply(AffineExpr expr, ArrayRef<OpFoldResult> dims);
   Value toValue(OpFoldResult value) {
     return getValueOrCreateConstantIndexOp(builder, op.getLoc(), value);
@@ -110,8 +108,8 @@ private:
   Value toBool(OpFoldResult value) {
     if (auto known = dyn_cast<Value>(value))
       return known;
-    return arith::ConstantOp::create(
-        builder, cast<BoolAttr>(cast<Attribute>(value)));
+    return arith::ConstantOp::create(builder,
+                                     cast<BoolAttr>(cast<Attribute>(value)));
   }
   ForTilesOp buildLoop(ArrayRef<Interval> live, ArrayRef<Interval> except,
                        ValueRange state, bool isFull);
@@ -229,8 +227,7 @@ void KvTiler::buildFilter(ForTilesOp loop) {
   ConditionOp::create(builder, any, Value());
 }
 
-OpFoldResult KvTiler::isInside(ArrayRef<TileInterval> intervals,
-                               Value number) {
+OpFoldResult KvTiler::isInside(ArrayRef<TileInterval> intervals, Value number) {
   Value any;
   for (const TileInterval &interval : intervals) {
     Interval built = buildInterval(interval);
@@ -259,8 +256,8 @@ Value KvTiler::buildVerdict(ArrayRef<MaskTensors::TileClass> classes,
       dims.push_back(number);
       Value passes = toBool(builder.getBoolAttr(false));
       for (IntegerSet set : known.filter)
-        passes = arith::OrIOp::create(builder, passes,
-                                      toBool(contains(set, dims)));
+        passes =
+            arith::OrIOp::create(builder, passes, toBool(contains(set, dims)));
       holds = arith::AndIOp::create(builder, holds, passes);
     }
     for (auto [bit, found] : llvm::enumerate(classes))
@@ -293,9 +290,9 @@ void KvTiler::buildTableFilter(ForTilesOp loop, bool isFull) {
       return entry.index() >> bit & 1 || entry.value().live.empty();
     });
     if (found.next && isNeeded)
-      next = next ? arith::MaxSIOp::create(builder, next, found.next)
-                        .getResult()
-                  : found.next;
+      next = next
+                 ? arith::MaxSIOp::create(builder, next, found.next).getResult()
+                 : found.next;
   }
   ConditionOp::create(builder, verdict, next);
 }
@@ -336,12 +333,9 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   auto args = loop.getIterArgs();
   auto step = OnlineAttentionOp::create(
       builder, op.getResultTypes(), op.getQ(), k, v, args[0], args[1], args[2],
-      symbols,
-      isFull ? ValueRange() : ValueRange(op.getRows()),
+      symbols, isFull ? ValueRange() : ValueRange(op.getRows()),
       isFull ? ValueRange() : ValueRange{first, op.getKeys()[1]},
-      isFull ? Value() : op.getHead(), maskData,
-      mask,
-      op.getScaleAttr());
+      isFull ? Value() : op.getHead(), maskData, mask, op.getScaleAttr());
   YieldOp::create(builder, step.getResults());
   return loop;
 }

@@ -106,8 +106,7 @@ static LogicalResult convert(AttentionOp op) {
       negInf, zeroRow, zeroAcc, op.getSymbols(),
       ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
       op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMaskData(),
-      op.getMask(),
-      builder.getF32FloatAttr(op.getScaleValue()));
+      op.getMask(), builder.getF32FloatAttr(op.getScaleValue()));
   if (op.getMask().dependsOnHead() && !op.getHead())
     online.getHeadMutable().assign(zeroIndex);
 

@@ -128,8 +128,8 @@ Value PanelEmitter::loadInteger(vector::TransferReadOp read, Value row,
   }
   Value address = view.address;
   for (auto [index, stride] : llvm::zip_equal(indices, view.strides))
-    address = b.pointer(address, b.multiply(b.multiply(index, stride),
-                                            view.getElementBytes()));
+    address = b.pointer(
+        address, b.multiply(b.multiply(index, stride), view.getElementBytes()));
   return b.loadInteger(view.element, address);
 }
 
@@ -162,9 +162,10 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     for (int64_t lane = 0; lane < lanes; ++lane) {
       Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
                                  Value(), numRows);
-      result = lane == 0 ? b.splat(loaded)
-                         : vector::InsertOp::create(b, loaded, result, lane)
-                               .getResult();
+      result =
+          lane == 0
+              ? b.splat(loaded)
+              : vector::InsertOp::create(b, loaded, result, lane).getResult();
     }
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op);
              reshape && isRowTile(reshape.getSource())) {
@@ -275,9 +276,10 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
     for (int64_t lane = 0; lane < lanes; ++lane) {
       Value loaded = loadInteger(read, b.add(firstRow, v * lanes + lane),
                                  b.add(column, i), numRows);
-      result = lane == 0 ? b.splat(loaded)
-                         : vector::InsertOp::create(b, loaded, result, lane)
-                               .getResult();
+      result =
+          lane == 0
+              ? b.splat(loaded)
+              : vector::InsertOp::create(b, loaded, result, lane).getResult();
     }
     return result;
   }

@@ -374,9 +374,10 @@ LogicalResult KernelLowering::lower(memref::LoadOp op) {
        llvm::zip_equal(op.getIndices(), array->second.strides))
     offset = b.add(offset, b.mul(getScalar(index), stride));
   scalars[op.getResult()] = loadInteger(
-      type, b.advance(array->second.base,
-                      b.mul(offset, b.i64(std::max<int64_t>(
-                                        type.getIntOrFloatBitWidth() / 8, 1)))));
+      type,
+      b.advance(array->second.base,
+                b.mul(offset, b.i64(std::max<int64_t>(
+                                  type.getIntOrFloatBitWidth() / 8, 1)))));
   return success();
 }
 
@@ -441,8 +442,7 @@ Value KernelLowering::loadInteger(Type type, Value address) {
   if (!type.isInteger(1))
     return b.load(type, address, type.getIntOrFloatBitWidth() / 8);
   Value byte = b.load(b.getI8Type(), address, 1);
-  return b.compare(LLVM::ICmpPredicate::ne, byte,
-                   b.constant(b.getI8Type(), 0));
+  return b.compare(LLVM::ICmpPredicate::ne, byte, b.constant(b.getI8Type(), 0));
 }
 
 static int64_t getBytes(Type type) {
@@ -482,12 +482,11 @@ LogicalResult KernelLowering::lowerIntegers(vector::TransferReadOp op) {
   };
   SmallVector<Value> rows;
   if (type.getDimSize(0) != 1) {
-    Value first =
-        b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
+    Value first = b.add(b.mul(b.warp, b.i32(b.shape.getRowsPerWarp())), b.quad);
     for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row)
-      rows.push_back(b.advance(
-          base, b.mul(clamp(b.add(first, b.i32(8 * row)), left[0]),
-                      strides[0])));
+      rows.push_back(
+          b.advance(base, b.mul(clamp(b.add(first, b.i32(8 * row)), left[0]),
+                                strides[0])));
   }
   Value firstColumn = b.shiftLeft(b.quadLane, b.i32(1));
   TileValue value;
@@ -501,10 +500,9 @@ LogicalResult KernelLowering::lowerIntegers(vector::TransferReadOp op) {
       for (int64_t c = 0; c < 2; ++c)
         value.elements.push_back(loadInteger(
             type.getElementType(),
-            b.advance(base,
-                      b.mul(clamp(b.add(firstColumn, b.i32(8 * n + c)),
-                                  left[1]),
-                            strides[1]))));
+            b.advance(base, b.mul(clamp(b.add(firstColumn, b.i32(8 * n + c)),
+                                        left[1]),
+                                  strides[1]))));
   } else {
     value.layout = Layout::Tile;
     value.deferred = op;
@@ -521,8 +519,7 @@ LogicalResult KernelLowering::lowerIntegers(vector::TransferReadOp op) {
 
 Value KernelLowering::loadPair(vector::TransferReadOp op, const TileValue &tile,
                                int64_t i, int64_t n, int64_t c) {
-  const Value *columns =
-      tile.elements.begin() + 2 * b.shape.getRowFragments();
+  const Value *columns = tile.elements.begin() + 2 * b.shape.getRowFragments();
   Value column = b.widen(b.add(columns[0], b.i32(8 * n + (c & 1))));
   if (columns + 2 != tile.elements.end())
     column = b.minSigned(column, columns[2]);

@@ -126,8 +126,7 @@ std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
         if (place == 0) {
           int64_t last = cast<ShapedType>(table.getType()).getRank() - 1;
           add(::attn::CheckDesc::size(
-              last,
-              ::attn::addExpr(countBlocks(getSize(op.getQ(), 2), 0), 1)));
+              last, ::attn::addExpr(countBlocks(getSize(op.getQ(), 2), 0), 1)));
           add(::attn::CheckDesc::sorted());
           add(::attn::CheckDesc::range(0, getSize(columns, 0)));
         } else if (auto argument = dyn_cast<BlockArgument>(table)) {

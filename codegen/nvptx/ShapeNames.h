@@ -25,8 +25,8 @@ public:
   /// ops.
   std::vector<::attn::Dimension> getShape(Value value);
 
-  /// q, k, v, o, lse, offset or the name of a tensor of the mask if the value has that role in an op, else
-  /// `fallback`; made unique with a number.
+  /// q, k, v, o, lse, offset or the name of a tensor of the mask if the value
+  /// has that role in an op, else `fallback`; made unique with a number.
   std::string getName(Value value, StringRef fallback);
 
   /// What the attention ops require of the elements of an argument.

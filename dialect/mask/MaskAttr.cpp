@@ -142,9 +142,9 @@ static int precedence(MaskKind kind) {
                                  : 3;
 }
 
-void MaskAttr::printExpression(
-    raw_ostream &os, function_ref<void(const MaskBound &)> printValue,
-    bool quoteSets) const {
+void MaskAttr::printExpression(raw_ostream &os,
+                               function_ref<void(const MaskBound &)> printValue,
+                               bool quoteSets) const {
   auto printOperand = [&](MaskAttr operand) {
     // `!` may repeat; `&` and `|` never hold themselves.
     bool parenthesize = precedence(operand.getKind()) < precedence(getKind());

@@ -31,8 +31,7 @@ MaskAttr mlir::attn::withData(MaskAttr atom, ArrayRef<unsigned> numbers) {
   return MaskAttr::getAtom(atom.getContext(), atom.getKind(), bounds);
 }
 
-static void collectDataAtoms(MaskAttr mask,
-                             SmallVectorImpl<MaskAttr> &atoms) {
+static void collectDataAtoms(MaskAttr mask, SmallVectorImpl<MaskAttr> &atoms) {
   if (!getData(mask).empty() && !llvm::is_contained(atoms, mask))
     atoms.push_back(mask);
   for (MaskAttr operand : mask.getOperands())
@@ -52,16 +51,18 @@ static MaskAttr replace(MaskAttr mask, bool negated,
   if (mask.getOperands().empty())
     return mask;
   negated ^= mask.getKind() == MaskKind::Not;
-  auto operands = llvm::map_to_vector(
-      mask.getOperands(),
-      [&](MaskAttr operand) { return replace(operand, negated, fn); });
+  auto operands =
+      llvm::map_to_vector(mask.getOperands(), [&](MaskAttr operand) {
+        return replace(operand, negated, fn);
+      });
   return mask.getKind() == MaskKind::And  ? MaskAttr::getAnd(operands)
          : mask.getKind() == MaskKind::Or ? MaskAttr::getOr(operands)
                                           : MaskAttr::getNot(operands[0]);
 }
 
-MaskAttr mlir::attn::replaceData(
-    MaskAttr mask, function_ref<MaskAttr(MaskAttr, bool)> replaceAtom) {
+MaskAttr
+mlir::attn::replaceData(MaskAttr mask,
+                        function_ref<MaskAttr(MaskAttr, bool)> replaceAtom) {
   return replace(mask, /*negated=*/false, replaceAtom);
 }
 
@@ -87,9 +88,8 @@ MaskAttr mlir::attn::getHullWithoutData(MaskAttr mask, bool outer) {
       return MaskAttr::getNot(all);
     // No key precedes the first one.
     if (outer && atom.getKind() == MaskKind::Lengths)
-      return MaskAttr::getAtom(
-          mask.getContext(), MaskKind::Keys,
-          {MaskBound::constant(0), MaskBound::infinity()});
+      return MaskAttr::getAtom(mask.getContext(), MaskKind::Keys,
+                               {MaskBound::constant(0), MaskBound::infinity()});
     return all;
   });
 }

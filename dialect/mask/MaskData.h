@@ -23,9 +23,9 @@ llvm::SmallVector<MaskAttr, 2> getDataAtoms(MaskAttr mask);
 
 /// The mask with each atom that has tensors replaced; `negated` says that it
 /// stands under an odd number of complements.
-MaskAttr replaceData(
-    MaskAttr mask,
-    llvm::function_ref<MaskAttr(MaskAttr atom, bool negated)> replace);
+MaskAttr
+replaceData(MaskAttr mask,
+            llvm::function_ref<MaskAttr(MaskAttr atom, bool negated)> replace);
 
 /// The mask with the lengths of one batch as symbols: each tensor of a
 /// `lengths` is appended to `tensors`, and its atom becomes `keys<0, s>` with s

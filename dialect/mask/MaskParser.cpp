@@ -206,8 +206,7 @@ private:
                        (info->numBounds == 1 ? " parameter" : " parameters"))))
         return failure();
     }
-    if (failed(check(*info, bounds, start)) ||
-        failed(parseData(*info, bounds)))
+    if (failed(check(*info, bounds, start)) || failed(parseData(*info, bounds)))
       return failure();
     return info->kind ? MaskAttr::getAtom(context, *info->kind, bounds)
                       : expand(name, bounds);
@@ -303,8 +302,8 @@ private:
   FailureOr<unsigned> parseName(size_t start,
                                 SmallVectorImpl<StringRef> &names) {
     size_t nameStart = pos;
-    while (pos < text.size() && (llvm::isAlnum(text[pos]) ||
-                                 StringRef("$._-#").contains(text[pos])))
+    while (pos < text.size() &&
+           (llvm::isAlnum(text[pos]) || StringRef("$._-#").contains(text[pos])))
       ++pos;
     lastEnd = pos;
     StringRef name = text.slice(nameStart, pos);

@@ -207,6 +207,8 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
                          numHeads = getSize(q, 1), kvHeads = getSize(k, 1);
   Packing whole;
   whole.mask = op.getMask();
+  SmallVector<unsigned> lengths;
+  whole.mask = bindLengths(whole.mask, op.getSymbols().size(), lengths);
   if (hasData(whole.mask)) {
     if (getResidueModulus(getHullWithoutData(whole.mask, /*outer=*/true)) > 1)
       whole.reason = "its tensors speak of rows and keys as they lie";
@@ -229,7 +231,7 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
   // Each range is a kernel of its own.
   constexpr size_t maxRanges = 8;
   int64_t group = *numHeads / *kvHeads;
-  SmallVector<HeadRange, 1> ranges = splitByHeads(op.getMask(), *numHeads);
+  SmallVector<HeadRange, 1> ranges = splitByHeads(whole.mask, *numHeads);
   if (ranges.size() < 2 || ranges.size() > maxRanges)
     return {whole};
   SmallVector<Packing, 1> packings;

@@ -302,12 +302,11 @@ private:
       return failure();
     if (hasData(op.getMask()))
       problem.livePair = [&](int64_t b, int64_t h, int64_t i, int64_t j) {
-        return reference::contains(op.getMask(), symbols, problem.firstHead + h,
-                                   i + problem.offsets[b], j,
-                                   [&](MaskAttr atom) {
-                                     return containsPair(atom, *data, b, h, i,
-                                                         j);
-                                   });
+        return reference::contains(
+            op.getMask(), symbols, problem.firstHead + h,
+            i + problem.offsets[b], j, [&](MaskAttr atom) {
+              return containsPair(atom, *data, b, h, i, j);
+            });
       };
     else if (op.getMask().getKind() != MaskKind::All)
       problem.live = [&](int64_t h, int64_t p, int64_t j) {

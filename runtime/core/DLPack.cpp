@@ -37,10 +37,10 @@ Result<ElementType> dlpack::fromDLType(attn_dl_type type) {
         type.lanes == 1)
       return candidate;
   }
-  return invalidArgument("DLPack type with code " + std::to_string(type.code) +
-                         ", " + std::to_string(type.bits) + " bits and " +
-                         std::to_string(type.lanes) +
-                         " lanes is not one of f16, bf16, f32, bool, i8, i32, i64");
+  return invalidArgument(
+      "DLPack type with code " + std::to_string(type.code) + ", " +
+      std::to_string(type.bits) + " bits and " + std::to_string(type.lanes) +
+      " lanes is not one of f16, bf16, f32, bool, i8, i32, i64");
 }
 
 Result<Tensor> dlpack::toTensor(const attn_tensor &source) {

@@ -24,10 +24,9 @@ static Status checkRange(const CheckDesc &check, const IntegerData &data,
     return max.error();
   for (size_t n = 0; n < data.elements.size(); ++n)
     if (data.elements[n] < check.min || data.elements[n] > *max)
-      return invalidArgument("expected elements in " + number(check.min) +
-                             ".." + number(*max) + ", found " +
-                             number(data.elements[n]) + " at " +
-                             number(int64_t(n)));
+      return invalidArgument(
+          "expected elements in " + number(check.min) + ".." + number(*max) +
+          ", found " + number(data.elements[n]) + " at " + number(int64_t(n)));
   return Status::success();
 }
 
@@ -53,11 +52,10 @@ static Status checkRising(const IntegerData &data, const IntegerData &rows) {
                              " elements or more, found " + number(count));
     for (int64_t e = from + 1; e < to; ++e)
       if (data.elements[size_t(e)] <= data.elements[size_t(e - 1)])
-        return invalidArgument("expected rising elements in row " +
-                               number(int64_t(n) - 1) + ", found " +
-                               number(data.elements[size_t(e)]) + " after " +
-                               number(data.elements[size_t(e - 1)]) + " at " +
-                               number(e));
+        return invalidArgument(
+            "expected rising elements in row " + number(int64_t(n) - 1) +
+            ", found " + number(data.elements[size_t(e)]) + " after " +
+            number(data.elements[size_t(e - 1)]) + " at " + number(e));
   }
   return Status::success();
 }

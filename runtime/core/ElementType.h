@@ -35,7 +35,8 @@ constexpr int64_t sizeOf(ElementType type) {
   return 0;
 }
 
-/// `f16`, `bf16`, `f32`, `i1`, `i8`, `i32`, `i64`, `index`: the words of the manifest.
+/// `f16`, `bf16`, `f32`, `i1`, `i8`, `i32`, `i64`, `index`: the words of the
+/// manifest.
 std::string_view nameOf(ElementType type);
 std::optional<ElementType> parseElementType(std::string_view name);
 

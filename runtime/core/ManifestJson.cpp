@@ -110,7 +110,8 @@ ElementType readType(Fields &fields) {
   std::optional<ElementType> type = parseElementType(word);
   if (!type)
     fail(fields.pathTo("type"),
-         "expected f16, bf16, f32, i1, i8, i32, i64 or index, found '" + word + "'");
+         "expected f16, bf16, f32, i1, i8, i32, i64 or index, found '" + word +
+             "'");
   return *type;
 }
 

@@ -78,9 +78,8 @@ public:
       return s;
     for (size_t i = 0; i < m.buffers.size(); ++i)
       for (size_t c = 0; c < m.buffers[i].checks.size(); ++c)
-        if (Status s =
-                verifyCheck(at("buffers", i) + "." + at("checks", c),
-                            m.buffers[i], m.buffers[i].checks[c]);
+        if (Status s = verifyCheck(at("buffers", i) + "." + at("checks", c),
+                                   m.buffers[i], m.buffers[i].checks[c]);
             !s)
           return s;
     for (size_t i = 0; i < m.launches.size(); ++i)

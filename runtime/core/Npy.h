@@ -37,8 +37,8 @@ struct NpyReadOptions {
 };
 
 /// Parses the bytes of a file of format 1, 2 or 3: b1, i1 or little-endian f2,
-/// f4, f8, i4 or i8, in C or Fortran order. A file that is truncated, malformed or longer
-/// than its header says is refused with the place and the reason.
+/// f4, f8, i4 or i8, in C or Fortran order. A file that is truncated, malformed
+/// or longer than its header says is refused with the place and the reason.
 Result<NpyArray> parseNpy(std::string_view bytes,
                           const NpyReadOptions &options = {});
 Result<NpyArray> readNpy(const std::string &path,

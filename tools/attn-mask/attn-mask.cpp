@@ -139,9 +139,9 @@ static LogicalResult draw(MLIRContext &context) {
     if (modulus == 1)
       continue;
     MaskProblem::TileCounts counts = countPackedTiles(
-        attention.getClosedMask(0), modulus, attention.symbols, attention.firstHead + head,
-        attention.queries, attention.keys, attention.offsets[0],
-        options.rowsPerTile, options.keysPerTile);
+        attention.getClosedMask(0), modulus, attention.symbols,
+        attention.firstHead + head, attention.queries, attention.keys,
+        attention.offsets[0], options.rowsPerTile, options.keysPerTile);
     llvm::outs() << "  runs as " << modulus << " residue classes: full "
                  << counts.full << "  partial " << counts.partial << "  empty "
                  << counts.empty << " of " << counts.total << " tiles";

@@ -108,8 +108,7 @@ private:
   /// Entries spread evenly over the rows of all tables, at random columns.
   std::string makeTable(AttentionOp op, MaskAttr atom, size_t rows,
                         std::vector<int64_t> &offsets) {
-    std::optional<size_t> columns =
-        find(op.getMaskData()[getData(atom)[1]], 1);
+    std::optional<size_t> columns = find(op.getMaskData()[getData(atom)[1]], 1);
     if (!columns)
       return "the columns of a random table must be an argument";
     int64_t entries = specs[*columns].shape[0],
@@ -126,8 +125,7 @@ private:
       offsets[n] = int64_t(all.size());
       if (n % length == length - 1)
         continue;
-      int64_t count =
-          entries * (row + 1) / numRows - entries * row / numRows;
+      int64_t count = entries * (row + 1) / numRows - entries * row / numRows;
       ++row;
       if (count > numColumns)
         return "input " + std::to_string(*columns) + ": a row of " +
@@ -154,10 +152,8 @@ private:
 
 } // namespace
 
-Result<std::map<size_t, run::Value>>
-mlir::attn::randomMaskData(FunctionOpInterface function,
-                           const std::vector<run::Slot> &slots,
-                           const std::vector<ArgumentSpec> &specs,
-                           uint64_t seed) {
+Result<std::map<size_t, run::Value>> mlir::attn::randomMaskData(
+    FunctionOpInterface function, const std::vector<run::Slot> &slots,
+    const std::vector<ArgumentSpec> &specs, uint64_t seed) {
   return DataMaker(function, slots, specs, seed).run();
 }

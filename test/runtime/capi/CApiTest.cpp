@@ -290,8 +290,9 @@ TEST_F(CApi, RefusesBadTensors) {
   y.shape[0] = 3;
   x.tensor.dtype.bits = 64;
   EXPECT_EQ(launch(&x.tensor, &y.tensor, 1), ATTN_INVALID_ARGUMENT);
-  EXPECT_EQ(lastError(), "arguments[0]: DLPack type with code 2, 64 bits and 1 "
-                         "lanes is not one of f16, bf16, f32, bool, i8, i32, i64");
+  EXPECT_EQ(lastError(),
+            "arguments[0]: DLPack type with code 2, 64 bits and 1 "
+            "lanes is not one of f16, bf16, f32, bool, i8, i32, i64");
   x.tensor.dtype.bits = 32;
   x.tensor.device = {ATTN_DL_CUDA, 0};
   EXPECT_EQ(launch(&x.tensor, &y.tensor, 1), ATTN_INVALID_ARGUMENT);

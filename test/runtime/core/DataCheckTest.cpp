@@ -45,10 +45,10 @@ struct CountingDevice : Device {
     ++copies;
     onStream &= stream == expectedStream;
     for (uint64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(static_cast<char *>(copy.host) + row * copy.hostPitch,
-                  reinterpret_cast<const char *>(copy.device +
-                                                 row * copy.devicePitch),
-                  copy.width);
+      std::memcpy(
+          static_cast<char *>(copy.host) + row * copy.hostPitch,
+          reinterpret_cast<const char *>(copy.device + row * copy.devicePitch),
+          copy.width);
     return Status::success();
   }
   Result<Stream> createStream() override { return Stream(nullptr); }
@@ -88,8 +88,7 @@ protected:
     m.buffers[0].checks = {CheckDesc::range(0, std::string("n"))};
     m.buffers[1].checks = {CheckDesc::sorted()};
     m.buffers[2].checks = {
-        CheckDesc::size(0,
-                        addExpr(ceilDivExpr(std::string("n"), 4), 1)),
+        CheckDesc::size(0, addExpr(ceilDivExpr(std::string("n"), 4), 1)),
         CheckDesc::sorted(), CheckDesc::range(0, std::string("c"))};
     m.buffers[3].checks = {CheckDesc::range(0, 2), CheckDesc::rising(2)};
     LaunchDesc launch;
@@ -132,8 +131,7 @@ protected:
   Manifest manifest;
   std::shared_ptr<CountingDevice> device;
   std::unique_ptr<Executable> executable;
-  std::vector<int32_t> lengths = {6, 0}, rows = {0, 2, 3},
-                       columns = {0, 2, 1};
+  std::vector<int32_t> lengths = {6, 0}, rows = {0, 2, 3}, columns = {0, 2, 1};
   std::vector<int64_t> ids = {-1, 0, 0, 5, 9, 9, 3, 3, 3, 4, 4, 5};
 };
 
@@ -155,8 +153,7 @@ TEST_F(DataCheck, EachErrorNamesItsArgumentAndLaunchesNothing) {
               "3 after 4 at 10");
   std::swap(ids[8], ids[10]);
   rows.push_back(3);
-  expectError(
-      "argument 2 'row_ptr': dimension 0: expected size 3, found 4");
+  expectError("argument 2 'row_ptr': dimension 0: expected size 3, found 4");
   rows = {0, 3, 2};
   expectError("argument 2 'row_ptr': expected elements that do not decrease, "
               "found 2 after 3 at 2");
@@ -196,9 +193,10 @@ TEST_F(DataCheck, ManifestsKeepThem) {
     text.replace(at, std::strlen(from), to);
     return errorOf(parseManifest(text));
   };
-  EXPECT_EQ(refusal("\"sorted\"", "\"prime\""),
-            "buffers[1].checks[0].kind: expected range, sorted, rising or size, "
-            "found 'prime'");
+  EXPECT_EQ(
+      refusal("\"sorted\"", "\"prime\""),
+      "buffers[1].checks[0].kind: expected range, sorted, rising or size, "
+      "found 'prime'");
   EXPECT_EQ(refusal("\"rows\": 2", "\"rows\": 7"),
             "buffers[3].checks[1].rows: argument 7 is not a tensor of i32 or "
             "i64 with dimensions");

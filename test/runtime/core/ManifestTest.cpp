@@ -190,10 +190,12 @@ const Refusal values[] = {
     {"/scalars/0/name", "\"\"",
      "scalars[0].name: expected a name, found nothing"},
     {"/buffers/0/type", "\"f64\"",
-     "buffers[0].type: expected f16, bf16, f32, i1, i8, i32, i64 or index, found "
+     "buffers[0].type: expected f16, bf16, f32, i1, i8, i32, i64 or index, "
+     "found "
      "'f64'"},
     {"/buffers/0/type", "\"index\"",
-     "buffers[0].type: expected f16, bf16, f32, i1, i8, i32 or i64, found index"},
+     "buffers[0].type: expected f16, bf16, f32, i1, i8, i32 or i64, found "
+     "index"},
     {"/scalars/0/type", "\"f32\"",
      "scalars[0].type: expected i32, i64 or index, found f32"},
     {"/buffers/0/shape", "64",
