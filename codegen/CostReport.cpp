@@ -41,14 +41,15 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
     for (int64_t head = 0; head < heads; ++head) {
       MaskProblem mask(closed, attention.symbols, attention.firstHead + head,
                        attention.queries, attention.keys, offset);
-      // Masks with tensors run as they are.
+      // A mask with tensors runs in one part.
       MaskProblem::TileCounts counts =
           hasData(op.getMask())
-              ? countPackedTiles(closed, 1, attention.symbols,
-                                 attention.firstHead + head, attention.queries,
-                                 attention.keys, offset, schedule.getQTile(),
-                                 schedule.getKvTile(), knownKeys,
-                                 keepsKeysInOrder(op))
+              ? countPackedTiles(closed,
+                                 getPacking(packings, head).parts[0].modulus,
+                                 attention.symbols, attention.firstHead + head,
+                                 attention.queries, attention.keys, offset,
+                                 schedule.getQTile(), schedule.getKvTile(),
+                                 knownKeys, keepsKeysInOrder(op))
               : countPackedTiles(getPacking(packings, head).parts,
                                  attention.symbols, attention.firstHead + head,
                                  attention.queries, attention.keys, offset,

@@ -232,7 +232,7 @@ void AttentionOp::print(OpAsmPrinter &printer) {
   printer << " : ";
   SmallVector<Type> types = {getQ().getType(), getK().getType(),
                              getV().getType()};
-  llvm::append_range(types, getMaskData().getTypes());
+  llvm::append_range(types, getMaskDataTypes(getMask(), getMaskData()));
   printer.printFunctionalType(types, (*this)->getResultTypes());
 }
 

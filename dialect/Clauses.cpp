@@ -4,6 +4,7 @@
 
 #include "attn/dialect/Clauses.h"
 
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/MaskParser.h"
 
 using namespace mlir;
@@ -83,6 +84,15 @@ ParseResult mlir::attn::parseMaskClause(
     data.push_back(take(name));
   mask = parsed->mask;
   return success();
+}
+
+SmallVector<Type> mlir::attn::getMaskDataTypes(MaskAttr mask, ValueRange data) {
+  SmallVector<Value> seen;
+  for (MaskAttr atom : getDataAtoms(mask))
+    for (unsigned number : getData(atom))
+      if (!llvm::is_contained(seen, data[number]))
+        seen.push_back(data[number]);
+  return llvm::map_to_vector(seen, [](Value value) { return value.getType(); });
 }
 
 void mlir::attn::printMaskClause(OpAsmPrinter &printer, MaskAttr mask,

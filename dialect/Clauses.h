@@ -16,6 +16,10 @@ parseMaskClause(OpAsmParser &parser, MaskAttr &mask,
                 llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &symbols,
                 llvm::SmallVectorImpl<OpAsmParser::UnresolvedOperand> &data);
 
+/// The types of the mask's tensors in the order in which the clause names them,
+/// each tensor once.
+llvm::SmallVector<Type> getMaskDataTypes(MaskAttr mask, ValueRange data);
+
 /// Writes `mask(expression)`.
 void printMaskClause(OpAsmPrinter &printer, MaskAttr mask, ValueRange symbols,
                      ValueRange data);

@@ -109,8 +109,9 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
                                 {"mask", "scale", "operandSegmentSizes"});
   printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
           << getV().getType() << ", " << getAcc().getType();
-  for (Value tensor : getMaskData())
-    printer << ", " << tensor.getType();
+  if (MaskAttr mask = getMaskAttr())
+    for (Type type : getMaskDataTypes(mask, getMaskData()))
+      printer << ", " << type;
 }
 
 // O1, the ranks and element types, is in the types of AttnOps.td.

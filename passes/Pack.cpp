@@ -8,6 +8,7 @@
 #include "attn/dialect/Attn.h"
 #include "attn/dialect/Constraints.h"
 #include "attn/dialect/Score.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -35,6 +36,7 @@ public:
   Packer(RewriterBase &rewriter, AttentionOp op)
       : rewriter(rewriter), op(op), loc(op.getLoc()) {
     rewriter.setInsertionPoint(op);
+    bindLengths(op.getMask(), op.getSymbols().size(), lengths);
     numQueries = tensor::getMixedSize(rewriter, loc, op.getQ(), 2);
     numKeys = tensor::getMixedSize(rewriter, loc, op.getK(), 2);
     rowSizes = tensor::getMixedSizes(rewriter, loc, op.getQ());
@@ -64,6 +66,9 @@ private:
   bool hasOffsets() {
     return op.getOffset() && isa<RankedTensorType>(op.getOffset().getType());
   }
+  /// Whether the batches are problems of their own.
+  bool isPerBatch() { return hasOffsets() || !lengths.empty(); }
+  Value extractOfBatch(Value tensor);
   /// The rows first, first + modulus, ... of `total`.
   OpFoldResult countRows(OpFoldResult total, OpFoldResult first);
   /// The part of a tensor whose sizes are `sizes` that belongs to one class: of
@@ -97,6 +102,8 @@ private:
   RewriterBase &rewriter;
   AttentionOp op;
   Location loc;
+  /// The mask's lengths, which become symbols.
+  SmallVector<unsigned> lengths;
   OpFoldResult numQueries, numKeys;
   /// Sizes and values of the results; the values are what the loops so far have
   /// written.
@@ -122,12 +129,16 @@ OpFoldResult Packer::getOffset() {
   }
   if (!hasOffsets())
     return getAsOpFoldResult(op.getOffset());
-  Value offset =
-      tensor::ExtractOp::create(rewriter, loc, op.getOffset(), batch);
-  if (!offset.getType().isIndex())
-    offset = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
-                                        offset);
-  return offset;
+  return extractOfBatch(op.getOffset());
+}
+
+/// The batch's element of a 1-d tensor, as an index.
+Value Packer::extractOfBatch(Value tensor) {
+  Value element = tensor::ExtractOp::create(rewriter, loc, tensor, batch);
+  if (!element.getType().isIndex())
+    element = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
+                                         element);
+  return element;
 }
 
 OpFoldResult Packer::countRows(OpFoldResult total, OpFoldResult first) {
@@ -225,7 +236,7 @@ MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
   int64_t numClasses =
       std::min(modulus, getConstantIntValue(numQueries).value_or(modulus));
   SmallVector<OpFoldResult> bounds;
-  if (hasOffsets())
+  if (isPerBatch())
     bounds.push_back(rowSizes[0]);
   bounds.push_back(rewriter.getIndexAttr(numClasses));
   auto loop = scf::ForallOp::create(
@@ -239,7 +250,7 @@ MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
 
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPointToStart(loop.getBody());
-  if (hasOffsets())
+  if (isPerBatch())
     batch = loop.getInductionVar(0);
   OpFoldResult index = loop.getInductionVars().back(), residue = index, shifted;
   OpFoldResult offset = getOffset();
@@ -264,8 +275,10 @@ MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
   };
   Value k = getKeys(op.getK()), v = getKeys(op.getV());
 
-  unsigned number = op.getSymbols().size();
   SmallVector<Value> symbols(op.getSymbols()), used;
+  for (unsigned tensor : lengths)
+    symbols.push_back(extractOfBatch(op.getMaskData()[tensor]));
+  unsigned number = symbols.size();
   symbols.push_back(toValue(residue));
   MaskAttr mask = bindUsedSymbols(
       getResidueClass(part.mask, modulus, MaskBound::symbol(number)), symbols,
@@ -285,6 +298,7 @@ MaskAttr Packer::addPart(const PackedPart &part, ValueRange init,
     parts.initLse = getClass(init[1], index, rows, firstInitHead, numHeads);
   }
   parts.symbols.assign(used.begin(), used.end());
+  parts.maskData.clear();
   parts.mask = mask;
   parts.offset = toValue(shifted);
   parts.alignment =

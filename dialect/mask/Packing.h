@@ -59,6 +59,7 @@ struct Packing {
   /// All heads of the op, seeing its own mask, if `last` is not set.
   int64_t first = 0;
   std::optional<int64_t> last;
+  /// Lengths are symbols in it, as bindLengths numbers them after the op's.
   MaskAttr mask;
   /// Disjoint parts that the mask is the union of, at least one, to be
   /// continued one from the other.

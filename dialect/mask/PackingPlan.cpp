@@ -192,6 +192,9 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
   Packing whole;
   whole.mask = op.getMask();
   whole.parts = {{whole.mask, 1}};
+  SmallVector<unsigned> lengths;
+  whole.mask = bindLengths(whole.mask, op.getSymbols().size(), lengths);
+  whole.parts = {{whole.mask, 1}};
   if (hasData(whole.mask)) {
     if (getResidueModulus(getHullWithoutData(whole.mask, /*outer=*/true)) > 1)
       whole.reason = "its tensors speak of rows and keys as they lie";
@@ -208,7 +211,7 @@ SmallVector<Packing, 1> mlir::attn::getPackings(AttentionOp op,
   // Each range is a kernel of its own.
   constexpr size_t maxRanges = 8;
   int64_t group = *numHeads / *kvHeads;
-  SmallVector<HeadRange, 1> ranges = splitByHeads(op.getMask(), *numHeads);
+  SmallVector<HeadRange, 1> ranges = splitByHeads(whole.mask, *numHeads);
   if (ranges.size() < 2 || ranges.size() > maxRanges)
     return {whole};
   SmallVector<Packing, 1> packings;

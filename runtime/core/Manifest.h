@@ -76,7 +76,7 @@ struct BufferDesc {
   /// Bytes: the base address is a multiple of it.
   int64_t alignment = 0;
   /// Of an argument of integers.
-  std::vector<CheckDesc> checks;
+  std::vector<CheckDesc> checks = {};
 
   bool operator==(const BufferDesc &o) const {
     return std::tie(role, number, name, type, shape, alignment, checks) ==

@@ -175,3 +175,25 @@ func.func @block_of_no_rows(%q: tensor<2x4x100x64xf16>, %l: tensor<2xi32>) {
       : (tensor<2x4x100x64xf16>, tensor<2x4x100x64xf16>, tensor<2x4x100x64xf16>, tensor<2xi32>) -> tensor<2x4x100x64xf16>
   return
 }
+
+// -----
+
+func.func @O11_no_tensor(%q: vector<16x16xf16>, %k: tensor<1x1x?x16xf16>, %m: vector<16xf32>, %a: vector<16x16xf32>, %x: index) {
+  // expected-error @below {{expected a tensor for t0 of the mask, found 0 tensors (O11)}}
+  %r:3 = "attn.online_attention"(%q, %k, %k, %m, %m, %a, %x, %x, %x, %x) <{
+      mask = #attn.mask<bits(t0)>, scale = 1.0 : f32,
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 2, 0, 0>}>
+      : (vector<16x16xf16>, tensor<1x1x?x16xf16>, tensor<1x1x?x16xf16>, vector<16xf32>, vector<16xf32>, vector<16x16xf32>,
+         index, index, index, index) -> (vector<16xf32>, vector<16xf32>, vector<16x16xf32>)
+  return
+}
+
+// -----
+
+func.func @O12_vector_with_slices(%q: vector<16x16xf16>, %k: tensor<1x1x?x16xf16>, %m: vector<16xf32>,
+                                  %a: vector<16x16xf32>, %x: index, %b: vector<16x1xi1>) {
+  // expected-error @below {{expected tensors for the mask, as k and v are slices, found 'vector<16x1xi1>' (O12)}}
+  %r:3 = attn.online_attention %q, %k, %k init(%m, %m, %a) scale(1.0) mask(bits(%b)) rows(%x, %x) keys(%x, %x)
+      : vector<16x16xf16>, tensor<1x1x?x16xf16>, tensor<1x1x?x16xf16>, vector<16x16xf32>, vector<16x1xi1>
+  return
+}

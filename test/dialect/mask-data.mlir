@@ -20,7 +20,7 @@ func.func @all_of_them(%q: tensor<2x4x100x64xf16>, %l: tensor<2xi32>, %i: tensor
 // CHECK-LABEL: func.func @superfluous
 func.func @superfluous(%q: tensor<2x4x100x64xf16>, %i: tensor<2x100xi64>, %l: tensor<2xi32>) -> tensor<2x4x100x64xf16> {
   %o = "attn.attention"(%q, %q, %q, %l, %i, %i) <{
-      mask = #attn.mask<lengths(t0) & !all | causal & documents(t1, t2) & all>, alignment = #attn<alignment end>,
+      mask = #attn.mask<lengths(t0) & !all | causal & documents(t2, t1) & all>, alignment = #attn<alignment end>,
       operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 3, 0, 0, 0, 0>}> ({})
       : (tensor<2x4x100x64xf16>, tensor<2x4x100x64xf16>, tensor<2x4x100x64xf16>, tensor<2xi32>, tensor<2x100xi64>,
          tensor<2x100xi64>) -> tensor<2x4x100x64xf16>

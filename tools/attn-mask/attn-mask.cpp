@@ -4,6 +4,7 @@
 
 #include "attn/dialect/Concrete.h"
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/tools/attn-mask/Picture.h"
 #include "attn/tools/attn-mask/Svg.h"
@@ -370,6 +371,10 @@ static LogicalResult draw(MLIRContext &context) {
         attention, heading, attention.getMask(0, head), options,
         getPacking(getPackings(op, options.rowsPerTile, options.keysPerTile),
                    head)};
+    // A mask with tensors runs in one part; here they have values.
+    if (hasData(op.getMask()))
+      drawn.packing.parts = {
+          {attention.getClosedMask(0), drawn.packing.parts[0].modulus}};
     if (output.empty())
       drawText(drawn);
     else
