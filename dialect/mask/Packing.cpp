@@ -279,9 +279,8 @@ MaskProblem::TileCounts mlir::attn::countPackedTiles(
       modulus == 1 ? mask
                    : getResidueClass(mask, modulus, MaskBound::symbol(number));
   bool usesResidue = general.getNumSymbols() > number;
-  SmallVector<Segment, 1> segments =
-      getSegments(general, rowsPerTile, keysPerTile,
-                  getKnownClassKeys(modulus, knownKeys));
+  SmallVector<Segment, 1> segments = getSegments(
+      general, rowsPerTile, keysPerTile, getKnownClassKeys(modulus, knownKeys));
   SmallVector<int64_t> values(symbols.take_front(number));
   values.push_back(0);
   for (int64_t index = 0; index < std::min(modulus, numQueries); ++index) {
