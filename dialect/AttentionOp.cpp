@@ -94,9 +94,10 @@ ParseResult AttentionOp::parse(OpAsmParser &parser, OperationState &result) {
              << clause << "' is given twice";
     return success();
   };
-  while (clauseLoc = parser.getCurrentLocation(),
-         succeeded(parser.parseOptionalKeyword(
-             &clause, {"mask", "scale", "align", "head", "init", "schedule"}))) {
+  while (
+      clauseLoc = parser.getCurrentLocation(),
+      succeeded(parser.parseOptionalKeyword(
+          &clause, {"mask", "scale", "align", "head", "init", "schedule"}))) {
     if (clause == "mask") {
       if (once(bool(mask)) || parseMaskClause(parser, mask, symbols))
         return failure();

@@ -158,9 +158,9 @@ struct AttentionTiling
       auto initO = getSlice(builder, loc, op.getInitO(),
                             {offsets[0], offsets[1], offsets[2], zero},
                             {one, one, sizes[2], headSize(op.getV())});
-      auto initLse = getSlice(builder, loc, op.getInitLse(),
-                              {offsets[0], offsets[1], offsets[2]},
-                              {one, one, sizes[2]});
+      auto initLse =
+          getSlice(builder, loc, op.getInitLse(),
+                   {offsets[0], offsets[1], offsets[2]}, {one, one, sizes[2]});
       parts.initO = initO, parts.initLse = initLse;
       slices.append({initO, initLse});
     }

@@ -90,9 +90,9 @@ struct AttnCompactPass : attn::impl::AttnCompactBase<AttnCompactPass> {
     });
     for (OnlineAttentionOp op : ops) {
       auto forall = op->getParentOfType<scf::ForallOp>();
-      auto schedule =
-          forall ? forall->getAttrOfType<ScheduleAttr>("attn.schedule")
-                 : ScheduleAttr();
+      auto schedule = forall
+                          ? forall->getAttrOfType<ScheduleAttr>("attn.schedule")
+                          : ScheduleAttr();
       if (!schedule) {
         op.emitOpError("expected an enclosing scf.forall with attn.schedule; "
                        "attn-tile makes them");
@@ -103,17 +103,16 @@ struct AttnCompactPass : attn::impl::AttnCompactBase<AttnCompactPass> {
       std::optional<int64_t> numKeys = getConstantIntValue(op.getKeys()[1]);
       if (auto known = forall->getAttrOfType<IntegerAttr>("attn.num_keys"))
         numKeys = known.getInt();
-      SmallVector<Segment, 1> segments =
-          getSegments(op.getMaskAttr(), schedule.getQTile(),
-                      schedule.getKvTile(), numKeys);
+      SmallVector<Segment, 1> segments = getSegments(
+          op.getMaskAttr(), schedule.getQTile(), schedule.getKvTile(), numKeys);
       if (segments.size() == 1 && !segments[0].columns)
         continue;
       for (const Segment &segment : segments)
         if (const std::optional<ColumnSet> &columns = segment.columns) {
           op.emitRemark() << "keys with j mod " << columns->step << " in "
                           << columns->first << " to "
-                          << columns->first + columns->count - 1
-                          << " of mask " << op.getMaskAttr().str()
+                          << columns->first + columns->count - 1 << " of mask "
+                          << op.getMaskAttr().str()
                           << " are made adjacent: mask "
                           << segment.getLocalMask().str();
           ++numColumnSets;

@@ -103,7 +103,8 @@ static LogicalResult convert(AttentionOp op) {
   Value max = negInf, sum0 = zeroRow, acc = splat(builder, accType, 0.0f);
   if (op.getInitO()) {
     // What went before counts as one key of this score; no key has -inf.
-    Value padding = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
+    Value padding =
+        arith::ConstantOp::create(builder, builder.getF32FloatAttr(0));
     Value lse = vector::TransferReadOp::create(
         builder, rowType, op.getInitLse(),
         ValueRange{zeroIndex, zeroIndex, zeroIndex}, padding,
@@ -118,8 +119,8 @@ static LogicalResult convert(AttentionOp op) {
   }
   auto online = OnlineAttentionOp::create(
       builder, TypeRange{rowType, rowType, accType}, q, op.getK(), op.getV(),
-      max, sum0, acc, op.getSymbols(),
-      ValueRange{op.getOffset(), end}, ValueRange{zeroIndex, numKeys},
+      max, sum0, acc, op.getSymbols(), ValueRange{op.getOffset(), end},
+      ValueRange{zeroIndex, numKeys},
       op.getMask().dependsOnHead() ? op.getHead() : Value(), op.getMask(),
       builder.getF32FloatAttr(op.getScaleValue()));
   if (op.getMask().dependsOnHead() && !op.getHead())

@@ -412,8 +412,8 @@ TileBuffer KernelLowering::transpose(vector::TransferReadOp read,
     int64_t width = 4;
     scf::ForOp columnLoop = b.beginLoop(columns, width);
     Value column = columnLoop.getInductionVar();
-    auto loadType = VectorType::get(
-        {width}, asPairs ? b.getI32Type() : type.getElementType());
+    auto loadType = VectorType::get({width}, asPairs ? b.getI32Type()
+                                                     : type.getElementType());
     Value loaded =
         b.load(loadType, b.pointer(from, b.multiply(column, columnBytes)),
                elementBytes);

@@ -406,8 +406,9 @@ LogicalResult KernelLowering::lower(SharedOp op) {
 GlobalRows KernelLowering::getRows(Value value) {
   const GlobalArray &array = arrays.find(value)->second;
   int64_t columns = cast<MemRefType>(value.getType()).getDimSize(3);
-  return {array.base, b.mul(array.strides[2], b.i64(2)), array.sizes[2],
-          columns, array.aligned, array.selection};
+  return {array.base,     b.mul(array.strides[2], b.i64(2)),
+          array.sizes[2], columns,
+          array.aligned,  array.selection};
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {
@@ -446,8 +447,8 @@ LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
   SmallVector<Value> rows;
   for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
     Value position = b.widen(b.add(first, b.i32(8 * row)));
-    Value exists = b.compare(LLVM::ICmpPredicate::slt, position,
-                             array->second.sizes[2]);
+    Value exists =
+        b.compare(LLVM::ICmpPredicate::slt, position, array->second.sizes[2]);
     // The array has a first row, though the slice may have none.
     Value address = b.select(
         exists, b.advance(array->second.base, b.mul(position, rowBytes)),
@@ -523,17 +524,16 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
     Value rowBytes = b.mul(array->second.strides[2], b.i64(4));
     for (int64_t row = 0; row < 2 * numRows; ++row) {
       Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
-      b.ifThen(b.compare(LLVM::ICmpPredicate::slt, position,
-                         array->second.sizes[2]),
-               [&] {
-                 Value offset = b.add(b.mul(position, rowBytes), lane);
-                 Value address = b.advance(array->second.base, offset);
-                 for (int64_t n = 0; n < getNumN(type); ++n)
-                   for (int64_t c = 0; c < 2; ++c)
-                     b.store(value.at(row / 2, n, getNumN(type),
-                                      2 * (row % 2) + c),
-                             b.advance(address, 32 * n + 4 * c), 4);
-               });
+      b.ifThen(
+          b.compare(LLVM::ICmpPredicate::slt, position, array->second.sizes[2]),
+          [&] {
+            Value offset = b.add(b.mul(position, rowBytes), lane);
+            Value address = b.advance(array->second.base, offset);
+            for (int64_t n = 0; n < getNumN(type); ++n)
+              for (int64_t c = 0; c < 2; ++c)
+                b.store(value.at(row / 2, n, getNumN(type), 2 * (row % 2) + c),
+                        b.advance(address, 32 * n + 4 * c), 4);
+          });
     }
     return success();
   }

@@ -150,9 +150,8 @@ static Value cloneSlice(OpBuilder &b, Value value, Block &body,
 }
 
 Ring *KernelScheduler::findRing(vector::TransferReadOp read) {
-  return llvm::find_if(rings, [&](const Ring &ring) {
-    return ring.source == getSlice(read);
-  });
+  return llvm::find_if(
+      rings, [&](const Ring &ring) { return ring.source == getSlice(read); });
 }
 
 LogicalResult KernelScheduler::collect() {

@@ -118,11 +118,10 @@ static std::optional<int64_t> getKnownKeys(AttentionOp op) {
 static MaskProblem::TileCounts countPacked(const Drawn &drawn,
                                            ArrayRef<PackedPart> parts) {
   const ConcreteAttention &attention = drawn.attention;
-  return countPackedTiles(parts, attention.symbols, attention.firstHead + head,
-                          attention.queries, attention.keys,
-                          attention.offsets[0], drawn.options.rowsPerTile,
-                          drawn.options.keysPerTile,
-                          getKnownKeys(attention.op));
+  return countPackedTiles(
+      parts, attention.symbols, attention.firstHead + head, attention.queries,
+      attention.keys, attention.offsets[0], drawn.options.rowsPerTile,
+      drawn.options.keysPerTile, getKnownKeys(attention.op));
 }
 
 /// One class of the part: the residue is one more symbol after those of the op.
@@ -181,9 +180,9 @@ static void drawText(const Drawn &drawn) {
                    << "  partial " << counts.partial << "\n";
     }
   llvm::outs() << "  runs "
-               << (parts.size() > 1 ? "in " + std::to_string(parts.size()) +
-                                          " parts"
-                                    : describe(drawn, parts.front()))
+               << (parts.size() > 1
+                       ? "in " + std::to_string(parts.size()) + " parts"
+                       : describe(drawn, parts.front()))
                << ": " << describe(drawn.mask, countPacked(drawn, parts))
                << "\n";
 }
