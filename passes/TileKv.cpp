@@ -69,6 +69,13 @@ public:
       if (Interval built = buildInterval(interval); !built.isEmpty())
         live.push_back(built);
     cut();
+    // Constants too are to stand before the first loop of a chain.
+    if (builder.getInsertionPoint() != op->getIterator())
+      for (SmallVector<Interval> *intervals : {&partial, &full, &except})
+        for (Interval &interval : *intervals) {
+          interval.lower = toValue(interval.lower);
+          interval.upper = toValue(interval.upper);
+        }
     builder.setInsertionPoint(op);
   }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the tiles that masks with residue classes execute: by the report at full size, and by the matrix products that the
+"""Counts the tiles that packed masks execute: by the report at full size, and by the matrix products that the
 simulator executes on a model of 1/8 the length, window and tile, where the counts are the same.
 
 Exits with 1 if a count is above its limit, or if the simulator disagrees with the report.
@@ -20,6 +20,8 @@ MASKS = [
     ("dilated<256, 256, 8>", "dilated<32, 32, 8>", 620),
     ("causal & stride<128>", "causal & stride<128>", 135),
     ("strided<128>", "causal & (window<16, 0> | stride<128>)", 400),
+    ("fixed<128, 8>", "fixed<16, 1>", 750),
+    ("causal & summary<128, 8>", "causal & summary<16, 1>", 600),
     ("causal & dilated<512, 0, 4> & keys<0, 8192>", "causal & dilated<64, 0, 4> & keys<0, 1024>", 420),
 ]
 

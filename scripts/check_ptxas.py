@@ -16,7 +16,7 @@ from kernel_source import MASKS as KNOWN_MASKS, SCORES, source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90"]
-MASKS = ["all", "window"]
+MASKS = ["all", "window", "strided", "fixed"]
 # The head sizes at which the table of schedules changes, a small one, and two that differ in D and Dv.
 SIZES = [(16, 16), (64, 64), (72, 40), (96, 96), (128, 128), (192, 128), (192, 192), (256, 256)]
 
@@ -26,10 +26,9 @@ def assemble(attn_opt, case):
     result = subprocess.run([attn_opt, "-", "--emit=report", f"--target={target}"], capture_output=True, text=True,
                             input=source(element, head_size, value_size, mask))
     if result.returncode != 0:
-        return case, None, result.stderr
+        return case, [None], result.stderr
     (function,) = json.loads(result.stdout)
-    (kernel,) = function["kernels"]
-    return case, kernel, ""
+    return case, function["kernels"], ""
 
 
 def main():
@@ -38,21 +37,23 @@ def main():
     parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
     arguments = parser.parse_args()
     cases = list(itertools.product(["bf16", "f16"], SIZES, TARGETS, arguments.masks.split(",")))
-    bad = 0
+    bad = count = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for case, kernel, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):
+        for case, kernels, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):
             element, (head_size, value_size), target, mask = case
-            name = f"{target} {element:4} D {head_size:3} Dv {value_size:3} {mask:10}"
-            if kernel is None or kernel["registers"] is None:
-                bad += 1
-                print(f"{name}: not assembled {error}")
-                continue
-            wrong = kernel["spilled_bytes"] or kernel["stack_bytes"]
-            bad += bool(wrong)
-            print(f"{name}: {kernel['registers']:3} registers, {kernel['spilled_bytes']} bytes spilled, "
-                  f"{kernel['stack_bytes']} bytes of stack, {kernel['threads']} threads, "
-                  f"{kernel['shared_bytes'] / 1024:.0f} KB shared" + ("  WRONG" if wrong else ""), flush=True)
-    print(f"{len(cases)} kernels, {bad} that spill, use a stack or do not assemble")
+            for kernel in kernels:
+                count += 1
+                name = f"{target} {element:4} D {head_size:3} Dv {value_size:3} {mask:10}"
+                if kernel is None or kernel["registers"] is None:
+                    bad += 1
+                    print(f"{name}: not assembled {error}")
+                    continue
+                wrong = kernel["spilled_bytes"] or kernel["stack_bytes"]
+                bad += bool(wrong)
+                print(f"{name}: {kernel['registers']:3} registers, {kernel['spilled_bytes']} bytes spilled, "
+                      f"{kernel['stack_bytes']} bytes of stack, {kernel['threads']} threads, "
+                      f"{kernel['shared_bytes'] / 1024:.0f} KB shared" + ("  WRONG" if wrong else ""), flush=True)
+    print(f"{count} kernels, {bad} that spill, use a stack or do not assemble")
     return 1 if bad else 0
 
 

@@ -6,6 +6,8 @@ MASKS = {
     "window": "mask(causal & window<%w, 0>)",
     "longformer": "mask(longformer<256, 16>)",
     "streaming": "mask(streaming<4, 1024>)",
+    "strided": "mask(strided<128>)",
+    "fixed": "mask(fixed<128, 8>)",
     "heads": "mask(heads<0, 4> & causal | heads<4, 8> & window<64, 64>)",
 }
 

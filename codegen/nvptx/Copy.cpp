@@ -42,8 +42,8 @@ public:
     // Less than a tile's rows from where the next block begins, or else the
     // tile lies in this block.
     inside = b.sub(row, b.mul(block, count));
-    Value from = b.add(b.mul(block, b.i64(selection.step)),
-                       b.i64(selection.first));
+    Value from =
+        b.add(b.mul(block, b.i64(selection.step)), b.i64(selection.first));
     first = b.advance(rows.base, b.mul(from, rows.rowBytes));
   }
 
@@ -116,10 +116,10 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
             b.compare(Predicate::slt, walk.row, b.i32(tile.rows - passRow)),
             [&] { visit(chunk); });
       if (pass + 1 < passes)
-        global = places.areRegular()
-                     ? b.advance(global, step)
-                     : locate(b.add(walk.row,
-                                    b.i32(passRow + walk.rowsPerPass)));
+        global =
+            places.areRegular()
+                ? b.advance(global, step)
+                : locate(b.add(walk.row, b.i32(passRow + walk.rowsPerPass)));
     }
   }
 }

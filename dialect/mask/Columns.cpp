@@ -5,6 +5,7 @@
 #include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/MaskData.h"
 
+#include "attn/dialect/mask/Estimate.h"
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "attn/dialect/mask/Union.h"
 #include "llvm/Support/MathExtras.h"
@@ -410,16 +411,11 @@ mlir::attn::getSegments(MaskAttr mask, int64_t rowsPerTile, int64_t keysPerTile,
       segments.push_back({part, columns});
   }
   auto count = [&](ArrayRef<Segment> candidates) {
-    // Long enough, and past the first keys, where masks are cut off.
-    int64_t model = numKeys.value_or(int64_t(1) << 14), tiles = 0;
-    for (const Segment &segment : candidates) {
-      MaskAttr local = segment.getLocalMask();
-      SmallVector<int64_t> symbols(local.getNumSymbols(), 256);
-      MaskProblem::TileCounts counts =
-          MaskProblem(local, symbols, 0, model, segment.countKeys(model), 0)
-              .countTiles(rowsPerTile, keysPerTile);
-      tiles += counts.full + counts.partial;
-    }
+    int64_t length = numKeys.value_or(modelLength), tiles = 0;
+    for (const Segment &segment : candidates)
+      tiles += estimateTiles(
+          segment.getLocalMask(),
+          {length, segment.countKeys(length), 0, rowsPerTile, keysPerTile});
     return tiles;
   };
   return count(segments) < count(whole) ? segments : whole;

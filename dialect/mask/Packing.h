@@ -53,6 +53,11 @@ struct PackedPart {
   int64_t modulus;
 };
 
+/// The terms of the mask's union by the modulus that each is packed by, each
+/// part without the pairs of those before it. Empty if all terms have one.
+llvm::SmallVector<PackedPart, 1> splitUnion(MaskAttr mask,
+                                            const PackingShape &shape);
+
 /// How some heads of an op are packed. `reason` says why not, or not more; it
 /// is null where the set has no classes.
 struct Packing {

@@ -2,6 +2,8 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/Estimate.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/dialect/mask/Union.h"
@@ -84,44 +86,37 @@ SmallVector<HeadRange, 1> mlir::attn::splitByHeads(MaskAttr mask,
 // Parts of a union
 //===----------------------------------------------------------------------===//
 
-/// Where the types leave a length or the mask a symbol open, what is better is
-/// judged by these.
-static constexpr int64_t modelLength = 16384, modelSymbol = 256;
-
-namespace {
-struct Model {
-  int64_t numQueries, numKeys, offset;
-};
-} // namespace
-
-static Model getModel(AttentionOp op, const PackingShape &shape) {
+/// Stands for the op where the types leave a length open.
+static EstimateGrid getModel(AttentionOp op, const PackingShape &shape) {
   int64_t numKeys = shape.numKeys.value_or(
       std::max(modelLength, shape.numQueries.value_or(0)));
   int64_t numQueries = shape.numQueries.value_or(numKeys);
   bool atStart = op.getAlignment() == Alignment::Start;
-  return {numQueries, numKeys, atStart ? 0 : numKeys - numQueries};
+  return {numQueries, numKeys, atStart ? 0 : numKeys - numQueries,
+          shape.rowsPerTile, shape.keysPerTile};
 }
 
-/// The tiles that the mask packed by `modulus` runs, all classes taken to be
-/// like the first.
-static int64_t estimateTiles(MaskAttr mask, int64_t modulus, const Model &model,
+/// The tiles that the part runs, all classes taken to be like the first.
+static int64_t estimateTiles(const PackedPart &part, const EstimateGrid &model,
                              const PackingShape &shape) {
-  ResidueGrid grid =
-      getResidueGrid(modulus, 0, model.numQueries, model.numKeys, model.offset);
-  if (modulus > 1)
-    mask = getResidueClass(mask, modulus, MaskBound::constant(grid.residue));
-  SmallVector<int64_t> symbols(mask.getNumSymbols(), modelSymbol);
-  MaskProblem::TileCounts counts =
-      countPackedTiles(mask, 1, symbols, 0, grid.numQueries, grid.numKeys,
-                       grid.offset, shape.rowsPerTile, shape.keysPerTile,
-                       getKnownClassKeys(modulus, shape.numKeys));
-  return (counts.full + counts.partial) * std::min(modulus, model.numQueries);
+  ResidueGrid grid = getResidueGrid(part.modulus, 0, model.numQueries,
+                                    model.numKeys, model.offset);
+  MaskAttr mask = part.mask;
+  if (part.modulus > 1)
+    mask =
+        getResidueClass(mask, part.modulus, MaskBound::constant(grid.residue));
+  int64_t tiles = 0;
+  for (const Segment &segment :
+       getSegments(mask, shape.rowsPerTile, shape.keysPerTile,
+                   getKnownClassKeys(part.modulus, shape.numKeys)))
+    tiles += estimateTiles(segment.getLocalMask(),
+                           {grid.numQueries, segment.countKeys(grid.numKeys),
+                            grid.offset, shape.rowsPerTile, shape.keysPerTile});
+  return tiles * std::min(part.modulus, model.numQueries);
 }
 
-/// The terms of the mask by the modulus that each is packed by, each part
-/// without the pairs of those before it. Empty if all terms have one modulus.
-static SmallVector<PackedPart, 1> splitUnion(MaskAttr mask,
-                                             const PackingShape &shape) {
+SmallVector<PackedPart, 1> mlir::attn::splitUnion(MaskAttr mask,
+                                                  const PackingShape &shape) {
   SmallVector<MaskAttr> terms = getTerms(mask);
   if (terms.size() < 2)
     return {};
@@ -164,14 +159,14 @@ static void chooseParts(AttentionOp op, const PackingShape &shape,
   SmallVector<PackedPart, 1> parts = splitUnion(packing.mask, shape);
   if (parts.size() < 2)
     return;
-  Model model = getModel(op, shape);
+  EstimateGrid model = getModel(op, shape);
   // What a part leaves for the next one is written and read in f32: about the
   // time of two tiles for each tile of queries.
   int64_t tiles = 2 * divideCeilSigned(model.numQueries, shape.rowsPerTile) *
                   (static_cast<int64_t>(parts.size()) - 1);
   for (const PackedPart &part : parts)
-    tiles += estimateTiles(part.mask, part.modulus, model, shape);
-  if (tiles < estimateTiles(packing.mask, chosen, model, shape))
+    tiles += estimateTiles(part, model, shape);
+  if (tiles < estimateTiles(packing.parts[0], model, shape))
     packing.parts = std::move(parts);
   else
     packing.reason = "its parts have different classes, and one after the "

@@ -70,7 +70,7 @@ SmallVector<MaskAttr> mlir::attn::getTerms(MaskAttr mask) {
 }
 
 MaskAttr mlir::attn::joinTerms(ArrayRef<MaskAttr> terms) {
-  auto getFactors = [](MaskAttr term) {
+  auto getFactors = [](const MaskAttr &term) {
     return term.getKind() == MaskKind::And ? term.getOperands()
                                            : ArrayRef(term);
   };
@@ -141,10 +141,10 @@ static MaskAttr getLeaf(AffineExpr expr, bool isEquality) {
 MaskAttr mlir::attn::getMaskOf(MLIRContext *context,
                                const MaskPredicate &predicate) {
   using Kind = MaskPredicate::Kind;
-  auto operands = llvm::map_to_vector(
-      predicate.operands, [&](const MaskPredicate &operand) {
-        return getMaskOf(context, operand);
-      });
+  auto operands = llvm::map_to_vector(predicate.operands,
+                                      [&](const MaskPredicate &operand) {
+                                        return getMaskOf(context, operand);
+                                      });
   MaskAttr all = MaskAttr::getAll(context);
   switch (predicate.kind) {
   case Kind::True:
@@ -202,8 +202,7 @@ public:
     }
     case MaskKind::Set: {
       IntegerSet constraints = mask.getSet();
-      for (auto [index, expr] :
-           llvm::enumerate(constraints.getConstraints())) {
+      for (auto [index, expr] : llvm::enumerate(constraints.getConstraints())) {
         pieces.push_back(set(-expr - 1, constraints.getNumSymbols(), b));
         if (constraints.isEq(index))
           pieces.push_back(set(expr - 1, constraints.getNumSymbols(), b));

@@ -183,6 +183,37 @@ public:
     return p;
   }
 
+  /// One whose mask is a union of parts that are packed each in its own way.
+  Problem unionProblem() {
+    Problem p = problem();
+    auto term = [&] {
+      return oneOf<std::string>(
+          {"stride<2>", "stride<5>", "stride<64>", "dilated<9, 2, 8>",
+           "summary<16, 1>", "summary<40, 3>", "summary<7, 2>",
+           "affine_set<(h, i, j) : ((j - 3) mod 20 == 0)>",
+           "affine_set<(h, i, j) : (i - j >= 0, 5 - j mod 24 >= 0, j mod 24 - "
+           "2 >= 0)>"});
+    };
+    auto dense = [&] {
+      return oneOf<std::string>({"window<20, 3>", "window<%w, 0>",
+                                 "same_block<16>", "same_block<40>",
+                                 "keys<0, 9>", "keys<30, 60>"});
+    };
+    // Lengths that the types leave open count as long.
+    p.dynamic[2] = p.dynamic[3] = below(5) != 0;
+    p.mask = dense() + " | " + term();
+    if (below(2))
+      p.mask += " | " + term();
+    p.mask = "(" + p.mask + ")";
+    if (below(3))
+      p.mask = "causal & " + p.mask;
+    if (below(5) == 0)
+      p.mask = "heads<1, " + std::to_string(std::max<int64_t>(heads, 1)) +
+               "> & " + p.mask + " | heads<0, 1> & " + dense();
+    p.mask = "mask(" + p.mask + ")";
+    return p;
+  }
+
 private:
   std::mt19937_64 random;
   int64_t heads = 1;
@@ -241,6 +272,10 @@ public:
     ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
       if (StringRef(diagnostic.str()).contains("residue classes, each"))
         ++numPacked;
+      if (StringRef(diagnostic.str()).contains("are made adjacent"))
+        ++numCompacted;
+      if (StringRef(diagnostic.str()).contains("part 1 of "))
+        ++numUnions;
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         diagnostics += diagnostic.str() + "\n";
       return success();
@@ -370,8 +405,9 @@ public:
     return "";
   }
 
-  /// How many kernels ran over residue classes.
-  int64_t numPacked = 0;
+  /// How many kernels ran over residue classes, how many key sets were made
+  /// adjacent, how many masks ran in several kernels.
+  int64_t numPacked = 0, numCompacted = 0, numUnions = 0;
   /// What is added to %w on the device alone: a fault that must be found.
   int64_t deviceError = 0;
 
@@ -428,6 +464,14 @@ TEST(Differential, PackedMasksAgreeWithTheReference) {
   runMany(differential, count, &Generator::packedProblem);
   // Very short ones stay as they are.
   EXPECT_GE(differential.numPacked, count / 2);
+}
+
+TEST(Differential, UnionsInPartsAgreeWithTheReference) {
+  Differential differential;
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+  runMany(differential, count, &Generator::unionProblem);
+  EXPECT_GE(differential.numCompacted, count / 6);
+  EXPECT_GE(differential.numUnions, count / 6);
 }
 
 /// The offset decides which keys a class of queries sees.

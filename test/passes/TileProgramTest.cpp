@@ -13,10 +13,13 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "gtest/gtest-spi.h"
 #include "gtest/gtest.h"
 #include <cmath>
 #include <functional>
@@ -204,6 +207,8 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
         mlir::attn::prepareSource(source), ParserConfig(&context));
     if (!module)
       return {};
+    if (mutatePacked || mutateCompacted)
+      return compileMutated(std::move(module), problem);
     PassManager manager(&context);
     mlir::attn::TileProgramOptions options;
     options.qTile = problem.qTile;
@@ -214,6 +219,39 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
     if (failed(manager.run(*module)))
       return {};
     return module;
+  }
+
+  /// The same passes, with a slip between two of them.
+  OwningOpRef<ModuleOp> compileMutated(OwningOpRef<ModuleOp> module,
+                                       const Problem &problem) {
+    auto run = [&](ArrayRef<std::function<std::unique_ptr<Pass>()>> passes) {
+      PassManager manager(&context);
+      for (const auto &create : passes)
+        manager.nest<func::FuncOp>().addPass(create());
+      return succeeded(manager.run(*module));
+    };
+    AttnTileOptions tile;
+    tile.qTile = problem.qTile;
+    tile.kvTile = problem.kvTile;
+    auto pack = [&] { return createAttnPack({problem.qTile, problem.kvTile}); };
+    if (!run({pack}))
+      return {};
+    if (mutatePacked)
+      mutatePacked(*module);
+    if (!run({[&] { return createAttnTile(tile); },
+              [] { return createAttnToOnline(); },
+              [] { return createAttnCompact(); }}))
+      return {};
+    if (mutateCompacted)
+      mutateCompacted(*module);
+    if (!run({[] { return createAttnTileKv(); },
+              [] { return createAttnDecompose(); }}))
+      return {};
+    PassManager manager(&context);
+    manager.addPass(createAttnBufferize());
+    manager.addPass(createAttnOutline());
+    return succeeded(manager.run(*module)) ? std::move(module)
+                                           : OwningOpRef<ModuleOp>();
   }
 
   View random(ArrayRef<int64_t> sizes, const char *type) {
@@ -239,6 +277,7 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %w: index, %x: index, %y: {3}) -> ({4}, 
 
   MLIRContext context;
   int inexactCases = 0, splitCases = 0;
+  std::function<void(ModuleOp)> mutatePacked, mutateCompacted;
   std::mt19937 engine{20240607};
 };
 
@@ -502,6 +541,136 @@ TEST_F(TileProgram, RandomExpressions) {
   // The bounds are a matter of speed; that they are exact for most expressions
   // is worth knowing.
   EXPECT_LT(inexactCases, 60);
+}
+
+/// The oracle can fail: each slip in what packing makes is seen.
+TEST_F(TileProgram, SlipsInPackingAreSeen) {
+  auto find = [](StringRef text) {
+    return *llvm::find_if(
+        kMasks, [&](const MaskCase &mask) { return text == mask.text; });
+  };
+  MaskCase strided = find("strided<5>"), fixed = find("fixed<9, 2>");
+  Problem problem{1, 2, 1, 45, 52, 16, 16, 16, 16, false, Align::End, 0.25, 20};
+  auto fails = [&](const MaskCase &mask) {
+    ::testing::TestPartResultArray failures;
+    ::testing::ScopedFakeTestPartResultReporter reporter(
+        ::testing::ScopedFakeTestPartResultReporter::
+            INTERCEPT_ONLY_CURRENT_THREAD,
+        &failures);
+    check(problem, mask);
+    return failures.size() > 0;
+  };
+  EXPECT_FALSE(fails(strided));
+  EXPECT_FALSE(fails(fixed));
+  EXPECT_EQ(splitCases, 2);
+  auto getOps = [](ModuleOp module, auto take) {
+    module.walk([&](Operation *op) {
+      if (auto attention = dyn_cast<AttentionOp>(op))
+        take(attention);
+    });
+  };
+  auto isClass = [](AttentionOp op) {
+    return op->getParentOfType<scf::ForallOp>() != nullptr;
+  };
+
+  // Without a slip, by the same route.
+  mutatePacked = [](ModuleOp) {};
+  EXPECT_FALSE(fails(strided));
+  EXPECT_FALSE(fails(fixed));
+  // The position of a class's first query.
+  int slips = 0;
+  mutatePacked = [&](ModuleOp module) {
+    getOps(module, [&](AttentionOp op) {
+      if (!isClass(op))
+        return;
+      ++slips;
+      ImplicitLocOpBuilder b(op.getLoc(), op);
+      Value one = arith::ConstantIndexOp::create(b, 1);
+      op.getOffsetMutable().assign(
+          arith::AddIOp::create(b, op.getOffset(), one));
+    });
+  };
+  EXPECT_TRUE(fails(strided));
+  // A part that is left out: the first, then the keys of the second.
+  mutatePacked = [&](ModuleOp module) {
+    getOps(module, [&](AttentionOp op) {
+      if (!op.getInitO())
+        return;
+      ++slips;
+      op.getInitOMutable().clear();
+      op.getInitLseMutable().clear();
+    });
+  };
+  EXPECT_TRUE(fails(strided));
+  mutatePacked = [&](ModuleOp module) {
+    getOps(module, [&](AttentionOp op) {
+      if (!isClass(op))
+        return;
+      ++slips;
+      op.setMaskAttr(MaskAttr::getNot(MaskAttr::getAll(&context)));
+    });
+  };
+  EXPECT_TRUE(fails(strided));
+  // A bound that is off by one, in either part.
+  for (int64_t shift : {-1, 1})
+    for (bool ofClass : {false, true}) {
+      mutatePacked = [&](ModuleOp module) {
+        getOps(module, [&](AttentionOp op) {
+          MaskAttr mask = op.getMask();
+          if (isClass(op) != ofClass || mask.getKind() != MaskKind::Window)
+            return;
+          ++slips;
+          SmallVector<MaskBound> bounds(mask.getBounds());
+          MaskBound &bound = bounds[ofClass ? 1 : 0];
+          bound = MaskBound::constant(bound.getConstant() + shift);
+          op.setMaskAttr(MaskAttr::getAtom(&context, MaskKind::Window, bounds));
+        });
+      };
+      EXPECT_TRUE(fails(strided)) << shift << ofClass;
+    }
+  EXPECT_EQ(slips, 7);
+
+  // Key sets: the first column, the number of keys, a segment left out.
+  mutatePacked = nullptr;
+  slips = 0;
+  mutateCompacted = [&](ModuleOp module) {
+    module.walk([&](SelectRowsOp op) {
+      ++slips;
+      op.setFirst(op.getFirst() - 1);
+    });
+  };
+  EXPECT_TRUE(fails(fixed));
+  auto onColumns = [&](std::function<void(OnlineAttentionOp)> slip) {
+    return [&slips, slip](ModuleOp module) {
+      SmallVector<OnlineAttentionOp> ops;
+      module.walk([&](OnlineAttentionOp op) {
+        if (op.getK().getDefiningOp<SelectRowsOp>())
+          ops.push_back(op);
+      });
+      slips += ops.size();
+      llvm::for_each(ops, slip);
+    };
+  };
+  mutateCompacted = onColumns([](OnlineAttentionOp op) {
+    op.replaceAllUsesWith(ValueRange{op.getMax(), op.getSum(), op.getAcc()});
+    op.erase();
+  });
+  EXPECT_TRUE(fails(fixed));
+  mutateCompacted = onColumns([](OnlineAttentionOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value few = arith::ConstantIndexOp::create(b, 5);
+    op.getKeysMutable().slice(1, 1).assign(few);
+  });
+  EXPECT_TRUE(fails(fixed));
+  // One block later than it should be.
+  mutateCompacted = onColumns([&](OnlineAttentionOp op) {
+    AffineExpr p = getAffineDimExpr(1, &context),
+               j = getAffineDimExpr(2, &context);
+    op.setMaskAttr(MaskAttr::getSet(
+        IntegerSet::get(3, 0, p.floorDiv(9) * 2 - j - 2, false), {}));
+  });
+  EXPECT_TRUE(fails(fixed));
+  EXPECT_EQ(slips, 5);
 }
 
 TEST_F(TileProgram, PositionsPast32Bits) {

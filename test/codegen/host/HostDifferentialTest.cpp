@@ -64,6 +64,28 @@ TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
   }
 }
 
+/// Parts that continue each other from memory, and key sets that are gathered.
+TEST(HostDifferential, UnionsInPartsAgreeWithTheReference) {
+  std::vector<std::string> targets = usableTargets();
+  HostRunner runner;
+  uint64_t seed = 100;
+  for (const char *mask :
+       {"strided<16>", "fixed<16, 3>", "causal & summary<40, 7>",
+        "window<30, 4> | stride<9> | summary<12, 1>",
+        "window<%w, 0> | affine_set<(h, i, j) : ((j - 3) mod 20 == 0)>",
+        "fixed<50, 1> & queries<20, 120> | dilated<9, inf, 8>"})
+    for (int repetition = 0; repetition < 6; ++repetition) {
+      Random random(++seed);
+      HostProblem problem = HostProblem::random(random);
+      problem.cpu = targets[seed % targets.size()];
+      problem.mask = std::string("mask(") + mask + ")";
+      problem.dynamic[2] = problem.dynamic[3] = repetition % 3 != 0;
+      problem.threads = {1, 2};
+      EXPECT_EQ(runner.run(problem, random), "")
+          << "seed " << seed << ", " << problem.describe();
+    }
+}
+
 /// A union of intervals of which some hold under a condition only, and whose
 /// lower bounds are negative where it fails.
 TEST(HostDifferential, ConditionalIntervalsOfKeyTiles) {
