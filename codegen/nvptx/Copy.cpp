@@ -32,22 +32,25 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
                         const GlobalRows &rows, Value firstRow,
                         const SharedTile &tile, Value base, Value rowsLeft,
                         function_ref<void(const Chunk &)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     Value inColumns;
     if (panel.column + panel.width > rows.columns)
-      inColumns = b.compare(Predicate::slt, walk.chunk,
-                            b.i32((rows.columns - panel.column) / 8));
+      inColumns = b.compare(
+          Predicate::slt, walk.chunk,
+          b.i32((rows.columns - panel.column) / panel.getChunkColumns()));
     Value offset = b.mul(b.widen(walk.row), rows.rowBytes);
     offset = b.add(offset, b.widen(b.shiftLeft(walk.chunk, b.i32(4))));
-    Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
-    Value step = b.mul(rows.rowBytes, b.i64(walk.rowsPerPass));
+    Value global = b.advance(b.advance(firstRow, offset),
+                             panel.column * tile.elementBytes);
     int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    Value step;
+    if (passes > 1)
+      step = b.scaleHere(rows.rowBytes, llvm::Log2_64(walk.rowsPerPass));
     for (int64_t pass = 0; pass < passes; ++pass) {
       int64_t passRow = pass * walk.rowsPerPass;
-      Value target =
-          b.advance(b.advance(base, shared.getWalkBytes(panel, pass)),
-                    panel.bytes + passRow * panel.getRowBytes());
+      Value target = walk.getAddress(b, base, pass);
       Value valid = inColumns;
       if (rowsLeft)
         valid = both(b, valid,
@@ -72,14 +75,17 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
                           const GlobalRows &rows, Value firstRow,
                           const SharedTile &tile, Value base, Value rowsLeft,
                           function_ref<void(const Chunk &)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    int64_t columns = panel.getChunkColumns();
+    Value log2Columns = b.i32(llvm::Log2_64(columns));
     auto element = [&](Value i, ValueRange) -> SmallVector<Value> {
-      Value pass = b.shiftRight(i, b.i32(3));
+      Value pass = b.shiftRight(i, log2Columns);
       Value row = b.add(walk.row, b.mul(pass, b.i32(walk.rowsPerPass)));
-      Value column =
-          b.orBits(b.shiftLeft(walk.chunk, b.i32(3)), b.andBits(i, b.i32(7)));
+      Value column = b.orBits(b.shiftLeft(walk.chunk, log2Columns),
+                              b.andBits(i, b.i32(columns - 1)));
       Value valid;
       if (panel.column + panel.width > rows.columns)
         valid = b.compare(Predicate::slt, column,
@@ -87,8 +93,9 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
       if (rowsLeft)
         valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
       Value offset = b.add(b.mul(b.widen(row), rows.rowBytes),
-                           b.widen(b.shiftLeft(column, b.i32(1))));
-      Value global = b.advance(b.advance(firstRow, offset), panel.column * 2);
+                           b.widen(b.mul(column, b.i32(tile.elementBytes))));
+      Value global = b.advance(b.advance(firstRow, offset),
+                               panel.column * tile.elementBytes);
       Chunk chunk{global, shared.getElement(base, panel, row, column), valid};
       if (tile.rows % walk.rowsPerPass == 0)
         visit(chunk);
@@ -97,7 +104,7 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
                  [&] { visit(chunk); });
       return {};
     };
-    b.loop(b.i32(0), b.i32(8 * passes), b.i32(1), {}, element);
+    b.loop(b.i32(0), b.i32(columns * passes), b.i32(1), {}, element);
   }
 }
 
@@ -127,21 +134,21 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
                 });
   };
   auto elementwise = [&] {
-    visitElements(
-        b, shared, source, firstRow, tile, target, rowsLeft,
-        [&](const Chunk &element) {
-          if (!element.valid) {
-            b.store(b.load(b.i16Type, element.global, 2), element.shared, 2);
-            return;
-          }
-          b.ifThenElse(
-              element.valid,
-              [&] {
-                b.store(b.load(b.i16Type, element.global, 2), element.shared,
-                        2);
-              },
-              [&] { b.store(b.constant(b.i16Type, 0), element.shared, 2); });
-        });
+    Type type = b.getIntegerType(8 * tile.elementBytes);
+    auto visit = [&](const Chunk &element) {
+      auto copy = [&] {
+        b.store(b.load(type, element.global, tile.elementBytes), element.shared,
+                tile.elementBytes);
+      };
+      auto clear = [&] {
+        b.store(b.constant(type, 0), element.shared, tile.elementBytes);
+      };
+      if (element.valid)
+        b.ifThenElse(element.valid, copy, clear);
+      else
+        copy();
+    };
+    visitElements(b, shared, source, firstRow, tile, target, rowsLeft, visit);
   };
   b.ifThenElse(source.aligned, asynchronous, elementwise);
 }
@@ -166,7 +173,8 @@ void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
                     copy(vector, 16));
       },
       [&] {
-        visitElements(b, shared, target, target.base, tile, source, rowsLeft,
-                      copy(b.i16Type, 2));
+        visitElements(
+            b, shared, target, target.base, tile, source, rowsLeft,
+            copy(b.getIntegerType(8 * tile.elementBytes), tile.elementBytes));
       });
 }

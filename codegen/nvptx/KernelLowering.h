@@ -71,6 +71,8 @@ private:
   LogicalResult lower(vector::TransferReadOp op);
   LogicalResult lower(vector::TransferWriteOp op);
   GlobalRows getRows(Value array);
+  void writeTile(const TileValue &value, VectorType type,
+                 const GlobalRows &target, Value warpRow);
   Value getSlotBase(vector::TransferReadOp read);
 
   // Vectors.
