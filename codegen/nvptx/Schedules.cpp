@@ -52,7 +52,7 @@ static constexpr Choice choices[] = {
 // second block of 16 keys.
 static constexpr Choice choicesF32[] = {
     {64, false, 128, 32, 8, 2, false}, {192, false, 128, 16, 8, 2, false},
-    {192, false, 64, 16, 4, 2, false}, {256, false, 128, 16, 8, 2, false},
+    {192, false, 64, 16, 4, 2, false}, {256, true, 128, 16, 8, 2, false},
     {256, false, 64, 16, 4, 2, false}, {256, false, 32, 16, 2, 2, false},
 };
 
