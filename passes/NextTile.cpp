@@ -13,16 +13,34 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// The first tile >= `from` of the intervals of `in`, or kNoTile.
+/// `value`, an index or a tile number, as `type`.
+static Value castTo(ImplicitLocOpBuilder &builder, Type type, Value value) {
+  return value.getType() == type
+             ? value
+             : Value(arith::IndexCastOp::create(builder, type, value));
+}
+
+static Value constant(ImplicitLocOpBuilder &builder, Type type, int64_t value) {
+  return arith::ConstantOp::create(builder,
+                                   builder.getIntegerAttr(type, value));
+}
+
+static Value buildNone(ImplicitLocOpBuilder &builder, Type type) {
+  return constant(builder, type, type.isIndex() ? kNoTile : kNoTile32);
+}
+
+/// The first tile >= `from` of the intervals of `in`, or none.
 static Value buildNextLive(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                            Value from) {
-  Value none = arith::ConstantIndexOp::create(builder, kNoTile);
+  Type type = from.getType();
+  Value none = buildNone(builder, type);
   Value next;
   for (auto [lower, upper] :
        llvm::zip_equal(loop.getLower(), loop.getUpper())) {
-    Value first = arith::MaxSIOp::create(builder, from, lower);
-    Value inside =
-        arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, first, upper);
+    Value first =
+        arith::MaxSIOp::create(builder, from, castTo(builder, type, lower));
+    Value inside = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt,
+                                         first, castTo(builder, type, upper));
     Value candidate = arith::SelectOp::create(builder, inside, first, none);
     next = next ? arith::MinSIOp::create(builder, next, candidate).getResult()
                 : candidate;
@@ -35,8 +53,10 @@ static Value buildNextLive(ImplicitLocOpBuilder &builder, ForTilesOp loop,
 static Value skipExcepted(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                           Value tile) {
   Value result = tile;
-  for (auto [lower, upper] :
+  for (auto [lowerIndex, upperIndex] :
        llvm::zip_equal(loop.getExceptLower(), loop.getExceptUpper())) {
+    Value lower = castTo(builder, tile.getType(), lowerIndex);
+    Value upper = castTo(builder, tile.getType(), upperIndex);
     Value atLeast = arith::CmpIOp::create(builder, arith::CmpIPredicate::sge,
                                           result, lower);
     Value below = arith::CmpIOp::create(builder, arith::CmpIPredicate::slt,
@@ -53,14 +73,20 @@ static Value inlineFilter(ImplicitLocOpBuilder &builder, ForTilesOp loop,
                           Value tile) {
   Block &block = loop.getFilter().front();
   IRMapping mapping;
-  mapping.map(block.getArgument(0), tile);
+  mapping.map(block.getArgument(0),
+              castTo(builder, builder.getIndexType(), tile));
   for (Operation &op : block.without_terminator())
     builder.clone(op, mapping);
   auto condition = cast<ConditionOp>(block.getTerminator());
-  Value next = arith::AddIOp::create(
-      builder, tile, arith::ConstantIndexOp::create(builder, 1));
-  if (Value hint = condition.getNext())
-    next = arith::MaxSIOp::create(builder, next, mapping.lookupOrDefault(hint));
+  Type type = tile.getType();
+  Value next = arith::AddIOp::create(builder, tile, constant(builder, type, 1));
+  if (Value hint = condition.getNext()) {
+    hint = mapping.lookupOrDefault(hint);
+    if (!type.isIndex())
+      hint = arith::MinSIOp::create(
+          builder, hint, arith::ConstantIndexOp::create(builder, kNoTile32));
+    next = arith::MaxSIOp::create(builder, next, castTo(builder, type, hint));
+  }
   return arith::SelectOp::create(
       builder, mapping.lookupOrDefault(condition.getLive()), tile, next);
 }
@@ -95,13 +121,14 @@ Value mlir::attn::buildNextTile(OpBuilder &opBuilder, Location loc,
 
   // A candidate and where to look after it, which are equal once the loop
   // visits the candidate. No candidate precedes the first look.
-  Value before = arith::ConstantIndexOp::create(builder, INT64_MIN);
+  Type type = from.getType();
+  Value before =
+      constant(builder, type, type.isIndex() ? INT64_MIN : INT32_MIN);
   auto search = scf::WhileOp::create(
-      builder, TypeRange{builder.getIndexType(), builder.getIndexType()},
-      ValueRange{before, from},
+      builder, TypeRange{type, type}, ValueRange{before, from},
       [&](OpBuilder &nested, Location, ValueRange args) {
         ImplicitLocOpBuilder inner(loc, nested);
-        Value none = arith::ConstantIndexOp::create(inner, kNoTile);
+        Value none = buildNone(inner, type);
         Value some = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne,
                                            args[0], none);
         Value moves = arith::CmpIOp::create(inner, arith::CmpIPredicate::ne,

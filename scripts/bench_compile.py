@@ -34,7 +34,7 @@ def main():
     print(f"attn-opt --emit=ptx, one core, median / worst of {arguments.runs} runs in ms (limit {arguments.limit:g})")
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "kernel.mlir")
-        for element, (head_size, value_size) in itertools.product(["bf16", "f16"], sizes):
+        for element, (head_size, value_size) in itertools.product(["bf16", "f16", "f32"], sizes):
             row = []
             for mask in MASKS:
                 with open(path, "w") as file:

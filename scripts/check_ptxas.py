@@ -16,7 +16,8 @@ from kernel_source import MASKS as KNOWN_MASKS, SCORES, source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90"]
-MASKS = ["all", "window", "strided", "fixed"]
+ELEMENTS = ["bf16", "f16", "f32"]
+MASKS = list(KNOWN_MASKS)
 # The head sizes at which the table of schedules changes, a small one, and two that differ in D and Dv.
 SIZES = [(16, 16), (64, 64), (72, 40), (96, 96), (128, 128), (192, 128), (192, 192), (256, 256)]
 
@@ -35,8 +36,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
     parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
+    parser.add_argument("--elements", default=",".join(ELEMENTS), help="of " + ", ".join(ELEMENTS))
+    parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")
     arguments = parser.parse_args()
-    cases = list(itertools.product(["bf16", "f16"], SIZES, TARGETS, arguments.masks.split(",")))
+    sizes = [size for size in SIZES if max(size) >= arguments.least_size]
+    cases = list(itertools.product(arguments.elements.split(","), sizes, TARGETS, arguments.masks.split(",")))
     bad = count = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, kernels, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):

@@ -85,24 +85,27 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
                         const GlobalRows &rows, TileRows &places,
                         const SharedTile &tile, Value base, Value rowsLeft,
                         function_ref<void(const Chunk &)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     Value inColumns;
     if (panel.column + panel.width > rows.columns)
-      inColumns = b.compare(Predicate::slt, walk.chunk,
-                            b.i32((rows.columns - panel.column) / 8));
+      inColumns = b.compare(
+          Predicate::slt, walk.chunk,
+          b.i32((rows.columns - panel.column) / panel.getChunkColumns()));
     Value inRow = b.widen(b.shiftLeft(walk.chunk, b.i32(4)));
     auto locate = [&](Value row) {
-      return b.advance(b.advance(places.get(row), inRow), panel.column * 2);
+      return b.advance(b.advance(places.get(row), inRow),
+                       panel.column * tile.elementBytes);
     };
     Value global = locate(walk.row);
-    Value step = b.mul(rows.rowBytes, b.i64(walk.rowsPerPass));
     int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    Value step;
+    if (passes > 1)
+      step = b.scaleHere(rows.rowBytes, llvm::Log2_64(walk.rowsPerPass));
     for (int64_t pass = 0; pass < passes; ++pass) {
       int64_t passRow = pass * walk.rowsPerPass;
-      Value target =
-          b.advance(b.advance(base, shared.getWalkBytes(panel, pass)),
-                    panel.bytes + passRow * panel.getRowBytes());
+      Value target = walk.getAddress(b, base, pass);
       Value valid = inColumns;
       if (rowsLeft)
         valid = both(b, valid,
@@ -130,23 +133,26 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
                           const GlobalRows &rows, TileRows &places,
                           const SharedTile &tile, Value base, Value rowsLeft,
                           function_ref<void(const Chunk &)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     int64_t passes = llvm::divideCeil(tile.rows, walk.rowsPerPass);
+    int64_t columns = panel.getChunkColumns();
+    Value log2Columns = b.i32(llvm::Log2_64(columns));
     auto element = [&](Value i, ValueRange) -> SmallVector<Value> {
-      Value pass = b.shiftRight(i, b.i32(3));
+      Value pass = b.shiftRight(i, log2Columns);
       Value row = b.add(walk.row, b.mul(pass, b.i32(walk.rowsPerPass)));
-      Value column =
-          b.orBits(b.shiftLeft(walk.chunk, b.i32(3)), b.andBits(i, b.i32(7)));
+      Value column = b.orBits(b.shiftLeft(walk.chunk, log2Columns),
+                              b.andBits(i, b.i32(columns - 1)));
       Value valid;
       if (panel.column + panel.width > rows.columns)
         valid = b.compare(Predicate::slt, column,
                           b.i32(rows.columns - panel.column));
       if (rowsLeft)
         valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
-      Value inRow = b.widen(b.shiftLeft(column, b.i32(1)));
-      Value global =
-          b.advance(b.advance(places.get(row), inRow), panel.column * 2);
+      Value inRow = b.widen(b.mul(column, b.i32(tile.elementBytes)));
+      Value global = b.advance(b.advance(places.get(row), inRow),
+                               panel.column * tile.elementBytes);
       Chunk chunk{global, shared.getElement(base, panel, row, column), valid};
       if (tile.rows % walk.rowsPerPass == 0)
         visit(chunk);
@@ -155,7 +161,7 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
                  [&] { visit(chunk); });
       return {};
     };
-    b.loop(b.i32(0), b.i32(8 * passes), b.i32(1), {}, element);
+    b.loop(b.i32(0), b.i32(columns * passes), b.i32(1), {}, element);
   }
 }
 
@@ -185,21 +191,21 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
                 });
   };
   auto elementwise = [&] {
-    visitElements(
-        b, shared, source, places, tile, target, rowsLeft,
-        [&](const Chunk &element) {
-          if (!element.valid) {
-            b.store(b.load(b.i16Type, element.global, 2), element.shared, 2);
-            return;
-          }
-          b.ifThenElse(
-              element.valid,
-              [&] {
-                b.store(b.load(b.i16Type, element.global, 2), element.shared,
-                        2);
-              },
-              [&] { b.store(b.constant(b.i16Type, 0), element.shared, 2); });
-        });
+    Type type = b.getIntegerType(8 * tile.elementBytes);
+    auto visit = [&](const Chunk &element) {
+      auto copy = [&] {
+        b.store(b.load(type, element.global, tile.elementBytes), element.shared,
+                tile.elementBytes);
+      };
+      auto clear = [&] {
+        b.store(b.constant(type, 0), element.shared, tile.elementBytes);
+      };
+      if (element.valid)
+        b.ifThenElse(element.valid, copy, clear);
+      else
+        copy();
+    };
+    visitElements(b, shared, source, places, tile, target, rowsLeft, visit);
   };
   b.ifThenElse(source.aligned, asynchronous, elementwise);
 }
@@ -225,7 +231,8 @@ void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
                     copy(vector, 16));
       },
       [&] {
-        visitElements(b, shared, target, places, tile, source, rowsLeft,
-                      copy(b.i16Type, 2));
+        visitElements(
+            b, shared, target, places, tile, source, rowsLeft,
+            copy(b.getIntegerType(8 * tile.elementBytes), tile.elementBytes));
       });
 }

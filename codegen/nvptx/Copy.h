@@ -11,7 +11,7 @@
 
 namespace mlir::attn::nvptx {
 
-/// The rows of a slice in global memory, elements of 16 bits.
+/// The rows of a slice in global memory, elements of the size of the tile's.
 struct GlobalRows {
   /// Pointer to the first row.
   Value base;

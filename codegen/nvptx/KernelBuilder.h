@@ -111,6 +111,10 @@ public:
   Value shuffleFrom(Value value, Value source);
   /// `value`, an i32, in a way that the optimizer cannot see through.
   Value hide(Value value);
+  /// `value`, an i64, times 2^`log2`, computed here and not before the loop.
+  Value scaleHere(Value value, unsigned log2) {
+    return shiftLeft(value, widen(hide(i32(log2))));
+  }
   void barrier() { NVVM::BarrierOp::create(*this); }
 
   /// Runs `build` with the insertion point where the current phase begins: in

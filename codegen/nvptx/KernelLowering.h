@@ -89,6 +89,8 @@ private:
   LogicalResult lower(vector::TransferWriteOp op);
   void lowerInput(vector::TransferReadOp op, const GlobalArray &array);
   GlobalRows getRows(Value array);
+  void writeTile(const TileValue &value, VectorType type,
+                 const GlobalRows &target, Value warpRow);
   Value getSlotBase(vector::TransferReadOp read);
 
   // Vectors.

@@ -30,7 +30,8 @@ enum class Layout {
   /// As Tile, of 16-bit elements, two columns in one i32: elements[(i * numN +
   /// n) * 2 + h].
   Packed,
-  /// The operand A of mma.m16n8k16, i32: elements[(i * numK + k) * 4 + j].
+  /// The operand A of mma.m16n8k16, or of m16n8k8 for f32, i32: elements[(i *
+  /// numK + k) * 4 + j].
   Fragments,
 };
 
@@ -41,8 +42,8 @@ struct TileValue {
   /// For Row: each of the four lanes of a row holds a part of the row's value,
   /// which is their sum.
   bool partial = false;
-  /// For Tile: the op that computes the elements where they are used, if they
-  /// are not computed yet.
+  /// For Tile and Column: the op that computes the elements where they are
+  /// used, if they are not computed yet.
   Operation *deferred = nullptr;
 
   /// For Column and for the columns of Axis: if not null, the elements are

@@ -12,6 +12,7 @@
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -401,18 +402,20 @@ LogicalResult KernelLowering::lower(memref::LoadOp op) {
 
 LogicalResult KernelLowering::lower(SharedOp op) {
   ArrayRef<int64_t> shape = op.getType().getShape();
-  buffers[op.getResult()] = {
-      b.advance(sharedBase, static_cast<int64_t>(op.getOffset())), shape[0],
-      shape[1], shape[2]};
+  int64_t elementBytes = op.getType().getElementTypeBitWidth() / 8;
+  buffers[op.getResult()] = SharedTile(
+      {shape[1], shape[2], elementBytes},
+      b.advance(sharedBase, static_cast<int64_t>(op.getOffset())), shape[0]);
   return success();
 }
 
 GlobalRows KernelLowering::getRows(Value value) {
   const GlobalArray &array = arrays.find(value)->second;
-  int64_t columns = cast<MemRefType>(value.getType()).getDimSize(3);
-  return {array.base,     b.mul(array.strides[2], b.i64(2)),
-          array.sizes[2], columns,
-          array.aligned,  array.selection};
+  auto type = cast<MemRefType>(value.getType());
+  Value rowBytes = b.scaleHere(
+      array.strides[2], llvm::Log2_64(type.getElementTypeBitWidth() / 8));
+  return {array.base,         rowBytes,      array.sizes[2],
+          type.getDimSize(3), array.aligned, array.selection};
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {
@@ -575,10 +578,12 @@ LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
   TileValue value;
   value.layout = Layout::Fragments;
   Value base = getSlotBase(op);
+  VectorType type = op.getVectorType();
+  int64_t numSteps =
+      llvm::divideCeil(type.getDimSize(1), getStep(type.getElementType()));
   for (int64_t i = 0; i < b.shape.getRowFragments(); ++i)
-    for (int64_t k = 0; k < tile.columns / 16; ++k)
-      llvm::append_range(value.elements, loadLeft(b, shared, base, tile.rows,
-                                                  tile.columns, i, k));
+    for (int64_t k = 0; k < numSteps; ++k)
+      llvm::append_range(value.elements, loadLeft(b, shared, base, tile, i, k));
   tiles[op.getVector()] = std::move(value);
   return success();
 }
@@ -673,6 +678,42 @@ Value KernelLowering::loadPair(vector::TransferReadOp op, const TileValue &tile,
       b.advance(tile.elements[2 * i + (c >> 1)], b.mul(column, columns[1])));
 }
 
+/// Writes an f32 tile straight to memory: the four lanes of a row write 32
+/// bytes together, a whole sector.
+void KernelLowering::writeTile(const TileValue &value, VectorType type,
+                               const GlobalRows &target, Value warpRow) {
+  int64_t numN = getNumN(type);
+  Type pair = VectorType::get({2}, b.f32Type);
+  auto writeRow = [&](Value first, int64_t row, bool aligned) {
+    for (int64_t n = 0; n < numN; ++n) {
+      Value address = b.advance(first, 32 * n);
+      Value both = aligned ? Value(LLVM::PoisonOp::create(b, pair)) : Value();
+      for (int64_t c = 0; c < 2; ++c) {
+        Value element = value.at(row / 2, n, numN, 2 * (row % 2) + c);
+        if (aligned)
+          both = LLVM::InsertElementOp::create(b, both, element, b.i32(c));
+        else
+          b.store(element, b.advance(address, 4 * c), 4);
+      }
+      if (aligned)
+        b.store(both, address, 8);
+    }
+  };
+  for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
+    Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
+    Value exists =
+        b.compare(LLVM::ICmpPredicate::slt, position, target.numRows);
+    b.ifThen(exists, [&] {
+      Value bytes = b.add(b.mul(position, target.rowBytes),
+                          b.widen(b.shiftLeft(b.quadLane, b.i32(3))));
+      Value first = b.advance(target.base, bytes);
+      b.ifThenElse(
+          target.aligned, [&] { writeRow(first, row, /*aligned=*/true); },
+          [&] { writeRow(first, row, /*aligned=*/false); });
+    });
+  }
+}
+
 LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
   TileValue value = getTile(op.getVector());
   VectorType type = op.getVectorType();
@@ -681,7 +722,7 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
   if (auto buffer = buffers.find(op.getBase());
       buffer != buffers.end() && value.layout == Layout::Packed) {
     const SharedTile &tile = buffer->second;
-    for (const Panel &panel : getPanels(tile.rows, tile.columns))
+    for (const Panel &panel : getPanels(tile))
       for (int64_t n = panel.column / 8;
            n < std::min(getNumN(type), (panel.column + panel.width) / 8); ++n) {
         Value column = b.add(b.shiftLeft(b.quadLane, b.i32(1)),
@@ -696,29 +737,16 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
   }
   auto array = arrays.find(op.getBase());
   if (array != arrays.end() && type.getRank() == 2 &&
-      type.getElementType().isF32()) {
-    Value lane = b.widen(b.shiftLeft(b.quadLane, b.i32(3)));
-    Value rowBytes = b.mul(array->second.strides[2], b.i64(4));
-    for (int64_t row = 0; row < 2 * numRows; ++row) {
-      Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
-      b.ifThen(
-          b.compare(LLVM::ICmpPredicate::slt, position, array->second.sizes[2]),
-          [&] {
-            Value offset = b.add(b.mul(position, rowBytes), lane);
-            Value address = b.advance(array->second.base, offset);
-            for (int64_t n = 0; n < getNumN(type); ++n)
-              for (int64_t c = 0; c < 2; ++c)
-                b.store(value.at(row / 2, n, getNumN(type), 2 * (row % 2) + c),
-                        b.advance(address, 32 * n + 4 * c), 4);
-          });
-    }
+      type.getElementType().isF32() && value.layout != Layout::Packed) {
+    writeTile(value, type, getRows(op.getBase()), warpRow);
     return success();
   }
   bool isRow = value.layout == Layout::Row || value.layout == Layout::Splat;
   if (array == arrays.end() || type.getRank() != 1 || !isRow ||
       !type.getElementType().isF32())
     return op.emitOpError(
-        "expected a 16-bit tile into shared memory, or f32 rows");
+        "expected a 16-bit tile into shared memory, or an f32 tile or one f32 "
+        "for each row into an argument");
   Value first = b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0));
   for (int64_t row = 0; row < 2 * numRows; ++row) {
     Value position = b.widen(b.add(warpRow, b.i32(8 * row)));

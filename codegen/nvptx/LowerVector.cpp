@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -293,6 +294,18 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
     return result;
   }
 
+  // The pairs and keys of a mask need more predicates than there are: each is
+  // computed where it is used.
+  bool isInteger = llvm::all_of(op->getOperands(), [](Value operand) {
+    return !isa<FloatType>(getScalarType(operand.getType()));
+  });
+  if (isInteger &&
+      (*layout == Layout::Tile ||
+       (*layout == Layout::Column && type.getElementType().isInteger(1)))) {
+    result.deferred = op;
+    return result;
+  }
+
   if (*layout == Layout::Tile) {
     result.deferred = op;
     Value value = op->getResult(0);
@@ -303,22 +316,19 @@ FailureOr<TileValue> KernelLowering::buildElementwise(Operation *op) {
     return tiles[value];
   }
 
-  size_t count = 1;
+  size_t count = *layout == Layout::Column ? 2 * numN : 1;
   for (const TileValue &operand : operands)
-    if (operand.layout == *layout)
+    if (operand.layout == *layout && !operand.deferred)
       count = operand.elements.size();
   for (size_t i = 0; i < count; ++i) {
     SmallVector<Value, 3> values;
-    for (const TileValue &operand : operands) // An axis begins with its rows.
-      values.push_back(operand.layout == Layout::Splat
-                           ? operand.elements.front()
-                           : operand.elements[i]);
-    auto comparison = dyn_cast<arith::CmpIOp>(op);
-    result.elements.push_back(comparison && *layout == Layout::Column
-                                  ? buildComparison(b, comparison, operands[0],
-                                                    operands[1], values[0],
-                                                    values[1], i)
-                                  : buildElement(b, op, values));
+    for (auto [tile, operand] : llvm::zip_equal(operands, op->getOperands()))
+      if (tile.deferred) // A key.
+        values.push_back(getElement(operand, 0, i / 2, numN, i % 2));
+      else // An axis begins with its rows.
+        values.push_back(tile.layout == Layout::Splat ? tile.elements.front()
+                                                      : tile.elements[i]);
+    result.elements.push_back(buildElement(b, op, values));
   }
   followDistances(b, op, operands, result);
   return result;
@@ -503,8 +513,8 @@ SmallVector<Value> KernelLowering::getAccumulators(Value value) {
 
 LogicalResult KernelLowering::lower(AbsorbOp op) {
   const SharedTile &tile = buffers.find(op.getTile())->second;
-  SharedOperand operand{shared.getSlot(tile, getScalar(op.getSlot())),
-                        tile.rows, tile.columns, /*transposed=*/true};
+  SharedOperand operand(tile, shared.getSlot(tile, getScalar(op.getSlot())),
+                        /*transposed=*/true);
   TileValue result{Layout::Tile, getAccumulators(op.getAcc())};
   DenseMap<Value, TileValue> saved;
   LogicalResult again = success();
@@ -516,9 +526,12 @@ LogicalResult KernelLowering::lower(AbsorbOp op) {
     }
     return getElement(op.getLive(), i, n, tile.rows / 8, c);
   };
+  function_ref<Value(int64_t, int64_t, int64_t)> live;
+  if (op.getLive())
+    live = getLive;
   absorbNonFinite(b, shared, operand, result.elements,
                   getNumN(cast<VectorType>(op.getAcc().getType())),
-                  op.getTile().getType().getElementType(), getLive);
+                  op.getTile().getType().getElementType(), live);
   for (auto &[value, first] : saved)
     tiles[value] = std::move(first);
   tiles[op.getResult()] = std::move(result);
@@ -544,11 +557,11 @@ LogicalResult KernelLowering::lower(vector::ContractionOp op) {
         "expected (m, k) and (n, k) or (k, n) to give (m, n)");
 
   const SharedTile &tile = buffers.find(right.getBase())->second;
-  SharedOperand operand{getSlotBase(right), tile.rows, tile.columns,
-                        transposed};
+  SharedOperand operand(tile, getSlotBase(right), transposed);
   Type elementType = op.getRhsType().getElementType();
   int64_t numN = getNumN(accType),
-          numSteps = transposed ? tile.rows / 16 : tile.columns / 16;
+          numSteps = llvm::divideCeil(op.getLhsType().getDimSize(1),
+                                      getStep(elementType));
 
   TileValue product{Layout::Tile, getAccumulators(op.getAcc())};
 
@@ -558,10 +571,9 @@ LogicalResult KernelLowering::lower(vector::ContractionOp op) {
   auto loadFragment = [&](int64_t i, int64_t k) -> SmallVector<Value, 4> {
     if (values == tiles.end()) {
       const SharedTile &query = buffers.find(left.getBase())->second;
-      return loadLeft(b, shared, getSlotBase(left), query.rows, query.columns,
-                      i, k);
+      return loadLeft(b, shared, getSlotBase(left), query, i, k);
     }
-    if (values->second.layout == Layout::Packed)
+    if (values->second.layout != Layout::Fragments)
       return getLeft(values->second, leftN, i, k);
     const Value *first = &values->second.elements[(i * numSteps + k) * 4];
     return {first[0], first[1], first[2], first[3]};

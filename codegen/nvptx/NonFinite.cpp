@@ -13,37 +13,49 @@ using namespace mlir::attn::nvptx;
 using Predicate = LLVM::ICmpPredicate;
 
 namespace {
-/// Bit patterns of two elements of a 16-bit type in one word.
+/// Bit patterns of the elements of a word: two of a 16-bit type or one f32.
 struct NonFinitePattern {
-  /// The exponent bits of both, and their lowest bits: a sum of the two
-  /// overflows into the sign bit exactly for an element whose exponent is all
-  /// ones.
+  /// The exponent bits, and their lowest bits: a sum of the two overflows into
+  /// the sign bit exactly for an element whose exponent is all ones.
   uint32_t exponents, lowest;
+  /// The sign bits.
+  uint32_t marks;
+  int64_t elements;
   explicit NonFinitePattern(Type type)
-      : exponents(type.isBF16() ? 0x7F807F80 : 0x7C007C00),
-        lowest(type.isBF16() ? 0x00800080 : 0x04000400) {}
+      : exponents(type.isF32()    ? 0x7F800000
+                  : type.isBF16() ? 0x7F807F80
+                                  : 0x7C007C00),
+        lowest(type.isF32()    ? 0x00800000
+               : type.isBF16() ? 0x00800080
+                               : 0x04000400),
+        marks(type.isF32() ? 0x80000000 : 0x80008000),
+        elements(type.isF32() ? 1 : 2) {}
 };
 } // namespace
 
-/// A word whose bits 15 and 31 say whether the lower and the upper element of
-/// `word` is NaN or infinity.
+/// A word whose bits in `pattern.marks` say whether the element below is NaN or
+/// infinity; other bits are arbitrary.
 static Value markNonFinite(KernelBuilder &b, Value word,
                            NonFinitePattern pattern) {
   return b.add(b.andBits(word, b.i32(static_cast<int32_t>(pattern.exponents))),
                b.i32(pattern.lowest));
 }
 
+static Value getMarks(KernelBuilder &b, Value marked,
+                      NonFinitePattern pattern) {
+  return b.andBits(marked, b.i32(static_cast<int32_t>(pattern.marks)));
+}
+
 /// Calls `visit` with the address of every 16-byte chunk of the calling thread.
 static void visitChunks(KernelBuilder &b, SharedMemory &shared,
                         const SharedOperand &tile,
                         function_ref<void(Value)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     for (int64_t row = 0, pass = 0; row < tile.rows;
          row += walk.rowsPerPass, ++pass) {
-      Value chunk =
-          b.advance(b.advance(tile.base, shared.getWalkBytes(panel, pass)),
-                    panel.bytes + row * panel.getRowBytes());
+      Value chunk = walk.getAddress(b, tile.base, pass);
       if (row + walk.rowsPerPass <= tile.rows)
         visit(chunk);
       else
@@ -59,16 +71,13 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
                        const SharedOperand &tile, NonFinitePattern pattern) {
   Type vector = VectorType::get({4}, b.i32Type);
   Value marks;
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
-    SharedMemory::Walk walk = shared.getWalk(panel);
+  Value thread = b.hide(b.thread);
+  for (const Panel &panel : getPanels(tile)) {
+    Walk walk(b, panel, thread);
     for (int64_t row = 0, pass = 0; row < tile.rows;
          row += walk.rowsPerPass, ++pass) {
       auto test = [&] {
-        Value bytes = shared.getWalkBytes(panel, pass);
-        Value chunk = b.load(vector,
-                             b.advance(b.advance(tile.base, bytes),
-                                       panel.bytes + row * panel.getRowBytes()),
-                             16);
+        Value chunk = b.load(vector, walk.getAddress(b, tile.base, pass), 16);
         Value mark;
         for (int64_t i = 0; i < 4; ++i) {
           Value word = LLVM::ExtractElementOp::create(b, chunk, b.i32(i));
@@ -86,9 +95,7 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
       marks = marks ? b.orBits(marks, mark) : mark;
     }
   }
-  Value found = b.compare(
-      Predicate::ne, b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
-      b.i32(0));
+  Value found = b.compare(Predicate::ne, getMarks(b, marks, pattern), b.i32(0));
   Value any =
       NVVM::BarrierOp::create(b, b.i32Type, Value(), Value(),
                               NVVM::BarrierReductionAttr::get(
@@ -106,22 +113,25 @@ static void buildClear(KernelBuilder &b, SharedMemory &shared,
            [&](Value offset, ValueRange) -> SmallVector<Value> {
              Value address = b.advance(chunk, offset);
              Value word = b.load(b.i32Type, address, 4);
-             Value marks = b.andBits(markNonFinite(b, word, pattern),
-                                     b.i32(static_cast<int32_t>(0x80008000)));
-             // 0x8000 times 2 minus 0x8000 / 0x8000: each marked half becomes
-             // 0xFFFF.
-             Value halves = b.shiftRight(marks, b.i32(15));
-             Value cleared = b.andBits(
-                 word, b.xorBits(b.mul(halves, b.i32(0xFFFF)), b.i32(-1)));
-             b.store(cleared, address, 4);
+             Value marks =
+                 getMarks(b, markNonFinite(b, word, pattern), pattern);
+             // A 1 for each marked element, times all its bits.
+             int64_t bits = 32 / pattern.elements;
+             Value ones = b.shiftRight(marks, b.i32(bits - 1));
+             Value set =
+                 b.mul(ones, b.i32(pattern.elements == 1 ? -1 : 0xFFFF));
+             b.store(b.andBits(word, b.xorBits(set, b.i32(-1))), address, 4);
              return {};
            });
   });
 }
 
-/// The f32 of a half of `word` if it is marked, else 0.
+/// The f32 of a half of `word`, or of all of it, if it is marked, else 0.
 static Value getNonFinite(KernelBuilder &b, Value word, Value marks, bool upper,
                           Type elementType) {
+  if (elementType.isF32())
+    return b.select(b.compare(Predicate::slt, marks, b.i32(0)),
+                    b.bitcast(b.f32Type, word), b.f32(0.0f));
   Value half = upper ? b.shiftRight(word, b.i32(16)) : word;
   Value element =
       b.bitcast(elementType, LLVM::TruncOp::create(b, b.i16Type, half));
@@ -146,7 +156,7 @@ void nvptx::absorbNonFinite(
   // t + c.
   int64_t numRows = 2 * b.shape.getRowFragments();
   SmallVector<Value> words;
-  for (int64_t row = 0; row < numRows; ++row) {
+  for (int64_t row = 0; getLive && row < numRows; ++row) {
     Value word = b.i32(0);
     for (int64_t n = 0; n < right.rows / 8; ++n)
       for (int64_t c = 0; c < 2; ++c) {
@@ -162,7 +172,7 @@ void nvptx::absorbNonFinite(
   // before the main loop and kept in registers through it.
   Value lane = b.hide(b.lane);
   Value firstLane = b.andBits(lane, b.i32(28));
-  Value columnBytes = b.shiftLeft(b.andBits(lane, b.i32(3)), b.i32(2));
+  Value columns = b.shiftLeft(b.andBits(lane, b.i32(3)), b.i32(1));
   SmallVector<Value> sums = b.loop(
       b.i32(0), b.i32(right.rows), b.i32(1), ValueRange(acc),
       [&](Value key, ValueRange state) {
@@ -178,24 +188,25 @@ void nvptx::absorbNonFinite(
         }
         SmallVector<Value> next(state);
         for (int64_t n = 0; n < numN; ++n) {
-          Panel panel = *llvm::find_if(
-              getPanels(right.rows, right.columns), [&](const Panel &panel) {
+          Panel panel =
+              *llvm::find_if(getPanels(right), [&](const Panel &panel) {
                 return 8 * n < panel.column + panel.width;
               });
-          Value chunk =
-              b.xorBits(panel.getSwizzle(b, key), b.i32(n - panel.column / 8));
-          Value bytes = b.add(b.mul(key, b.i32(panel.getRowBytes())),
-                              b.shiftLeft(chunk, b.i32(4)));
-          Value address = b.advance(
-              b.advance(right.base, b.add(bytes, columnBytes)), panel.bytes);
-          Value word = b.load(b.i32Type, address, 4);
-          Value marks = markNonFinite(b, word, pattern);
+          // Columns 8 * n + 2 * t and the next lie in one word, or in two.
+          Value first = b.add(columns, b.i32(8 * n - panel.column));
+          Value address = shared.getElement(right.base, panel, key, first);
+          SmallVector<Value, 2> columnWords, columnMarks;
+          Value any;
+          for (int64_t i = 0; i < 2 / pattern.elements; ++i) {
+            Value word = b.load(b.i32Type, b.advance(address, 4 * i), 4);
+            Value marks = markNonFinite(b, word, pattern);
+            columnWords.append(pattern.elements, word);
+            columnMarks.append(pattern.elements, marks);
+            any = any ? b.orBits(any, marks) : marks;
+          }
           // A branch around the sums of each block of columns keeps the few
           // values of one block in registers at a time.
-          Value any = b.compare(
-              Predicate::ne,
-              b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
-              b.i32(0));
+          any = b.compare(Predicate::ne, getMarks(b, any, pattern), b.i32(0));
           Block *before = b.getInsertionBlock(), *adds = b.createBlockAfter();
           Block *after =
               b.createBlockAfter(SmallVector<Type>(2 * numRows, b.f32Type));
@@ -203,13 +214,15 @@ void nvptx::absorbNonFinite(
           SmallVector<Value> olds, news;
           SmallVector<Value *> places;
           for (int64_t c = 0; c < 2; ++c) {
-            Value value = getNonFinite(b, word, marks, c == 1, elementType);
+            Value value = getNonFinite(b, columnWords[c], columnMarks[c],
+                                       c == 1, elementType);
             for (int64_t row = 0; row < numRows; ++row) {
               Value &sum = next[((row / 2) * numN + n) * 4 + (row % 2) * 2 + c];
               places.push_back(&sum);
               olds.push_back(sum);
               news.push_back(LLVM::FAddOp::create(
-                  b, sum, b.select(live[row], value, b.f32(0.0f))));
+                  b, sum,
+                  getLive ? b.select(live[row], value, b.f32(0.0f)) : value));
             }
           }
           b.branch(after, news);

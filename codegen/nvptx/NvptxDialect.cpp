@@ -27,10 +27,11 @@ static LogicalResult verifyCopy(Operation *op, MemRefType global,
   if (global.getElementType() != shared.getElementType())
     return op->emitOpError("expected one element type, found ")
            << global.getElementType() << " and " << shared.getElementType();
-  if (!shared.hasStaticShape() || shared.getDimSize(2) % 16 != 0)
+  int64_t multiple = shared.getElementType().isF32() ? 32 : 16;
+  if (!shared.hasStaticShape() || shared.getDimSize(2) % multiple != 0)
     return op->emitOpError("expected a buffer of static shape with columns in "
-                           "multiples of 16, found ")
-           << shared;
+                           "multiples of ")
+           << multiple << ", found " << shared;
   if (global.isDynamicDim(3) || global.getDimSize(3) > shared.getDimSize(2))
     return op->emitOpError("expected a slice of at most ")
            << shared.getDimSize(2) << " columns, found " << global;
@@ -46,14 +47,20 @@ LogicalResult StoreOp::verify() {
 }
 
 LogicalResult AbsorbOp::verify() {
-  auto acc = cast<VectorType>(getAcc().getType()),
-       live = cast<VectorType>(getLive().getType());
+  auto acc = cast<VectorType>(getAcc().getType());
   MemRefType tile = getTile().getType();
-  if (!tile.hasStaticShape() || live.getDimSize(0) != acc.getDimSize(0) ||
-      live.getDimSize(1) != tile.getDimSize(1) ||
-      acc.getDimSize(1) > tile.getDimSize(2))
-    return emitOpError("expected an accumulator of m x d, a tile of n x d and "
-                       "live pairs of m x n, found ")
-           << acc << ", " << tile << " and " << live;
-  return success();
+  auto live = getLive() ? cast<VectorType>(getLive().getType()) : VectorType();
+  bool fits = tile.hasStaticShape() && acc.getDimSize(1) <= tile.getDimSize(2);
+  if (fits && live)
+    fits = live.getDimSize(0) == acc.getDimSize(0) &&
+           live.getDimSize(1) == tile.getDimSize(1);
+  if (fits)
+    return success();
+  InFlightDiagnostic diagnostic =
+      emitOpError("expected an accumulator of m x d, a tile of n x d and live "
+                  "pairs of m x n, found ")
+      << acc << " and " << tile;
+  if (live)
+    diagnostic << " and " << live;
+  return diagnostic;
 }

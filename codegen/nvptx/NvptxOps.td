@@ -16,18 +16,19 @@ def Nvptx_Dialect : Dialect {
     What `attn-schedule` makes explicit and no upstream dialect says at tile level. Everything else in a scheduled kernel
     is scf, arith, vector and the wait and barrier ops of nvvm.
 
-    A buffer is `slots x rows x columns` of 16-bit elements, columns a multiple of 16. A slot is stored as column panels
-    of 64 columns and, for the rest, one panel each of 32 and 16 (80 columns are a panel of 64 and one of 16). A panel
-    of w columns has rows of 2w bytes; the 16-byte chunk c of row r lies at chunk `c ^ (r mod 8)` for w = 64,
-    `c ^ (r / 2 mod 4)` for 32 and `c ^ (r / 4 mod 2)` for 16: the 128, 64 and 32 byte swizzles. Eight consecutive rows of
-    one chunk column then lie in distinct banks, and so do eight consecutive chunks of one panel.
+    A buffer is `slots x rows x columns` of 16-bit elements, columns a multiple of 16, or of f32, columns a multiple of
+    32. A slot is stored as column panels of 128 bytes and, for the rest, one panel each of 64 and 32 (80 columns of f16 are
+    a panel of 64 columns and one of 16). The 16-byte chunk c of row r of a panel lies at chunk `c ^ (r mod 8)` where rows
+    have 128 bytes, `c ^ (r / 2 mod 4)` for 64 and `c ^ (r / 4 mod 2)` for 32: the 128, 64 and 32 byte swizzles. Eight
+    consecutive rows of one chunk column then lie in distinct banks, and so do eight consecutive chunks of one panel,
+    and, of f32, eight consecutive columns of four rows of one parity.
   }];
 }
 
 class Nvptx_Op<string mnemonic, list<Trait> traits = []> : Op<Nvptx_Dialect, mnemonic, traits>;
 
-def Nvptx_SharedMemRef : MemRefRankOf<[F16, BF16], [3]>;
-def Nvptx_GlobalMemRef : MemRefRankOf<[F16, BF16], [4]>;
+def Nvptx_SharedMemRef : MemRefRankOf<[F16, BF16, F32], [3]>;
+def Nvptx_GlobalMemRef : MemRefRankOf<[F16, BF16, F32], [4]>;
 
 def Nvptx_SharedOp : Nvptx_Op<"shared", [Pure]> {
   let summary = "A buffer in the block's dynamic shared memory";
@@ -64,7 +65,7 @@ def Nvptx_AbsorbOp : Nvptx_Op<"absorb", [AllTypesMatch<["acc", "result"]>]> {
   let description = [{
     Starts an iteration in place of `nvvm.barrier`: every thread tests the part of the tile that it copied, and the barrier
     says whether any of it is NaN or infinite. If so, which is rare, those elements are added to the rows of the
-    accumulator for which their key is live, and become zeros in the tile. A product with weights that are zero for dead
+    accumulator for which their key is live, or to all rows without `where`, and become zeros in the tile. A product with weights that are zero for dead
     pairs is then right whatever v holds: 0 * NaN is NaN, 0 * 0 is not. The tile must have been waited for with
     `nvvm.cp.async.wait.group`. All threads of the block take part.
 
@@ -72,10 +73,10 @@ def Nvptx_AbsorbOp : Nvptx_Op<"absorb", [AllTypesMatch<["acc", "result"]>]> {
                   : vector<128x64xf32>, memref<2x64x64xbf16, ...>, vector<128x64xi1>`
   }];
   let arguments = (ins VectorOfRankAndType<[2], [F32]>:$acc, Nvptx_SharedMemRef:$tile, Index:$slot,
-                       VectorOfRankAndType<[2], [I1]>:$live);
+                       Optional<VectorOfRankAndType<[2], [I1]>>:$live);
   let results = (outs VectorOfRankAndType<[2], [F32]>:$result);
   let assemblyFormat = [{
-    $acc `from` $tile `[` $slot `]` `where` $live attr-dict `:` type($acc) `,` type($tile) `,` type($live)
+    $acc `from` $tile `[` $slot `]` (`where` $live^)? attr-dict `:` type($acc) `,` type($tile) (`,` type($live)^)?
   }];
   let hasVerifier = 1;
 }

@@ -15,16 +15,22 @@ Value nvptx::pack(KernelBuilder &b, Value low, Value high, Type elementType) {
                                           name, {high, low}));
 }
 
-SmallVector<Value, 4> nvptx::getLeft(const TileValue &packed, int64_t numN,
+SmallVector<Value, 4> nvptx::getLeft(const TileValue &tile, int64_t numN,
                                      int64_t i, int64_t k) {
-  const Value *first = &packed.elements[(i * numN + 2 * k) * 2];
+  if (tile.layout == Layout::Tile) {
+    // Columns 2 * t of both rows, then columns 2 * t + 1.
+    const Value *first = &tile.elements[(i * numN + k) * 4];
+    return {first[0], first[2], first[1], first[3]};
+  }
+  const Value *first = &tile.elements[(i * numN + 2 * k) * 2];
   return {first[0], first[1], first[2], first[3]};
 }
 
 SmallVector<Value, 4> nvptx::loadLeft(KernelBuilder &b, SharedMemory &shared,
-                                      Value base, int64_t rows, int64_t columns,
+                                      Value base, const TileShape &tile,
                                       int64_t rowFragment, int64_t step) {
-  return shared.loadMatrices(base, rows, columns, 16 * rowFragment, 16 * step,
+  return shared.loadMatrices(base, tile, 16 * rowFragment,
+                             32 / tile.elementBytes * step,
                              MatrixOrder::WarpRows,
                              /*transposed=*/false);
 }
@@ -54,11 +60,12 @@ static void buildMma(KernelBuilder &b, ArrayRef<Value> left,
     value = LLVM::ExtractValueOp::create(b, product, static_cast<int64_t>(i));
 }
 
-int64_t
-nvptx::buildProduct(KernelBuilder &b, SharedMemory &shared,
-                    function_ref<SmallVector<Value, 4>(int64_t, int64_t)> left,
-                    const SharedOperand &right, MutableArrayRef<Value> acc,
-                    int64_t numN, int64_t numSteps, Type elementType) {
+int64_t nvptx::buildProduct(KernelBuilder &b, SharedMemory &shared,
+                            LeftFragments left, const SharedOperand &right,
+                            MutableArrayRef<Value> acc, int64_t numN,
+                            int64_t numSteps, Type elementType) {
+  if (elementType.isF32())
+    return buildProductF32(b, shared, left, right, acc, numN, numSteps);
   int64_t numRows = b.shape.getRowFragments(), numMma = 0;
   for (int64_t k = 0; k < numSteps; ++k) {
     SmallVector<SmallVector<Value, 4>, 4> fragments;
@@ -68,11 +75,11 @@ nvptx::buildProduct(KernelBuilder &b, SharedMemory &shared,
       // One ldmatrix.x4 gives the operands of two column blocks.
       SmallVector<Value, 4> pair =
           right.transposed
-              ? shared.loadMatrices(right.base, right.rows, right.columns,
-                                    16 * k, 8 * n, MatrixOrder::RowsFirst,
+              ? shared.loadMatrices(right.base, right, 16 * k, 8 * n,
+                                    MatrixOrder::RowsFirst,
                                     /*transposed=*/true)
-              : shared.loadMatrices(right.base, right.rows, right.columns,
-                                    8 * n, 16 * k, MatrixOrder::ChunksFirst,
+              : shared.loadMatrices(right.base, right, 8 * n, 16 * k,
+                                    MatrixOrder::ChunksFirst,
                                     /*transposed=*/false);
       for (int64_t half = 0; half < 2 && n + half < numN; ++half)
         for (int64_t i = 0; i < numRows; ++i, ++numMma)

@@ -12,30 +12,46 @@ namespace mlir::attn::nvptx {
 
 /// The right operand of a product, in shared memory: N x K if not `transposed`,
 /// else K x N.
-struct SharedOperand {
+struct SharedOperand : TileShape {
+  SharedOperand(const TileShape &shape, Value base, bool transposed)
+      : TileShape(shape), base(base), transposed(transposed) {}
   Value base;
-  int64_t rows, columns;
   bool transposed;
 };
 
-/// Loads 16 x 16 fragments of the left operand, M x K in shared memory: the
-/// operand A of mma.m16n8k16.
+/// The number of k that one mma covers: 32 bytes of elements.
+inline int64_t getStep(Type elementType) {
+  return 256 / elementType.getIntOrFloatBitWidth();
+}
+
+/// Loads row block `rowFragment` and step `step` of the left operand, M x K in
+/// shared memory: the operand A of mma.m16n8k16 or m16n8k8.
 llvm::SmallVector<Value, 4> loadLeft(KernelBuilder &b, SharedMemory &shared,
-                                     Value base, int64_t rows, int64_t columns,
+                                     Value base, const TileShape &tile,
                                      int64_t rowFragment, int64_t step);
 
-/// acc += left * right, in place, `acc` a Tile of `numN` blocks of 8 columns.
-/// `left(i, k)` gives the fragment of row block i and columns [16 * k, 16 * k +
-/// 16); `numSteps` is the number of k. Returns the number of mma emitted.
-int64_t buildProduct(
-    KernelBuilder &b, SharedMemory &shared,
-    llvm::function_ref<llvm::SmallVector<Value, 4>(int64_t, int64_t)> left,
-    const SharedOperand &right, llvm::MutableArrayRef<Value> acc, int64_t numN,
-    int64_t numSteps, Type elementType);
+using LeftFragments =
+    llvm::function_ref<llvm::SmallVector<Value, 4>(int64_t i, int64_t k)>;
 
-/// The fragment of row block `i` and columns [16 * k, 16 * k + 16) of a Packed
-/// value with `numN` blocks of columns.
-llvm::SmallVector<Value, 4> getLeft(const TileValue &packed, int64_t numN,
+/// acc += left * right, in place, `acc` a Tile of `numN` blocks of 8 columns.
+/// `left(i, k)` gives the fragment of row block i and step k; `numSteps` is the
+/// number of k. Returns the number of mma emitted.
+int64_t buildProduct(KernelBuilder &b, SharedMemory &shared, LeftFragments left,
+                     const SharedOperand &right,
+                     llvm::MutableArrayRef<Value> acc, int64_t numN,
+                     int64_t numSteps, Type elementType);
+
+/// The same for f32, as three products of TF32 parts. If `right` is transposed,
+/// columns t and t + 4 of `left(i, k)` meet rows 2 * t and 2 * t + 1 of step k.
+int64_t buildProductF32(KernelBuilder &b, SharedMemory &shared,
+                        LeftFragments left, const SharedOperand &right,
+                        llvm::MutableArrayRef<Value> acc, int64_t numN,
+                        int64_t numSteps);
+
+/// The fragment of row block `i` and step `k` of a Packed value, or of an f32
+/// Tile that is multiplied with a transposed operand, with `numN` blocks of
+/// columns.
+llvm::SmallVector<Value, 4> getLeft(const TileValue &tile, int64_t numN,
                                     int64_t i, int64_t k);
 
 /// Two f32 rounded to `elementType` in one i32, `low` in the lower half.
@@ -45,7 +61,7 @@ Value pack(KernelBuilder &b, Value low, Value high, Type elementType);
 /// the chunks that it copied, and meet at a barrier. If there are any, they are
 /// added to `acc` in the rows where their key is live, and overwritten with
 /// zeros. `getLive` builds whether (row block i, half h) sees key 8 * n + 2 * t
-/// + c, as i1, at the insertion point.
+/// + c, as i1, at the insertion point; null if every row sees every key.
 void absorbNonFinite(
     KernelBuilder &b, SharedMemory &shared, const SharedOperand &right,
     llvm::MutableArrayRef<Value> acc, int64_t numN, Type elementType,

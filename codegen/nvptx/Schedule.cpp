@@ -29,8 +29,10 @@ using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
 /// Distance in the cursor from one loop to the next: more tiles than any loop
-/// has.
-static constexpr int64_t loopSpan = int64_t(1) << 40;
+/// has, and few enough that the cursors of all loops are positive i32. In 64
+/// bits, bounds and cursors are what makes kernels of unions spill.
+static constexpr int64_t loopSpan = int64_t(1) << 28;
+static constexpr size_t maxLoops = 7;
 
 namespace {
 /// A tile in global memory that every iteration reads, and the ring it is
@@ -54,6 +56,14 @@ struct Product {
   Value live;
 };
 
+/// Whether NaN and infinity must not enter the product: some pairs do not
+/// count, or, in f32, the parts of an infinity would be infinite and NaN.
+bool absorbs(const Product &product) {
+  vector::ContractionOp contract = product.contract;
+  return product.live ||
+         (contract && contract.getRhsType().getElementType().isF32());
+}
+
 /// Schedules the one scf.forall of a kernel.
 class KernelScheduler {
 public:
@@ -72,6 +82,7 @@ private:
   void mapScaled(const Product &product, IRMapping &mapping);
   LogicalResult pipelineLoops();
   void allocate();
+  void narrowBounds(ForTilesOp loop);
   void prefetch(Ring &ring, unsigned loop, Value tile, Value slot,
                 bool inBounds);
   void prefetchAll(unsigned loop, Value cursor, Value slot, bool inBounds);
@@ -87,6 +98,12 @@ private:
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(b, value, 32);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(b, b.getIndexType(), value);
   }
   Value compare(arith::CmpIPredicate predicate, Value x, Value y) {
     return arith::CmpIOp::create(b, predicate, x, y);
@@ -159,6 +176,9 @@ LogicalResult KernelScheduler::collect() {
       query = read;
     }
   }
+  if (loops.size() > maxLoops)
+    return forall.emitOpError("expected at most ")
+           << maxLoops << " loops over key tiles, found " << loops.size();
   if (!loops.empty() && !query)
     return forall.emitOpError(
         "expected a query tile before the loops over key tiles");
@@ -212,10 +232,13 @@ LogicalResult KernelScheduler::matchProduct(ForTilesOp loop) {
   return success();
 }
 
-/// Begins an iteration over a masked tile: V may hold what is not finite.
+/// Begins an iteration over a tile of V that may hold what is not finite and is
+/// masked or in f32.
 void KernelScheduler::absorb(const Product &product, ForTilesOp loop,
                              Value slot, IRMapping &mapping) {
-  Value live = cloneSlice(b, product.live, loop.getBody().front(), mapping);
+  Value live;
+  if (product.live)
+    live = cloneSlice(b, product.live, loop.getBody().front(), mapping);
   vector::ContractionOp contract = product.contract;
   auto read = contract.getRhs().getDefiningOp<vector::TransferReadOp>();
   Ring *ring = findRing(read);
@@ -242,13 +265,14 @@ void KernelScheduler::allocate() {
   int64_t offset = 0;
   auto shared = [&](VectorType tile, int64_t slots) -> Value {
     int64_t rows = tile.getDimSize(0),
-            columns = getPaddedHeadSize(tile.getDimSize(1));
+            columns =
+                getPaddedHeadSize(tile.getDimSize(1), tile.getElementType());
     auto space = gpu::AddressSpaceAttr::get(b.getContext(),
                                             gpu::AddressSpace::Workgroup);
     auto type = MemRefType::get({slots, rows, columns}, tile.getElementType(),
                                 MemRefLayoutAttrInterface(), space);
     Value buffer = SharedOp::create(b, type, b.getI64IntegerAttr(offset));
-    offset += slots * rows * columns * 2;
+    offset += slots * rows * columns * tile.getElementTypeBitWidth() / 8;
     return buffer;
   };
   queryBuffer = shared(query.getVectorType(), 1);
@@ -259,7 +283,7 @@ void KernelScheduler::allocate() {
 void KernelScheduler::prefetch(Ring &ring, unsigned loop, Value tile,
                                Value slot, bool inBounds) {
   IRMapping mapping;
-  mapping.map(loops[loop].getInductionVar(), tile);
+  mapping.map(loops[loop].getInductionVar(), toIndex(tile));
   vector::TransferReadOp read = ring.reads[loop];
   Value row = cloneSlice(b, read.getIndices()[2], loops[loop].getBody().front(),
                          mapping);
@@ -282,17 +306,16 @@ void KernelScheduler::prefetchAll(unsigned loop, Value cursor, Value slot,
   auto prefetchHere = [&] {
     Value tile = cursor;
     if (loops.size() > 1)
-      tile =
-          loop + 1 == loops.size()
-              ? Value(arith::SubIOp::create(b, cursor, index(loop * loopSpan)))
-              : Value(arith::AndIOp::create(b, cursor, index(loopSpan - 1)));
+      tile = loop + 1 == loops.size()
+                 ? Value(arith::SubIOp::create(b, cursor, i32(loop * loopSpan)))
+                 : Value(arith::AndIOp::create(b, cursor, i32(loopSpan - 1)));
     for (Ring &ring : rings)
       prefetch(ring, loop, tile, slot, inBounds);
   };
   if (next == loops.size())
     return prefetchHere();
   auto branch = scf::IfOp::create(
-      b, compare(arith::CmpIPredicate::slt, cursor, index(next * loopSpan)),
+      b, compare(arith::CmpIPredicate::slt, cursor, i32(next * loopSpan)),
       /*withElseRegion=*/true);
   OpBuilder::InsertionGuard insertion(b);
   b.setInsertionPointToStart(branch.thenBlock());
@@ -303,10 +326,10 @@ void KernelScheduler::prefetchAll(unsigned loop, Value cursor, Value slot,
 
 /// The cursor of tile `tileOrNone` of a loop, or of what comes after that loop.
 Value KernelScheduler::enter(unsigned loop, Value tileOrNone) {
-  Value found = compare(arith::CmpIPredicate::slt, tileOrNone, index(loopSpan));
+  Value found = compare(arith::CmpIPredicate::slt, tileOrNone, i32(loopSpan));
   Value cursor =
       loop == 0 ? tileOrNone
-                : arith::AddIOp::create(b, tileOrNone, index(loop * loopSpan));
+                : arith::AddIOp::create(b, tileOrNone, i32(loop * loopSpan));
   return arith::SelectOp::create(b, found, cursor, firsts[loop + 1]);
 }
 
@@ -318,13 +341,13 @@ Value KernelScheduler::advance(Value cursor, unsigned fromLoop) {
   Value result;
   for (unsigned loop = toLoop; loop-- > fromLoop;) {
     Value from = arith::AddIOp::create(
-        b, cursor, index(1 - static_cast<int64_t>(loop) * loopSpan));
+        b, cursor, i32(1 - static_cast<int64_t>(loop) * loopSpan));
     Value next = enter(loop, buildNextTile(b, b.getLoc(), loops[loop], from));
     if (result)
       next = arith::SelectOp::create(
           b,
           compare(arith::CmpIPredicate::slt, cursor,
-                  index(static_cast<int64_t>(loop + 1) * loopSpan)),
+                  i32(static_cast<int64_t>(loop + 1) * loopSpan)),
           next, result);
     result = next;
   }
@@ -335,8 +358,8 @@ Value KernelScheduler::advance(Value cursor, unsigned fromLoop) {
 /// group, so that waits can count.
 void KernelScheduler::fetch(Value cursor, Value slot, unsigned loop,
                             bool inBounds) {
-  Value more = compare(arith::CmpIPredicate::slt, cursor,
-                       index(loops.size() * loopSpan));
+  Value more =
+      compare(arith::CmpIPredicate::slt, cursor, i32(loops.size() * loopSpan));
   auto guard = scf::IfOp::create(b, more, /*withElseRegion=*/false);
   {
     OpBuilder::InsertionGuard insertion(b);
@@ -368,7 +391,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
   SmallVector<Value> inits(state.begin(), state.end());
   llvm::append_range(inits, loop.getInits());
   SmallVector<Type> types(ValueRange(inits).getTypes());
-  Value end = index(static_cast<int64_t>(number + 1) * loopSpan);
+  Value end = i32(static_cast<int64_t>(number + 1) * loopSpan);
   unsigned numState = state.size();
 
   auto before = [&](OpBuilder &, Location, ValueRange args) {
@@ -377,9 +400,6 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
     Value slot = args[0], cursor = args[1];
-    auto i32 = [&](int64_t value) -> Value {
-      return arith::ConstantIntOp::create(b, value, 32);
-    };
     auto step = [&](int64_t by) -> Value {
       if (stages == 2)
         return arith::SubIOp::create(b, i32(1), slot);
@@ -389,17 +409,14 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
           b, compare(arith::CmpIPredicate::slt, sum, i32(stages)), sum,
           wrapped);
     };
-    auto toIndex = [&](Value value) -> Value {
-      return arith::IndexCastOp::create(b, b.getIndexType(), value);
-    };
     IRMapping mapping;
-    Value tile = number == 0 ? cursor
-                             : arith::SubIOp::create(b, cursor,
-                                                     index(number * loopSpan));
-    mapping.map(loop.getInductionVar(), tile);
+    Value tile = number == 0
+                     ? cursor
+                     : arith::SubIOp::create(b, cursor, i32(number * loopSpan));
+    mapping.map(loop.getInductionVar(), toIndex(tile));
     mapping.map(loop.getIterArgs(), args.drop_front(numState));
     const Product &product = products[number];
-    if (product.live) {
+    if (absorbs(product)) {
       NVVM::CpAsyncWaitGroupOp::create(b, b.getI32IntegerAttr(stages - 2));
       absorb(product, loop, toIndex(slot), mapping);
     } else {
@@ -412,8 +429,7 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
       mapping.map(query.getVector(),
                   readShared(queryBuffer, index(0), query.getVectorType(),
                              query.getPadding()));
-    bool canBeInfinite =
-        llvm::any_of(products, [](const Product &any) { return any.live; });
+    bool canBeInfinite = llvm::any_of(products, absorbs);
     for (Operation &op : loop.getBody().front().without_terminator()) {
       if (op.getNumResults() != 0 && mapping.contains(op.getResult(0)))
         continue;
@@ -459,7 +475,7 @@ LogicalResult KernelScheduler::stageOutput() {
   for (auto write : llvm::make_early_inc_range(
            forall.getBody()->getOps<vector::TransferWriteOp>())) {
     VectorType tile = write.getVectorType();
-    // A tile of f32 is stored from where it is: four lanes fill a sector.
+    // An f32 tile is written in whole sectors as it lies in registers.
     if (tile.getRank() != 2 || tile.getElementType().isF32())
       continue;
     b.setInsertionPoint(write);
@@ -468,7 +484,8 @@ LogicalResult KernelScheduler::stageOutput() {
     auto space = gpu::AddressSpaceAttr::get(b.getContext(),
                                             gpu::AddressSpace::Workgroup);
     auto type = MemRefType::get(
-        {1, tile.getDimSize(0), getPaddedHeadSize(tile.getDimSize(1))},
+        {1, tile.getDimSize(0),
+         getPaddedHeadSize(tile.getDimSize(1), tile.getElementType())},
         tile.getElementType(), MemRefLayoutAttrInterface(), space);
     Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
     Value zero = index(0);
@@ -482,6 +499,17 @@ LogicalResult KernelScheduler::stageOutput() {
   return success();
 }
 
+/// Limits the bounds of `loop` to tile numbers, which no memory is large enough
+/// to exceed, and has them pass through 32 bits.
+void KernelScheduler::narrowBounds(ForTilesOp loop) {
+  size_t numBounds = loop->getNumOperands() - loop.getInits().size();
+  for (OpOperand &bound : loop->getOpOperands().take_front(numBounds)) {
+    Value limited = arith::MinSIOp::create(b, bound.get(), index(loopSpan));
+    limited = arith::MaxSIOp::create(b, limited, index(0));
+    bound.set(toIndex(arith::IndexCastOp::create(b, b.getI32Type(), limited)));
+  }
+}
+
 /// Starts the first copies and replaces the loops.
 LogicalResult KernelScheduler::pipelineLoops() {
   b.setInsertionPoint(loops.front());
@@ -489,7 +517,7 @@ LogicalResult KernelScheduler::pipelineLoops() {
   allocate();
 
   firsts.assign(loops.size() + 1, Value());
-  firsts.back() = index(loops.size() * loopSpan);
+  firsts.back() = i32(loops.size() * loopSpan);
   Value zero = index(0);
   for (unsigned loop = loops.size(); loop-- > 0;) {
     // A later loop's bounds must be known here, before the first loop.
@@ -500,7 +528,9 @@ LogicalResult KernelScheduler::pipelineLoops() {
           !op->isBeforeInBlock(loops.front()))
         return loops[loop].emitOpError(
             "expected bounds that are known before the first loop");
-    firsts[loop] = enter(loop, buildNextTile(b, b.getLoc(), loops[loop], zero));
+    narrowBounds(loops[loop]);
+    firsts[loop] =
+        enter(loop, buildNextTile(b, b.getLoc(), loops[loop], i32(0)));
   }
 
   // The prologue: the query tile belongs to the first group.
@@ -544,8 +574,10 @@ LogicalResult KernelScheduler::run() {
     query.erase();
   int64_t bytes = 0;
   for (auto shared : forall.getBody()->getOps<SharedOp>())
-    bytes = std::max<int64_t>(bytes, shared.getOffset() +
-                                         shared.getType().getNumElements() * 2);
+    bytes = std::max<int64_t>(
+        bytes,
+        shared.getOffset() + shared.getType().getNumElements() *
+                                 shared.getType().getElementTypeBitWidth() / 8);
   forall->getParentOfType<func::FuncOp>()->setAttr("attn.shared_bytes",
                                                    b.getI64IntegerAttr(bytes));
   return success();

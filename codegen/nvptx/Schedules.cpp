@@ -38,18 +38,33 @@ struct Choice {
 // In order of preference for each head size: the first that fits the target's
 // shared memory is taken. Up to 64, 128 query rows on 4 warps give every
 // fragment of K and V two uses; above, the accumulator leaves registers for
-// one. ptxas assembles each without spills for simple masks.
+// one. ptxas assembles each without spills; above 128, masks with many bounds
+// leave registers for 16 keys only.
 static constexpr Choice choices[] = {
     {64, true, true, 128, 64, 4, 2, false},
     {64, false, false, 128, 48, 4, 2, false},
     {128, false, false, 128, 64, 8, 2, false},
     {128, false, false, 128, 32, 8, 2, false},
-    {192, false, true, 128, 64, 8, 2, false},
-    {192, false, false, 128, 32, 8, 2, false},
-    {192, false, false, 64, 32, 4, 2, false},
-    {256, false, true, 128, 32, 8, 2, false},
-    {256, false, true, 64, 32, 4, 2, false},
+    {192, true, true, 128, 64, 8, 2, false},
+    {192, true, false, 128, 32, 8, 2, false},
+    {192, false, false, 128, 16, 8, 2, false},
+    {192, false, false, 64, 16, 4, 2, false},
+    {256, true, true, 128, 32, 8, 2, false},
+    {256, true, true, 64, 32, 4, 2, false},
+    {256, false, true, 128, 16, 8, 2, false},
     {256, false, false, 64, 16, 4, 2, false},
+};
+
+// The same for f32. Both parts of the operands and a second sum take registers
+// that a second use of every fragment would need, and above 64 those of a
+// second block of 16 keys.
+static constexpr Choice choicesF32[] = {
+    {64, false, false, 128, 32, 8, 2, false},
+    {192, false, false, 128, 16, 8, 2, false},
+    {192, false, false, 64, 16, 4, 2, false},
+    {256, true, false, 128, 16, 8, 2, false},
+    {256, false, false, 64, 16, 4, 2, false},
+    {256, false, false, 32, 16, 2, 2, false},
 };
 
 bool nvptx::isSimpleMask(MaskAttr mask) {
@@ -85,11 +100,12 @@ const Target *nvptx::findTarget(StringRef name) {
   return found == std::end(targets) ? nullptr : found;
 }
 
-SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule, int64_t headSize,
-                                   int64_t valueHeadSize) {
-  constexpr int64_t elementBytes = 2;
-  int64_t padded = getPaddedHeadSize(headSize),
-          valuePadded = getPaddedHeadSize(valueHeadSize);
+SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
+                                   const Problem &problem) {
+  Type type = problem.elementType;
+  int64_t elementBytes = type.getIntOrFloatBitWidth() / 8;
+  int64_t padded = getPaddedHeadSize(problem.headSize, type),
+          valuePadded = getPaddedHeadSize(problem.valueHeadSize, type);
   SharedPlan plan;
   plan.query = 0;
   plan.key = schedule.getQTile() * padded * elementBytes;
@@ -97,7 +113,10 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule, int64_t headSize,
                               elementBytes;
   int64_t end = plan.value + schedule.getStages() * schedule.getKvTile() *
                                  valuePadded * elementBytes;
-  plan.total = std::max(end, schedule.getQTile() * valuePadded * elementBytes);
+  plan.total =
+      type.isF32()
+          ? end
+          : std::max(end, schedule.getQTile() * valuePadded * elementBytes);
   return plan;
 }
 
@@ -108,8 +127,7 @@ static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
 
 static bool fits(const Target &target, const Problem &problem,
                  ScheduleAttr schedule) {
-  return planSharedMemory(schedule, problem.headSize, problem.valueHeadSize)
-             .total <= target.sharedBytes;
+  return planSharedMemory(schedule, problem).total <= target.sharedBytes;
 }
 
 /// The first choice of the table for `problem` that fits `target`; nullptr if
@@ -117,7 +135,9 @@ static bool fits(const Target &target, const Problem &problem,
 static const Choice *findChoice(MLIRContext *context, const Target &target,
                                 const Problem &problem) {
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
-  for (const Choice &choice : choices)
+  for (const Choice &choice : problem.elementType.isF32()
+                                  ? ArrayRef<Choice>(choicesF32)
+                                  : ArrayRef<Choice>(choices))
     if (headSize <= choice.headSize &&
         (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
         (problem.hasPlainScores || !choice.plainScoresOnly) &&
@@ -129,10 +149,6 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
 static LogicalResult
 checkProblem(const Problem &problem,
              function_ref<InFlightDiagnostic()> emitError) {
-  if (!problem.elementType.isF16() && !problem.elementType.isBF16())
-    return emitError()
-           << "no GPU schedule for element type " << problem.elementType
-           << ": expected f16 or bf16; the reference evaluator takes f32";
   for (int64_t headSize : {problem.headSize, problem.valueHeadSize}) {
     if (headSize >= 16 && headSize <= 256 && headSize % 8 == 0)
       continue;
@@ -168,8 +184,7 @@ nvptx::checkSchedule(const Target &target, const Problem &problem,
   if (schedule.getStages() < 2 || schedule.getStages() > 8)
     return emitError() << "expected 2 to 8 stages, found "
                        << schedule.getStages();
-  int64_t needed =
-      planSharedMemory(schedule, problem.headSize, problem.valueHeadSize).total;
+  int64_t needed = planSharedMemory(schedule, problem).total;
   if (needed <= target.sharedBytes)
     return success();
   InFlightDiagnostic diagnostic = emitError();

@@ -57,18 +57,19 @@ struct ScheduleOverrides {
 /// its start.
 struct SharedPlan {
   int64_t query, key, value;
-  /// The output tile is staged from offset 0, over all of them.
+  /// The output tile of a 16-bit type is staged from offset 0, over all of
+  /// them.
   int64_t total;
 };
 
 /// The number of columns that a head size takes in shared memory: the next
-/// multiple of 16.
-inline int64_t getPaddedHeadSize(int64_t headSize) {
-  return (headSize + 15) / 16 * 16;
+/// multiple of 16, or of 32 for f32.
+inline int64_t getPaddedHeadSize(int64_t headSize, Type elementType) {
+  int64_t multiple = elementType.isF32() ? 32 : 16;
+  return (headSize + multiple - 1) / multiple * multiple;
 }
 
-SharedPlan planSharedMemory(ScheduleAttr schedule, int64_t headSize,
-                            int64_t valueHeadSize);
+SharedPlan planSharedMemory(ScheduleAttr schedule, const Problem &problem);
 
 /// The schedule for `problem` on `target`: the table's choice with `overrides`
 /// applied. If there is none, reports through `emitError` what is wrong and the

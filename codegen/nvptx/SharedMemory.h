@@ -12,29 +12,55 @@
 
 namespace mlir::attn::nvptx {
 
-/// Columns [column, column + width) of a tile of 16-bit elements, stored as
-/// rows of 2 * width bytes with the swizzle of that width. `bytes` is where the
-/// panel starts in the tile. The widths are 64, 32 and 16.
+/// Rows, columns and the bytes of an element (2 or 4) of a tile in shared
+/// memory. The bytes of a row are a multiple of 32.
+struct TileShape {
+  int64_t rows, columns, elementBytes;
+  int64_t getBytes() const { return rows * columns * elementBytes; }
+};
+
+/// Columns [column, column + width) of a tile, stored as rows of 128, 64 or 32
+/// bytes with the swizzle of that size. `bytes` is where the panel starts in
+/// the tile.
 struct Panel {
-  int64_t column, width, bytes;
-  int64_t getRowBytes() const { return 2 * width; }
-  /// 16-byte chunks of a row.
-  int64_t getChunks() const { return width / 8; }
+  int64_t column, width, bytes, elementBytes;
+  int64_t getRowBytes() const { return width * elementBytes; }
+  /// 16-byte chunks of a row, and elements of a chunk.
+  int64_t getChunks() const { return getRowBytes() / 16; }
+  int64_t getChunkColumns() const { return 16 / elementBytes; }
   /// What the chunk numbers of row `row` are xored with.
   int64_t getSwizzle(int64_t row) const {
-    return row / (64 / width) % getChunks();
+    return row / (128 / getRowBytes()) % getChunks();
   }
   Value getSwizzle(KernelBuilder &b, Value row) const;
 };
 
-/// The panels of a tile, `columns` a multiple of 16.
-llvm::SmallVector<Panel, 3> getPanels(int64_t rows, int64_t columns);
+/// The panels of a tile, the widest first.
+llvm::SmallVector<Panel, 3> getPanels(const TileShape &tile);
 
 /// A buffer of slots in shared memory.
-struct SharedTile {
+struct SharedTile : TileShape {
+  SharedTile() = default;
+  SharedTile(const TileShape &shape, Value base, int64_t slots)
+      : TileShape(shape), base(base), slots(slots) {}
   Value base;
-  int64_t slots, rows, columns;
-  int64_t getSlotBytes() const { return rows * columns * 2; }
+  int64_t slots;
+};
+
+/// How the block walks a panel in passes: eight threads take the eight chunks
+/// of 128 consecutive bytes.
+struct Walk {
+  Walk(KernelBuilder &b, const Panel &panel, Value thread);
+
+  Panel panel;
+  int64_t rowsPerPass;
+  /// The row in the first pass and the chunk of `thread`, and the bytes from
+  /// the start of the panel to where it lies.
+  Value row, chunk, bytes;
+
+  /// The address of that chunk in pass number `pass` of a tile that starts at
+  /// `base`.
+  Value getAddress(KernelBuilder &b, Value base, int64_t pass) const;
 };
 
 /// How the lanes of a warp point ldmatrix.x4 at four 8 x 8 matrices.
@@ -56,45 +82,33 @@ public:
   explicit SharedMemory(KernelBuilder &b) : b(b) {}
 
   /// Forgets what was computed in the phase before (KernelBuilder::startPhase).
-  void startPhase() {
-    laneBytes.clear();
-    walks.clear();
-    walkBytes.clear();
-  }
+  void startPhase() { laneBytes.clear(); }
 
   /// The address of slot `slot`, an i64, of `tile`.
   Value getSlot(const SharedTile &tile, Value slot);
 
-  /// Loads the 16 x 16 block at `row` and `column` (multiples of 16) of the
-  /// tile that starts at `base`: four i32.
-  llvm::SmallVector<Value, 4> loadMatrices(Value base, int64_t rows,
-                                           int64_t columns, int64_t row,
-                                           int64_t column, MatrixOrder order,
-                                           bool transposed);
+  /// Loads the block of 16 rows and 32 bytes at `row` and `column` of the tile
+  /// that starts at `base`: four i32.
+  llvm::SmallVector<Value, 4> loadMatrices(Value base, const TileShape &tile,
+                                           int64_t row, int64_t column,
+                                           MatrixOrder order, bool transposed);
 
-  /// The first row and the chunk of the calling thread when the block walks a
-  /// panel of that width, and the bytes from the start of the panel to that
-  /// chunk.
-  struct Walk {
-    Value row, chunk, bytes;
-    int64_t rowsPerPass;
-  };
-  Walk getWalk(const Panel &panel);
-  /// The same chunk in pass number `pass`, in bytes from the start of the
-  /// panel.
-  Value getWalkBytes(const Panel &panel, int64_t pass);
+  /// Loads the 8 x 8 block at `row` and `column` of a tile of 4-byte elements
+  /// that starts at `base`, two i32: rows 2 * t and 2 * t + 1 of column g.
+  llvm::SmallVector<Value, 2> loadColumns(Value base, const TileShape &tile,
+                                          int64_t row, int64_t column);
 
-  /// The address of a 16-bit element, for row and column (within the panel) as
-  /// i32.
+  /// The address of an element, for row and column (within the panel) as i32.
   Value getElement(Value base, const Panel &panel, Value row, Value column);
 
 private:
   Value getLaneBytes(MatrixOrder order, const Panel &panel);
+  Value getColumnBytes(const Panel &panel);
+  Value getAddress(Value base, Value laneBytes, int64_t flip, int64_t offset);
 
   KernelBuilder &b;
+  /// By order (columns are one more) and bytes of a row.
   std::map<std::pair<int, int64_t>, Value> laneBytes;
-  std::map<int64_t, Walk> walks;
-  std::map<std::pair<int64_t, int64_t>, Value> walkBytes;
 };
 
 } // namespace mlir::attn::nvptx

@@ -15,6 +15,7 @@
 #include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <sys/mman.h>
 
@@ -24,19 +25,25 @@ using namespace mlir::attn::test;
 namespace ref = ::attn::reference;
 
 namespace {
-/// A 16-bit tensor in memory with room around its rows that holds NaN, and its
-/// values.
+ref::Format getFormat(StringRef type) {
+  return type == "f32"    ? ref::Format::F32
+         : type == "bf16" ? ref::Format::BF16
+                          : ref::Format::F16;
+}
+
+/// A tensor in memory with room around its rows that holds NaN, and its values.
 struct Array {
-  std::vector<uint16_t> memory;
+  std::vector<uint8_t> memory;
   /// Address space without memory, of which only the pages that are touched
   /// exist.
   std::shared_ptr<void> pages;
   ::attn::Tensor tensor;
   std::vector<double> values; ///< row-major
   ref::Format format;
+  int64_t size; ///< bytes of an element
 
   Array(std::vector<int64_t> shape, ref::Format format, Storage storage)
-      : format(format) {
+      : format(format), size(format == ref::Format::F32 ? 4 : 2) {
     int64_t b = shape[0], h = shape[1], n = shape[2], d = shape[3], first = 0;
     std::vector<int64_t> strides;
     switch (storage) {
@@ -57,7 +64,7 @@ struct Array {
     }
     uint64_t base;
     if (storage == Storage::Huge) {
-      size_t bytes = 2 * (h * strides[1] + n * strides[2] + d) + 4096;
+      size_t bytes = size * (h * strides[1] + n * strides[2] + d) + 4096;
       void *start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       pages = std::shared_ptr<void>(
@@ -65,15 +72,19 @@ struct Array {
       base = reinterpret_cast<uint64_t>(start);
     } else {
       // Aligned to 128 bytes, and a NaN wherever the tensor is not.
-      memory.assign(b * strides[0] + h * strides[1] + n * strides[2] + 192,
-                    ref::encode(NAN, format));
+      size_t count = b * strides[0] + h * strides[1] + n * strides[2] + 192;
+      uint32_t nan = ref::encode(NAN, format);
+      memory.resize(count * size);
+      for (size_t i = 0; i < count; ++i)
+        std::memcpy(&memory[i * size], &nan, size);
       base = reinterpret_cast<uint64_t>(memory.data());
     }
-    tensor.type = format == ref::Format::BF16 ? ::attn::ElementType::BF16
-                                              : ::attn::ElementType::F16;
+    tensor.type = format == ref::Format::F32    ? ::attn::ElementType::F32
+                  : format == ref::Format::BF16 ? ::attn::ElementType::BF16
+                                                : ::attn::ElementType::F16;
     tensor.shape = shape;
     tensor.strides = strides;
-    tensor.data = (base + 127) / 128 * 128 + 2 * first;
+    tensor.data = (base + 127) / 128 * 128 + size * first;
     values.resize(b * h * n * d);
   }
 
@@ -86,7 +97,7 @@ struct Array {
           for (int64_t d = 0; d < tensor.shape[3]; ++d, ++i) {
             int64_t offset = b * tensor.strides[0] + h * tensor.strides[1] +
                              n * tensor.strides[2] + d;
-            function(reinterpret_cast<uint16_t *>(tensor.data) + offset,
+            function(reinterpret_cast<void *>(tensor.data + offset * size),
                      values[i]);
           }
   }
@@ -98,13 +109,16 @@ struct Array {
     store();
   }
   void store() {
-    visit([&](uint16_t *element, double value) {
-      *element = ref::encode(value, format);
+    visit([&](void *element, double value) {
+      uint32_t bits = ref::encode(value, format);
+      std::memcpy(element, &bits, size);
     });
   }
   void load() {
-    visit([&](uint16_t *element, double &value) {
-      value = ref::decode(*element, format);
+    visit([&](void *element, double &value) {
+      uint32_t bits = 0;
+      std::memcpy(&bits, element, size);
+      value = ref::decode(bits, format);
     });
   }
   ref::View view() const {
@@ -160,9 +174,13 @@ static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize,
           tiles += any;
         }
     }
-  uint64_t scores = (qTile / 16) * (kvTile / 8) * ((c.headSize + 15) / 16);
-  uint64_t sums = (qTile / 16) * (valueHeadSize / 8) * (kvTile / 16);
-  return c.batches * tiles * (scores + sums);
+  // In f32 one covers 8 of k, and three make a product.
+  bool isF32 = StringRef(c.type) == "f32";
+  int64_t step = isF32 ? 8 : 16;
+  uint64_t scores =
+      (qTile / 16) * (kvTile / 8) * ((c.headSize + step - 1) / step);
+  uint64_t sums = (qTile / 16) * (valueHeadSize / 8) * (kvTile / step);
+  return c.batches * tiles * (scores + sums) * (isF32 ? 3 : 1);
 }
 
 Outcome test::runCase(MLIRContext &context, const Case &c,
@@ -185,8 +203,7 @@ Outcome test::runCase(MLIRContext &context, const Case &c,
   outcome.compiled = true;
   outcome.bundle = *bundle;
 
-  ref::Format format =
-      StringRef(c.type) == "bf16" ? ref::Format::BF16 : ref::Format::F16;
+  ref::Format format = getFormat(c.type);
   int64_t valueHeadSize = c.valueHeadSize ? c.valueHeadSize : c.headSize;
   Array q({c.batches, c.heads, c.queries, c.headSize}, format, c.storage);
   Array k({c.batches, c.kvHeads, c.keys, c.headSize}, format, c.storage);

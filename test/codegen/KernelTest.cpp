@@ -75,6 +75,67 @@ TEST_F(Kernel, HeadSizes) {
   }
 }
 
+/// In f32: three products for one, no conflict in the transposed access of V,
+/// whole sectors, and all that holds for 16 bits.
+TEST_F(Kernel, F32HeadSizes) {
+  for (int64_t headSize : {16, 24, 40, 64, 96, 128, 136, 192, 256}) {
+    Case problem;
+    problem.headSize = headSize;
+    problem.valueHeadSize = headSize == 96 ? 24 : headSize == 24 ? 72 : 0;
+    problem.queries = 131;
+    problem.keys = 150;
+    problem.heads = problem.kvHeads = 1;
+    problem.mask = "causal";
+    problem.live = causal;
+    problem.type = "f32";
+    problem.options.target = headSize == 136 ? "sm_86" : "sm_90";
+    checkMemory(check(problem));
+  }
+}
+
+TEST_F(Kernel, F32Storage) {
+  for (Storage storage : {Storage::HeadMajor, Storage::SequenceMajor,
+                          Storage::Unaligned, Storage::Huge})
+    for (int64_t headSize : {24, 64}) {
+      Case problem;
+      problem.type = "f32";
+      problem.storage = storage;
+      problem.headSize = headSize;
+      problem.heads = 2;
+      problem.queries = storage == Storage::Huge ? 20 : 67;
+      problem.keys = storage == Storage::Huge ? 37 : 131;
+      problem.mask = "longformer<20, 3>";
+      problem.live = [](int64_t, int64_t p, int64_t j) {
+        return std::abs(p - j) <= 20 || p < 3 || j < 3;
+      };
+      check(problem);
+    }
+}
+
+TEST_F(Kernel, F32Schedules) {
+  struct Tiles {
+    int64_t qTile, kvTile, warps, stages;
+    bool qInRegisters;
+  };
+  for (Tiles tiles : {Tiles{16, 16, 1, 2, true}, Tiles{32, 48, 2, 3, false},
+                      Tiles{64, 80, 2, 2, false}, Tiles{64, 32, 1, 4, true}})
+    for (int64_t headSize : {16, 80}) {
+      Case problem;
+      problem.type = "f32";
+      problem.headSize = headSize;
+      problem.valueHeadSize = headSize == 80 ? 24 : headSize;
+      problem.mask = "causal";
+      problem.live = causal;
+      problem.queries = 75;
+      problem.keys = 190;
+      problem.poison = headSize == 80 ? Poison::Nan : Poison::None;
+      problem.options.target = "sm_90";
+      problem.options.schedule = {tiles.qTile, tiles.kvTile, tiles.warps,
+                                  tiles.stages, tiles.qInRegisters};
+      check(problem);
+    }
+}
+
 TEST_F(Kernel, Lengths) {
   for (int64_t queries : {0, 1, 2, 63, 64, 65, 127, 129})
     for (int64_t keys : {0, 1, 2, 63, 65, 127, 193}) {
@@ -243,7 +304,7 @@ TEST_F(Kernel, Alignment) {
 }
 
 TEST_F(Kernel, NonFiniteValues) {
-  for (const char *type : {"bf16", "f16"})
+  for (const char *type : {"bf16", "f16", "f32"})
     for (Poison poison : {Poison::Nan, Poison::Infinity})
       for (int64_t headSize : {16, 40, 64, 128, 256}) {
         Case problem;
@@ -262,6 +323,7 @@ TEST_F(Kernel, Targets) {
   for (const nvptx::Target &target : nvptx::getTargets())
     for (int64_t headSize : {64, 128, 192, 256}) {
       Case problem;
+      problem.type = headSize == 256 ? "f32" : "bf16";
       problem.options.target = target.name.str();
       problem.headSize = headSize;
       problem.queries = 129;

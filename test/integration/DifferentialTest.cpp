@@ -167,6 +167,12 @@ public:
     return p;
   }
 
+  Problem problemF32() {
+    Problem p = problem();
+    p.element = "f32";
+    return p;
+  }
+
   /// One whose mask has residue classes.
   Problem packedProblem() {
     Problem p = problem();
@@ -291,8 +297,9 @@ public:
         {p.batches, p.kvHeads * p.groups, p.queries, p.headSize},
         {p.batches, p.kvHeads, p.keys, p.headSize},
         {p.batches, p.kvHeads, p.keys, p.valueSize}};
-    reference::Format format =
-        p.element == "f16" ? reference::Format::F16 : reference::Format::BF16;
+    reference::Format format = p.element == "f16"   ? reference::Format::F16
+                               : p.element == "f32" ? reference::Format::F32
+                                                    : reference::Format::BF16;
     for (const std::vector<int64_t> &shape : shapes) {
       reference::Tensor &tensor = inputs.emplace_back();
       tensor.shape = shape;
@@ -319,8 +326,9 @@ public:
       return executable.error().message;
 
     std::vector<::attn::Tensor> arguments, results;
-    ::attn::ElementType element = p.element == "f16"
-                                      ? ::attn::ElementType::F16
+    ::attn::ElementType element = p.element == "f16" ? ::attn::ElementType::F16
+                                  : p.element == "f32"
+                                      ? ::attn::ElementType::F32
                                       : ::attn::ElementType::BF16;
     // Keeps everything around the tensor poisoned, to notice a read or a write
     // outside of it.
@@ -358,7 +366,8 @@ public:
       std::string bytes;
       for (double value : inputs[i].values) {
         uint32_t bits = ::attn::reference::encode(value, format);
-        bytes.append(reinterpret_cast<const char *>(&bits), 2);
+        bytes.append(reinterpret_cast<const char *>(&bits),
+                     size_t(::attn::sizeOf(element)));
       }
       if (::attn::Status status =
               ::attn::copyToTensor(**device, tensor, bytes.data());
@@ -456,6 +465,12 @@ TEST(Differential, RandomProblemsAgreeWithTheReference) {
   Differential differential;
   runMany(differential, environment("ATTN_DIFFERENTIAL_COUNT", 60),
           &Generator::problem);
+}
+
+TEST(Differential, F32AgreesWithTheReference) {
+  Differential differential;
+  runMany(differential, environment("ATTN_DIFFERENTIAL_COUNT", 60) / 2,
+          &Generator::problemF32);
 }
 
 TEST(Differential, PackedMasksAgreeWithTheReference) {

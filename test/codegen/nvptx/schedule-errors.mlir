@@ -45,6 +45,14 @@ func.func @columns(%a: memref<1x1x?x64xbf16>, %b: memref<2x64x40xbf16, #gpu.addr
 
 // -----
 
+func.func @columns_f32(%a: memref<1x1x?x48xf32>, %b: memref<2x64x48xf32, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{expected a buffer of static shape with columns in multiples of 32}}
+  attn_nvptx.load_async %a[%i] to %b[%i] : memref<1x1x?x48xf32>, memref<2x64x48xf32, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
 func.func @narrow(%a: memref<1x1x?x64xbf16>, %b: memref<1x64x48xbf16, #gpu.address_space<workgroup>>) {
   // expected-error @+1 {{expected a slice of at most 48 columns}}
   attn_nvptx.store %b to %a : memref<1x64x48xbf16, #gpu.address_space<workgroup>>, memref<1x1x?x64xbf16>
@@ -56,5 +64,13 @@ func.func @narrow(%a: memref<1x1x?x64xbf16>, %b: memref<1x64x48xbf16, #gpu.addre
 func.func @absorb(%a: vector<64x32xf32>, %v: memref<2x64x32xbf16, #gpu.address_space<workgroup>>, %live: vector<64x32xi1>, %i: index) {
   // expected-error @+1 {{expected an accumulator of m x d, a tile of n x d and live pairs of m x n}}
   %b = attn_nvptx.absorb %a from %v[%i] where %live : vector<64x32xf32>, memref<2x64x32xbf16, #gpu.address_space<workgroup>>, vector<64x32xi1>
+  return
+}
+
+// -----
+
+func.func @absorb_all(%a: vector<64x64xf32>, %v: memref<2x64x32xf32, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{expected an accumulator of m x d, a tile of n x d and live pairs of m x n}}
+  %b = attn_nvptx.absorb %a from %v[%i] : vector<64x64xf32>, memref<2x64x32xf32, #gpu.address_space<workgroup>>
   return
 }

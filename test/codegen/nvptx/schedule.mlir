@@ -38,3 +38,21 @@ func.func @f(%q: tensor<1x2x?x64xbf16>, %k: tensor<1x2x?x64xbf16>, %v: tensor<1x
     : (tensor<1x2x?x64xbf16>, tensor<1x2x?x64xbf16>, tensor<1x2x?x64xbf16>) -> tensor<1x2x?x64xbf16>
   return %o : tensor<1x2x?x64xbf16>
 }
+
+// In f32 the parts of an infinity would make NaN: V is cleared in full tiles too, for all rows. Columns are padded to 128
+// bytes, and the output is written as it lies in registers.
+// CHECK-LABEL: func.func private @f32_0
+// CHECK: attn_nvptx.shared at 0 : memref<1x64x64xf32, #gpu.address_space<workgroup>>
+// CHECK: attn_nvptx.shared at 16384 : memref<2x32x64xf32, #gpu.address_space<workgroup>>
+// CHECK: scf.while
+// CHECK: attn_nvptx.absorb {{.*}} where {{.*}} : vector<64x40xf32>, memref<2x32x64xf32
+// CHECK: scf.while
+// CHECK-NOT: nvvm.barrier
+// CHECK: attn_nvptx.absorb {{%[^ ]*}} from {{[^ ]*}} : vector<64x40xf32>, memref<2x32x64xf32
+// CHECK-NOT: attn_nvptx.store
+// CHECK: vector.transfer_write {{.*}} : vector<64x40xf32>, memref<1x1x?x40xf32
+func.func @f32(%q: tensor<1x2x?x40xf32>, %k: tensor<1x2x?x40xf32>, %v: tensor<1x2x?x40xf32>) -> tensor<1x2x?x40xf32> {
+  %o = attn.attention %q, %k, %v mask(causal) schedule(#schedule)
+    : (tensor<1x2x?x40xf32>, tensor<1x2x?x40xf32>, tensor<1x2x?x40xf32>) -> tensor<1x2x?x40xf32>
+  return %o : tensor<1x2x?x40xf32>
+}
