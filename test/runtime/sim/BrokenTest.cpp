@@ -234,7 +234,7 @@ TEST(Checks, DeadlockNamesEveryMbarrier) {
        {"mbarrier at shared address 0x2400 (line 33): phase 0, 32 of 64 "
         "arrivals missing, tx-count 0",
         "mbarrier at shared address 0x2408 (line 34): phase 0, 64 of 64",
-        "warp 1: lanes 0xffffffff wait at line 42 for phase 0 (parity 0) of "
+        "warp 1: lanes 0xffffffff wait at line 43 for phase 0 (parity 0) of "
         "the mbarrier at shared address 0x2400"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
 }
