@@ -94,6 +94,34 @@ TEST(Parser, RefusesWhatItDoesNotKnow) {
   }
 }
 
+/// Labels belong to their block: text that a compiler pastes twice.
+TEST(Parser, LabelsHaveScopes) {
+  const char *const wait =
+      "{\n.reg .pred P;\nAGAIN:\nadd.u32 %r1, %r1, 1;\nsetp.lt.u32 P, %r1, "
+      "%r2;\n@P bra AGAIN;\nbra DONE;\ntrap;\nDONE:\n}\n";
+  std::string text =
+      std::string(".version 8.0\n.target sm_90\n.address_size 64\n.visible "
+                  ".entry k(.param .u64 out)\n{\n.reg .b32 %r<4>; .reg .b64 "
+                  "%d;\nld.param.u64 %d, [out];\nmov.u32 %r1, 0;\nmov.u32 "
+                  "%r2, 5;\n") +
+      wait + "mov.u32 %r2, 12;\n" + wait +
+      "st.global.u32 [%d], %r1;\nret;\n}\n";
+  Result<Module> module = Module::parse(text);
+  ASSERT_TRUE(bool(module)) << module.error().render("module");
+  uint32_t out = 0;
+  Memory memory;
+  LaunchReport report =
+      launch(*module, "k", {}, {1, 1, 1}, 0,
+             Arguments().add(memory.registerHost(&out, 4)), memory);
+  EXPECT_TRUE(report.ok) << show(report);
+  EXPECT_EQ(out, 12u);
+  // One block cannot have a label twice, and none sees those inside another.
+  size_t at = text.find("DONE:");
+  EXPECT_FALSE(bool(Module::parse(std::string(text).insert(at, "AGAIN:\n"))));
+  EXPECT_FALSE(bool(
+      Module::parse(std::string(text).insert(text.find("ret;"), "bra DONE;"))));
+}
+
 /// What sm_90a has, what only it has, and what is not supported.
 TEST(Parser, KnowsHopper) {
   auto parse = [](const std::string &instruction, const char *target) {
@@ -191,14 +219,18 @@ TEST(Parser, RefusesBrokenModules) {
 /// No prefix of a real module may crash the parser, nor any module with one
 /// byte changed.
 TEST(Parser, SurvivesDamage) {
-  std::string text = readText(ATTN_SIM_TESTS "/broken/copy-without-wait.ptx");
-  for (size_t length = 0; length < text.size(); length += 3)
-    Module::parse(text.substr(0, length));
-  std::mt19937 random(1);
-  for (unsigned i = 0; i < 2000; ++i) {
-    std::string damaged = text;
-    damaged[random() % damaged.size()] = char(random() % 128);
-    Module::parse(damaged);
+  for (const char *name :
+       {"/broken/copy-without-wait.ptx", "/clean90/tensor-in-and-out.ptx",
+        "/clean90/wgmma-registers.ptx"}) {
+    std::string text = readText(std::string(ATTN_SIM_TESTS) + name);
+    for (size_t length = 0; length < text.size(); length += 3)
+      Module::parse(text.substr(0, length));
+    std::mt19937 random(1);
+    for (unsigned i = 0; i < 2000; ++i) {
+      std::string damaged = text;
+      damaged[random() % damaged.size()] = char(random() % 128);
+      Module::parse(damaged);
+    }
   }
 }
 
