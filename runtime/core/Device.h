@@ -45,11 +45,14 @@ public:
                                   int64_t sharedBytes) = 0;
 };
 
-/// An 8-byte kernel parameter: the address of a tensor's first element, or a
-/// number.
+struct ParamDesc;
+
+/// An 8-byte kernel parameter, the address of a tensor's first element or a
+/// number; or, where `map` says how, the 128-byte tensor map of `pointer`.
 struct KernelParameter {
   const Tensor *pointer = nullptr;
   uint64_t value = 0;
+  const ParamDesc *map = nullptr;
 };
 
 struct LaunchRequest {

@@ -5,6 +5,8 @@
 
 #include "attn/runtime/core/Executable.h"
 
+#include "attn/runtime/core/TensorMaps.h"
+
 #include "attn/runtime/core/Arith.h"
 #include "attn/runtime/core/DataCheck.h"
 
@@ -301,6 +303,13 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
                              std::to_string(*grid) + " from " +
                              toText(launch.grid));
     prepared.grids.push_back(static_cast<uint32_t>(*grid));
+    for (const ParamDesc &param : launch.params) {
+      auto index = static_cast<size_t>(param.index);
+      if (param.kind != ParamDesc::Kind::TensorMap)
+        continue;
+      if (auto map = describeTensorMap(prepared.buffers[index], param); !map)
+        return map.error().in(nameOfBuffer(index));
+    }
   }
   prepared.bindings = std::move(binding.values);
   return Status::success();
@@ -370,6 +379,11 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
       switch (param.kind) {
       case ParamDesc::Kind::Pointer:
         parameter.pointer = &prepared.buffers[index];
+        name = description.buffers[index].name;
+        break;
+      case ParamDesc::Kind::TensorMap:
+        parameter.pointer = &prepared.buffers[index];
+        parameter.map = &param;
         name = description.buffers[index].name;
         break;
       case ParamDesc::Kind::Size:

@@ -96,30 +96,39 @@ struct ScalarDesc {
   }
 };
 
-/// One 8-byte parameter of a kernel.
+/// One parameter of a kernel: 8 bytes, or 128 for a tensor map.
 struct ParamDesc {
-  enum class Kind : uint8_t { Pointer, Size, Stride, Scalar };
+  enum class Kind : uint8_t { Pointer, Size, Stride, Scalar, TensorMap };
 
   Kind kind = Kind::Pointer;
   int64_t index =
       0;           ///< the buffer in `buffers`; for Scalar the argument number
   int64_t dim = 0; ///< of Size and Stride; 0 otherwise
+  /// Of TensorMap: elements of a copy along each dimension of the buffer, and
+  /// bytes of the swizzle (0, 32, 64 or 128). Empty and 0 otherwise.
+  std::vector<int64_t> box = {};
+  int64_t swizzle = 0;
 
   static ParamDesc pointer(int64_t buffer) {
-    return {Kind::Pointer, buffer, 0};
+    return {Kind::Pointer, buffer, 0, {}, 0};
   }
   static ParamDesc size(int64_t buffer, int64_t dim) {
-    return {Kind::Size, buffer, dim};
+    return {Kind::Size, buffer, dim, {}, 0};
   }
   static ParamDesc stride(int64_t buffer, int64_t dim) {
-    return {Kind::Stride, buffer, dim};
+    return {Kind::Stride, buffer, dim, {}, 0};
   }
   static ParamDesc scalar(int64_t argument) {
-    return {Kind::Scalar, argument, 0};
+    return {Kind::Scalar, argument, 0, {}, 0};
+  }
+  static ParamDesc tensorMap(int64_t buffer, std::vector<int64_t> box,
+                             int64_t swizzle) {
+    return {Kind::TensorMap, buffer, 0, std::move(box), swizzle};
   }
 
   bool operator==(const ParamDesc &o) const {
-    return kind == o.kind && index == o.index && dim == o.dim;
+    return std::tie(kind, index, dim, box, swizzle) ==
+           std::tie(o.kind, o.index, o.dim, o.box, o.swizzle);
   }
 };
 

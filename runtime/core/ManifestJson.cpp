@@ -229,9 +229,18 @@ ParamDesc readParam(const Json &value, const std::string &path) {
                            : ParamDesc::stride(buffer, dim);
   } else if (kind == "scalar") {
     param = ParamDesc::scalar(fields.integer("argument"));
+  } else if (kind == "tensor_map") {
+    int64_t buffer = fields.integer("buffer");
+    std::vector<int64_t> box;
+    fields.list("box", [&](const Json &extent, const std::string &at) {
+      box.push_back(readInteger(extent, at));
+    });
+    int64_t swizzle = fields.integer("swizzle");
+    param = ParamDesc::tensorMap(buffer, std::move(box), swizzle);
   } else {
     fail(fields.pathTo("kind"),
-         "expected pointer, size, stride or scalar, found '" + kind + "'");
+         "expected pointer, size, stride, scalar or tensor_map, found '" +
+             kind + "'");
   }
   fields.finish();
   return param;
@@ -394,6 +403,14 @@ std::string text(const ParamDesc &p) {
   case ParamDesc::Kind::Stride:
     return "{\"kind\": \"stride\", \"buffer\": " + index + ", \"dim\": " + dim +
            "}";
+  case ParamDesc::Kind::TensorMap: {
+    std::vector<std::string> box;
+    for (int64_t extent : p.box)
+      box.push_back(std::to_string(extent));
+    return "{\"kind\": \"tensor_map\", \"buffer\": " + index + ", \"box\": [" +
+           join(box, ", ") + "], \"swizzle\": " + std::to_string(p.swizzle) +
+           "}";
+  }
   case ParamDesc::Kind::Scalar:
     break;
   }

@@ -8,6 +8,7 @@
 #include "attn/runtime/host/Cpu.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 using namespace attn;
@@ -320,11 +321,49 @@ private:
     if (p.kind == ParamDesc::Kind::Pointer)
       return Status::success();
     const BufferDesc &b = m.buffers[static_cast<size_t>(p.index)];
+    if (p.kind == ParamDesc::Kind::TensorMap)
+      return verifyTensorMap(path, p, b);
     if (p.dim < 0 || p.dim >= static_cast<int64_t>(b.shape.size()))
       return bad(path + ".dim", "expected a dimension below " +
                                     std::to_string(b.shape.size()) +
                                     ", the rank of '" + b.name + "', found " +
                                     std::to_string(p.dim));
+    return Status::success();
+  }
+
+  /// What the driver asks of a tensor map, as far as the shape's rank and the
+  /// box tell.
+  Status verifyTensorMap(const std::string &path, const ParamDesc &p,
+                         const BufferDesc &b) {
+    std::optional<Target> target = parseTarget(m.target);
+    if (isObject || !target || target->major < 9)
+      return bad(path + ".kind", "tensor maps need sm_90 or newer, the target "
+                                 "is '" +
+                                     m.target + "'");
+    const size_t rank = b.shape.size();
+    if (rank < 1 || rank > 5)
+      return bad(path + ".buffer", "a tensor map has 1 to 5 dimensions, '" +
+                                       b.name + "' has " +
+                                       std::to_string(rank));
+    if (p.box.size() != rank)
+      return bad(path + ".box", "expected " + std::to_string(rank) +
+                                    " extents, the rank of '" + b.name +
+                                    "', found " + std::to_string(p.box.size()));
+    for (size_t d = 0; d < rank; ++d)
+      if (p.box[d] < 1 || p.box[d] > 256)
+        return bad(path + "." + at("box", d),
+                   "expected 1 to 256, found " + std::to_string(p.box[d]));
+    const int64_t inner = p.box.back() * sizeOf(b.type);
+    if (p.swizzle != 0 && p.swizzle != 32 && p.swizzle != 64 &&
+        p.swizzle != 128)
+      return bad(path + ".swizzle", "expected 0, 32, 64 or 128, found " +
+                                        std::to_string(p.swizzle));
+    if (p.swizzle ? inner != p.swizzle : inner % 16 != 0)
+      return bad(path + "." + at("box", rank - 1),
+                 (p.swizzle ? "expected the " + std::to_string(p.swizzle) +
+                                  " bytes of the swizzle"
+                            : std::string("expected a multiple of 16 bytes")) +
+                     ", found " + std::to_string(inner));
     return Status::success();
   }
 

@@ -6,6 +6,7 @@
 #include "attn/runtime/core/SimDevice.h"
 
 #include "attn/runtime/core/Target.h"
+#include "attn/runtime/core/TensorMaps.h"
 
 #include <algorithm>
 #include <charconv>
@@ -343,27 +344,32 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   auto &kernel = *static_cast<SimKernel *>(request.kernel);
   std::lock_guard<std::mutex> lock(mutex);
 
-  size_t bytes = 8 * request.parameters.size();
-  bool eightBytes = std::all_of(
-      kernel.entry.parameters.begin(), kernel.entry.parameters.end(),
-      [](const sim::Parameter &p) { return p.size == 8; });
-  if (!eightBytes ||
-      kernel.entry.parameters.size() != request.parameters.size())
+  bool fits = kernel.entry.parameters.size() == request.parameters.size();
+  for (size_t p = 0; fits && p < request.parameters.size(); ++p) {
+    const sim::Parameter &declared = kernel.entry.parameters[p];
+    fits = request.parameters[p].map
+               ? declared.size == sim::TensorMap::Bytes &&
+                     declared.alignment % sim::TensorMap::Alignment == 0
+               : declared.size == 8;
+  }
+  if (!fits)
     return Error{
         ErrorCode::InvalidBundle,
         "the manifest has " + std::to_string(request.parameters.size()) +
-            " parameters of 8 bytes, the code declares " +
+            " parameters of 8 bytes, or 128 for tensor maps, the code "
+            "declares " +
             std::to_string(kernel.entry.parameters.size()) + " parameters of " +
             std::to_string(kernel.entry.parameterBytes) + " bytes in all"};
 
   // Mapped afresh for each launch, and each tensor once.
   sim::Memory memory;
   std::map<const Tensor *, uint64_t> mapped;
-  std::vector<uint64_t> values;
+  std::vector<uint8_t> values(kernel.entry.parameterBytes);
   for (size_t p = 0; p < request.parameters.size(); ++p) {
     const KernelParameter &parameter = request.parameters[p];
+    uint8_t *place = values.data() + kernel.entry.parameters[p].offset;
     if (!parameter.pointer) {
-      values.push_back(parameter.value);
+      std::memcpy(place, &parameter.value, 8);
       continue;
     }
     auto known = mapped.find(parameter.pointer);
@@ -374,7 +380,21 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
         return address.error();
       known = mapped.emplace(parameter.pointer, *address).first;
     }
-    values.push_back(known->second);
+    if (!parameter.map) {
+      std::memcpy(place, &known->second, 8);
+      continue;
+    }
+    Tensor there = *parameter.pointer;
+    there.data = known->second;
+    there.byteOffset = 0;
+    Result<sim::TensorMap> map = describeTensorMap(there, *parameter.map);
+    if (!map)
+      return map.error().in("'" + request.names[p] + "'");
+    auto encoded = map->encode();
+    if (!encoded)
+      return Error{ErrorCode::InvalidBundle,
+                   "'" + request.names[p] + "': " + encoded.error().message};
+    std::copy(encoded->begin(), encoded->end(), place);
   }
 
   SimLaunch launch;
@@ -384,8 +404,8 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   launch.sharedBytes = request.sharedBytes;
   launch.report = sim::Simulator::launch(
       kernel.module, kernel.entry.name, {request.blocks, 1, 1},
-      {request.threads, 1, 1}, request.sharedBytes, values.data(), bytes,
-      memory, options.launch);
+      {request.threads, 1, 1}, request.sharedBytes, values.data(),
+      values.size(), memory, options.launch);
   Status status = Status::success();
   if (!launch.report.ok && options.findingsAreErrors)
     status = Error{ErrorCode::Finding, describe(launch.report)};

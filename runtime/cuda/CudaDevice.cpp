@@ -5,6 +5,7 @@
 
 #include "attn/runtime/cuda/CudaDevice.h"
 
+#include "attn/runtime/core/TensorMaps.h"
 #include "attn/runtime/cuda/Driver.h"
 
 #include <mutex>
@@ -226,9 +227,20 @@ public:
 
   Status launch(const LaunchRequest &request, Stream stream) override {
     std::vector<uint64_t> values;
+    std::vector<CuTensorMap> maps;
     std::vector<void *> pointers;
     values.reserve(request.parameters.size());
-    for (const KernelParameter &parameter : request.parameters) {
+    maps.reserve(request.parameters.size());
+    for (size_t p = 0; p < request.parameters.size(); ++p) {
+      const KernelParameter &parameter = request.parameters[p];
+      if (parameter.map) {
+        Result<CuTensorMap> map = encode(parameter);
+        if (!map)
+          return map.error().in("'" + request.names[p] + "'");
+        maps.push_back(*map);
+        pointers.push_back(&maps.back());
+        continue;
+      }
       values.push_back(parameter.pointer ? parameter.pointer->address()
                                          : parameter.value);
       pointers.push_back(&values.back());
@@ -244,6 +256,31 @@ public:
   }
 
 private:
+  /// The driver's tensor map of a tensor.
+  Result<CuTensorMap> encode(const KernelParameter &parameter) const {
+    if (!driver.tensorMapEncodeTiled)
+      return Error{ErrorCode::Device,
+                   "the CUDA driver '" + driver.path +
+                       "' has no tensor maps, expected one of CUDA 12.0 or "
+                       "later"};
+    Result<sim::TensorMap> map =
+        describeTensorMap(*parameter.pointer, *parameter.map);
+    if (!map)
+      return map.error();
+    CuTensorMap result;
+    Status status = driver.check(
+        "cuTensorMapEncodeTiled",
+        driver.tensorMapEncodeTiled(
+            &result, static_cast<int>(map->element), map->rank,
+            reinterpret_cast<void *>(map->address), map->dims, map->strides,
+            map->box, map->elementStrides, /*interleave=*/0,
+            static_cast<int>(map->swizzle), tensorMapPromote128B,
+            /*oobFill=*/0));
+    if (!status)
+      return status.error();
+    return result;
+  }
+
   template <typename Fn>
   Status call(Fn fn) const {
     Current current(driver, context);

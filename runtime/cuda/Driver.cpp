@@ -51,6 +51,9 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
                      "' has no " name ", expected one of CUDA 11.2 or later"};
   ATTN_CUDA_SYMBOLS(ATTN_CUDA_LOAD)
 #undef ATTN_CUDA_LOAD
+  driver->tensorMapEncodeTiled =
+      reinterpret_cast<decltype(driver->tensorMapEncodeTiled)>(
+          ::dlsym(library, "cuTensorMapEncodeTiled"));
 
   CuResult result = driver->init(0);
   if (result == errorNoDevice)

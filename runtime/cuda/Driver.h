@@ -46,6 +46,8 @@ inline constexpr int jitErrorLogBuffer = 5;
 inline constexpr int jitErrorLogBufferSize = 6;
 // CUstream_flags
 inline constexpr unsigned streamNonBlocking = 1;
+// CUtensorMapL2promotion
+inline constexpr int tensorMapPromote128B = 2;
 // CUmemorytype
 inline constexpr int memoryTypeHost = 1;
 inline constexpr int memoryTypeDevice = 2;
@@ -65,6 +67,11 @@ struct Memcpy2D {
   CuArray dstArray;
   size_t dstPitch;
   size_t widthInBytes, height;
+};
+
+/// CUtensorMap.
+struct alignas(128) CuTensorMap {
+  uint64_t opaque[16];
 };
 
 /// The one table of symbols: X(member, exported name, parameter types). The
@@ -110,6 +117,14 @@ struct Driver {
 #define ATTN_CUDA_MEMBER(member, name, types) CuResult(*member) types = nullptr;
   ATTN_CUDA_SYMBOLS(ATTN_CUDA_MEMBER)
 #undef ATTN_CUDA_MEMBER
+
+  /// cuTensorMapEncodeTiled; null where the driver is older than CUDA 12.0.
+  /// Enumerations are passed as int: the element type, then interleave,
+  /// swizzle, promotion to L2 and what fills elements out of bounds.
+  CuResult (*tensorMapEncodeTiled)(CuTensorMap *, int, uint32_t, void *,
+                                   const uint64_t *, const uint64_t *,
+                                   const uint32_t *, const uint32_t *, int, int,
+                                   int, int) = nullptr;
 
   std::string path; ///< of the library, for messages
   int version = 0;  ///< 1000 * major + 10 * minor of the CUDA that it speaks

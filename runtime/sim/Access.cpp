@@ -368,7 +368,8 @@ void traceRun(Warp &warp, const Op &op, unsigned lane, uint64_t address,
 uint32_t resolve(Warp &warp, const Op &op, Space space,
                  const uint64_t *addresses, uint32_t mask, unsigned bytes,
                  AccessKind kind, uint8_t **pointers, bool collective) {
-  warp.touched |= mask;
+  if (!isStrong(kind))
+    warp.touched |= mask;
   AccessCounters &counters = warp.block->accesses[op.id];
   (isWrite(kind) ? counters.write : counters.read) = true;
   uint32_t good = 0;

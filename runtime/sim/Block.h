@@ -168,9 +168,12 @@ void acquire(Warp &warp, uint32_t lanes, uint32_t agent, uint32_t clock);
 /// What `lanes` make visible by an arrival. What other lanes did since the
 /// lanes of the warp last met is not in it.
 View release(Warp &warp, uint32_t lanes);
-/// Latest clock of `agent` that `lane` has seen (ManyLanes: all lanes), or
-/// with `fenced`, seen before a proxy fence.
-uint32_t seenBy(const Warp &warp, uint32_t lane, uint32_t agent, bool fenced);
+/// Has `lane` (ManyLanes: every lane) seen what lane `by` of an agent did at
+/// `clock`?
+bool hasSeen(const Warp &warp, uint32_t lane, uint32_t agent, uint32_t by,
+             uint32_t clock);
+/// Latest clock of `agent` that `lane` has seen before a proxy fence.
+uint32_t fencedBy(const Warp &warp, uint32_t lane, uint32_t agent);
 /// fence.proxy.async by `lanes`.
 void fenceProxy(Warp &warp, uint32_t lanes);
 /// What the warp did so far now happens before everything that it does from

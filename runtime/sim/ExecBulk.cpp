@@ -161,11 +161,9 @@ bool prepare(Copy &copy, const BulkInfo &info) {
   if (!(info.rank ? prepareTensor(copy, info) : prepareLinear(copy, info)))
     return false;
   const unsigned alignment = info.rank ? 128 : Chunk;
-  uint64_t address = addressOf(copy.warp, info.shared, copy.lane), window = 0;
-  if (address >= SharedWindow && address - SharedWindow < WindowSize)
-    window = SharedWindow;
-  uint64_t offset = address - window - SharedStart, size = block.shared.size();
-  copy.shared = uint32_t(address - window);
+  uint64_t address = addressOf(copy.warp, info.shared, copy.lane);
+  uint64_t offset = address - SharedStart, size = block.shared.size();
+  copy.shared = uint32_t(address);
   if (offset > size || size - offset < copy.bytes) {
     refuse(copy, FindingKind::OutOfBounds, copy.shared,
            std::string(copy.store ? "reads " : "writes ") +

@@ -33,7 +33,18 @@ uint32_t offsetOf(const Warp &warp, const uint8_t *pointer) {
 /// Bounds, alignment and races of the 8 bytes.
 uint32_t touch(Warp &warp, const Op &op, uint32_t mask, const uint64_t *where,
                AccessKind kind, uint8_t **pointers) {
-  return resolve(warp, op, op.space, where, mask, 8, kind, pointers);
+  uint32_t good = resolve(warp, op, op.space, where, mask, 8, kind, pointers);
+  const std::vector<uint8_t> &shared = warp.block->shared;
+  for (uint32_t m = good; m; m &= m - 1) {
+    unsigned lane = firstLane(m);
+    if (pointers[lane] >= shared.data() &&
+        pointers[lane] < shared.data() + shared.size())
+      continue;
+    warp.block->report(FindingKind::InvalidOperand, warp, op, lane, where[lane],
+                       "names an mbarrier outside shared memory", true);
+    good = 0;
+  }
+  return good;
 }
 
 void misuse(Warp &warp, const Op &op, unsigned lane, const Mbarrier &mbarrier,

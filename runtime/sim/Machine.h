@@ -182,18 +182,19 @@ struct Program {
 /// What happens before some point: by agent, the latest clock; and the latest
 /// clock of generic accesses that a proxy fence lies behind.
 struct View {
-  std::vector<uint32_t> seen, fenced;
+  /// What some lanes of a warp did up to a clock, seen without the others.
+  struct Part {
+    uint32_t warp, lanes, clock;
+  };
 
-  void reset(size_t agents) {
-    seen.assign(agents, 0);
-    fenced.assign(agents, 0);
-  }
-  void join(const View &other) {
-    for (size_t i = 0; i < seen.size(); ++i) {
-      seen[i] = seen[i] > other.seen[i] ? seen[i] : other.seen[i];
-      fenced[i] = fenced[i] > other.fenced[i] ? fenced[i] : other.fenced[i];
-    }
-  }
+  std::vector<uint32_t> seen, fenced;
+  std::vector<Part> parts;
+
+  void reset(size_t agents);
+  void join(const View &other);
+  void add(const Part &part);
+  /// Does it hold what `lane` of a warp did at `clock`?
+  bool holds(uint32_t agent, uint32_t lane, uint32_t clock) const;
 };
 
 /// What some lanes of a warp have seen beyond what all of it has.

@@ -8,6 +8,41 @@
 
 namespace attn::sim {
 
+void View::reset(size_t agents) {
+  seen.assign(agents, 0);
+  fenced.assign(agents, 0);
+  parts.clear();
+}
+
+void View::add(const Part &part) {
+  for (Part &known : parts)
+    if (known.warp == part.warp && known.lanes == part.lanes) {
+      known.clock = std::max(known.clock, part.clock);
+      return;
+    }
+  parts.push_back(part);
+}
+
+void View::join(const View &other) {
+  for (size_t i = 0; i < seen.size(); ++i) {
+    seen[i] = std::max(seen[i], other.seen[i]);
+    fenced[i] = std::max(fenced[i], other.fenced[i]);
+  }
+  for (const Part &part : other.parts)
+    if (part.clock > seen[part.warp])
+      add(part);
+}
+
+bool View::holds(uint32_t agent, uint32_t lane, uint32_t clock) const {
+  if (clock <= seen[agent])
+    return true;
+  for (const Part &part : parts)
+    if (part.warp == agent && clock <= part.clock && lane < Lanes &&
+        (part.lanes >> lane & 1))
+      return true;
+  return false;
+}
+
 void tick(Warp &warp) {
   if (++warp.clock >= MaxClock)
     warp.block->report(FindingKind::InstructionBudget, warp,
@@ -56,21 +91,31 @@ View release(Warp &warp, uint32_t lanes) {
       view.join(known.view);
   if (!(warp.touched & warp.live & ~lanes))
     view.seen[warp.id] = warp.clock;
+  else
+    view.add({warp.id, lanes, warp.clock});
   uint32_t &copies = view.seen[warp.block->agents.firstCopy + warp.id];
   copies = std::max(copies, warp.copies.doneForAll());
   tick(warp);
   return view;
 }
 
-uint32_t seenBy(const Warp &warp, uint32_t lane, uint32_t agent, bool fenced) {
-  auto of = [&](const View &view) {
-    return (fenced ? view.fenced : view.seen)[agent];
-  };
-  uint32_t clock = of(warp.view);
+bool hasSeen(const Warp &warp, uint32_t lane, uint32_t agent, uint32_t by,
+             uint32_t clock) {
+  if (warp.view.holds(agent, by, clock))
+    return true;
+  if (lane < Lanes)
+    for (const LaneView &known : warp.laneViews)
+      if ((known.lanes >> lane & 1) && known.view.holds(agent, by, clock))
+        return true;
+  return false;
+}
+
+uint32_t fencedBy(const Warp &warp, uint32_t lane, uint32_t agent) {
+  uint32_t clock = warp.view.fenced[agent];
   if (lane < Lanes)
     for (const LaneView &known : warp.laneViews)
       if (known.lanes >> lane & 1)
-        clock = std::max(clock, of(known.view));
+        clock = std::max(clock, known.view.fenced[agent]);
   return clock;
 }
 

@@ -415,8 +415,12 @@ private:
       }
   }
 
+  /// A block; its registers and labels are its own.
   void body(Function &function) {
     expect('{');
+    const bool outermost = scopes.empty();
+    const size_t first = function.instructions.size();
+    std::map<std::string, size_t> labels;
     scopes.emplace_back();
     while (!accept('}')) {
       const Token &token = peek();
@@ -428,8 +432,7 @@ private:
       } else if (token.kind == Token::DotWord) {
         bodyDirective(function);
       } else if (token.kind == Token::Word && peek(1).is(':')) {
-        if (!function.labels.emplace(token.text, function.instructions.size())
-                 .second)
+        if (!labels.emplace(token.text, function.instructions.size()).second)
           fail(token,
                "label '" + std::string(token.text) + "' is defined twice");
         next();
@@ -439,6 +442,24 @@ private:
       }
     }
     scopes.pop_back();
+    if (outermost)
+      function.labels.merge(labels);
+    else
+      closeLabels(function, first, labels);
+  }
+
+  /// Gives the labels of an inner block names that no other has, here and in
+  /// the branches of the block.
+  void closeLabels(Function &function, size_t first,
+                   const std::map<std::string, size_t> &labels) {
+    for (const auto &[label, target] : labels) {
+      std::string unique = label + "#" + std::to_string(function.labels.size());
+      function.labels.emplace(unique, target);
+      for (size_t i = first; i < function.instructions.size(); ++i)
+        for (Operand &operand : function.instructions[i].operands)
+          if (function.instructions[i].opcode == "bra" && operand.name == label)
+            operand.name = unique;
+    }
   }
 
   void bodyDirective(Function &function) {

@@ -371,6 +371,19 @@ unsigned wake(Block &block) {
   return ready;
 }
 
+/// Which copy in flight ends now. In order, those come first that somebody
+/// waits for, so that all others are as late as they can be.
+size_t nextLoad(Block &block) {
+  if (block.launch.options.mode == Mode::Random)
+    return block.random.next() % block.loads.size();
+  for (size_t i = 0; i < block.loads.size(); ++i)
+    for (const Warp &warp : block.warps)
+      for (const Fragment &fragment : warp.others)
+        if (fragment.gateOp && fragment.gate == block.loads[i].mbarrier)
+          return i;
+  return 0;
+}
+
 /// Nothing is ready: the warps whose tests failed look again, or a copy in
 /// flight ends. False if neither helps.
 bool unblock(Block &block, unsigned &rounds) {
@@ -379,10 +392,7 @@ bool unblock(Block &block, unsigned &rounds) {
   for (const Warp &warp : block.warps)
     polling |= warp.status == WarpStatus::Polling;
   if (!block.loads.empty() && (!polling || rounds >= 2)) {
-    size_t which = block.launch.options.mode == Mode::Random
-                       ? block.random.next() % block.loads.size()
-                       : 0;
-    block.complete(which);
+    block.complete(nextLoad(block));
     rounds = 0;
     return true;
   }

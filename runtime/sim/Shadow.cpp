@@ -22,7 +22,7 @@ bool ordered(Epoch epoch, const Warp &warp, uint32_t code) {
   if (own && agent == warp.block->agents.firstCopy + warp.id &&
       clock <= warp.copies.doneFor(lane))
     return true;
-  return clock <= seenBy(warp, lane, agent, false);
+  return hasSeen(warp, lane, agent, laneOf(epoch) & ~StrongBit, clock);
 }
 
 namespace {
@@ -32,7 +32,7 @@ namespace {
 bool fenced(Epoch epoch, const Warp &warp, uint32_t lane) {
   uint32_t agent = agentOf(epoch);
   return epoch == 0 || agent >= warp.block->agents.warps ||
-         clockOf(epoch) <= seenBy(warp, lane, agent, true);
+         clockOf(epoch) <= fencedBy(warp, lane, agent);
 }
 
 unsigned lineOf(const Block &block, uint16_t op) {
@@ -241,7 +241,7 @@ void shadowWrite(const ShadowRegion &region, uint32_t first, uint32_t count,
         if (w == warp.id && (stamp & (StrongBit - 1)) == lane &&
             !(stamp & ManyLanes))
           continue;
-        if (stamp >> LaneBits > seenBy(warp, lane, w, false))
+        if (!hasSeen(warp, lane, w, stamp & (StrongBit - 1), stamp >> LaneBits))
           reportReader(access, w, stamp >> LaneBits, region.readerOp[i]);
       }
     region.writer[i] = agentEpoch;

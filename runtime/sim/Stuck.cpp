@@ -169,6 +169,13 @@ void checkEnd(Block &block) {
   while (!block.loads.empty() && !block.fatal)
     block.complete(0);
   for (const Mbarrier &mbarrier : block.mbarriers) {
+    if (mbarrier.valid && mbarrier.pending != mbarrier.expected)
+      block.report(
+          FindingKind::Mbarrier, block.warps[0], *mbarrier.init, 0,
+          SharedStart + mbarrier.offset,
+          "makes an object that the block leaves within a phase: the " +
+              mbarrier.name() + " is in " + mbarrier.state(),
+          false, 0, Severity::Warning);
     if (!mbarrier.copyOp)
       continue;
     uint32_t observed = 0;

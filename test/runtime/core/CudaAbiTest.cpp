@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "attn/runtime/cuda/Driver.h"
+#include "attn/runtime/sim/TensorMap.h"
 
 #include <gtest/gtest.h>
 
@@ -40,6 +41,27 @@ static_assert(cu::jitErrorLogBufferSize == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 static_assert(cu::streamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(cu::memoryTypeHost == CU_MEMORYTYPE_HOST);
 static_assert(cu::memoryTypeDevice == CU_MEMORYTYPE_DEVICE);
+
+#if CUDA_VERSION >= 12000
+using Map = attn::sim::TensorMap;
+static_assert(int(Map::Element::U8) == CU_TENSOR_MAP_DATA_TYPE_UINT8);
+static_assert(int(Map::Element::S32) == CU_TENSOR_MAP_DATA_TYPE_INT32);
+static_assert(int(Map::Element::S64) == CU_TENSOR_MAP_DATA_TYPE_INT64);
+static_assert(int(Map::Element::F16) == CU_TENSOR_MAP_DATA_TYPE_FLOAT16);
+static_assert(int(Map::Element::F32) == CU_TENSOR_MAP_DATA_TYPE_FLOAT32);
+static_assert(int(Map::Element::BF16) == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+static_assert(int(Map::Element::TF32Ftz) ==
+              CU_TENSOR_MAP_DATA_TYPE_TFLOAT32_FTZ);
+static_assert(int(Map::Swizzle::None) == CU_TENSOR_MAP_SWIZZLE_NONE);
+static_assert(int(Map::Swizzle::Bytes32) == CU_TENSOR_MAP_SWIZZLE_32B);
+static_assert(int(Map::Swizzle::Bytes64) == CU_TENSOR_MAP_SWIZZLE_64B);
+static_assert(int(Map::Swizzle::Bytes128) == CU_TENSOR_MAP_SWIZZLE_128B);
+static_assert(CU_TENSOR_MAP_INTERLEAVE_NONE == 0);
+static_assert(cu::tensorMapPromote128B == CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
+static_assert(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE == 0);
+static_assert(sizeof(cu::CuTensorMap) == sizeof(CUtensorMap) &&
+              alignof(cu::CuTensorMap) >= alignof(CUtensorMap));
+#endif
 
 // Types: sizes, and the places of the copy's fields.
 static_assert(sizeof(cu::CuResult) == sizeof(CUresult));

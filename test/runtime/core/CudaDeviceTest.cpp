@@ -166,6 +166,34 @@ TEST_F(CudaDeviceTest, PassesTensorsAddresses) {
                                              uint64_t(1) << 33, 64, ~0ull}));
 }
 
+TEST_F(CudaDeviceTest, EncodesTensorMaps) {
+  std::shared_ptr<Device> device = *open();
+  Manifest m = scaleManifest();
+  m.target = "sm_90";
+  m.launches = {m.launches[0]};
+  m.launches[0].params = {ParamDesc::pointer(1),
+                          ParamDesc::tensorMap(0, {8, 32}, 128),
+                          ParamDesc::scalar(1)};
+  auto executable = Executable::load(device, *makeBundle(m, scalePtx));
+  ASSERT_TRUE(executable) << errorOf(executable);
+  MemorySpace gpu = device->properties().memory;
+  Tensor x = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x10000, gpu);
+  Tensor y = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x20000, gpu);
+  x.strides[0] = int64_t(1) << 33;
+  x.byteOffset = 32;
+  fake->parameterCount = 3;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(calls("cuTensorMapEncodeTiled"),
+            Strings{"cuTensorMapEncodeTiled 7 at 65568; 64 by 1 box 32/1; 5 by "
+                    "34359738368 box 8/1 0 3 2 0"});
+  EXPECT_EQ(fake->parameters,
+            (std::vector<unsigned long long>{0x20000, 0xABC2, ~0ull}));
+  fake->failures["cuTensorMapEncodeTiled"] = 1;
+  EXPECT_EQ(errorOf((*executable)->run({x}, {y}, {-1})),
+            "kernel 'scale': 'x': cuTensorMapEncodeTiled: CUDA_ERROR_FAKE (as "
+            "the test wished)");
+}
+
 TEST_F(CudaDeviceTest, ShowsTheAssemblersLog) {
   std::shared_ptr<Device> device = *open();
   fake->failures["cuModuleLoadDataEx"] = 218;

@@ -172,6 +172,22 @@ CuResult cuFuncSetAttribute(CuFunction, int attribute, int value) {
   return record("cuFuncSetAttribute",
                 std::to_string(attribute) + "=" + std::to_string(value));
 }
+CuResult cuTensorMapEncodeTiled(CuTensorMap *map, int type, uint32_t rank,
+                                void *address, const uint64_t *dims,
+                                const uint64_t *strides, const uint32_t *box,
+                                const uint32_t *elementStrides, int interleave,
+                                int swizzle, int promotion, int fill) {
+  map->opaque[0] = 0xABC0 + rank;
+  std::string detail = number(static_cast<unsigned>(type)) + " at " +
+                       number(reinterpret_cast<uintptr_t>(address));
+  for (uint32_t i = 0; i < rank; ++i)
+    detail += "; " + number(dims[i]) + " by " +
+              (i ? number(strides[i - 1]) : "1") + " box " + number(box[i]) +
+              "/" + number(elementStrides[i]);
+  for (int value : {interleave, swizzle, promotion, fill})
+    detail += " " + std::to_string(value);
+  return record("cuTensorMapEncodeTiled", detail);
+}
 CuResult cuLaunchKernel(CuFunction, unsigned gx, unsigned gy, unsigned gz,
                         unsigned bx, unsigned by, unsigned bz, unsigned shared,
                         CuStream stream, void **parameters, void **extra) {

@@ -255,8 +255,8 @@ const Refusal values[] = {
     {"/launches/0/shared", "2097152",
      "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
     {"/launches/0/params/0/kind", "\"value\"",
-     "launches[0].params[0].kind: expected pointer, size, stride or scalar, "
-     "found 'value'"},
+     "launches[0].params[0].kind: expected pointer, size, stride, scalar "
+     "or tensor_map, found 'value'"},
     {"/launches/0/params/0/buffer", "6",
      "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
     {"/launches/0/params/0/buffer", "-1",
@@ -389,6 +389,61 @@ TEST(Manifest, TooManyParameters) {
   m.launches[0].params.push_back(ParamDesc::pointer(1));
   EXPECT_EQ(errorOf(writeManifest(m)),
             "launches[0].params: expected at most 512 parameters, found 513");
+}
+
+/// The sample for sm_90a, with one more parameter.
+Json withTensorMap(const std::string &param) {
+  Json json = Json::parse(sample);
+  json["target"] = "sm_90a";
+  json["launches"][0]["params"].push_back(Json::parse(param));
+  return json;
+}
+
+TEST(Manifest, TensorMaps) {
+  const char *param = R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, )"
+                      R"(128, 64], "swizzle": 128})";
+  Result<Manifest> m = parseManifest(withTensorMap(param).dump());
+  ASSERT_TRUE(m) << errorOf(m);
+  EXPECT_EQ(m->launches[0].params[4],
+            ParamDesc::tensorMap(1, {1, 1, 128, 64}, 128));
+  std::string text = *writeManifest(*m);
+  EXPECT_NE(text.find(param), std::string::npos) << text;
+  EXPECT_TRUE(*parseManifest(text) == *m);
+
+  Manifest old = *m;
+  old.target = "sm_80";
+  EXPECT_EQ(errorOf(writeManifest(old)),
+            "launches[0].params[4].kind: tensor maps need sm_90 or newer, the "
+            "target is 'sm_80'");
+
+  const std::pair<const char *, const char *> cases[] = {
+      {R"({"kind": "tensor_map", "buffer": 6, "box": [1], "swizzle": 0})",
+       "buffer: expected a buffer number below 6, found 6"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 64], "swizzle": 0})",
+       "box: expected 4 extents, the rank of 'k', found 2"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 257, 64], )"
+       R"("swizzle": 128})",
+       "box[2]: expected 1 to 256, found 257"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
+       R"("swizzle": 256})",
+       "swizzle: expected 0, 32, 64 or 128, found 256"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 32], )"
+       R"("swizzle": 128})",
+       "box[3]: expected the 128 bytes of the swizzle, found 64"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 4], )"
+       R"("swizzle": 0})",
+       "box[3]: expected a multiple of 16 bytes, found 8"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": 8, "swizzle": 0})",
+       "box: expected a list, found a number"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64]})",
+       "swizzle: missing field"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
+       R"("swizzle": 128, "dim": 0})",
+       "dim: unknown field"},
+  };
+  for (const auto &[bad, message] : cases)
+    EXPECT_EQ(errorOf(parseManifest(withTensorMap(bad).dump())),
+              std::string("launches[0].params[4].") + message);
 }
 
 //===----------------------------------------------------------------------===//

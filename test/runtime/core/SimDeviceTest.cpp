@@ -89,6 +89,115 @@ TEST(SimDevice, RunsOverStridesPast32Bits) {
   ::munmap(memory, bytes);
 }
 
+/// One block copies each 8 x 32 tile of x to y through shared memory.
+const char *tilePtx = R"(.version 8.0
+.target sm_90a
+.address_size 64
+.shared .align 1024 .b8 tile[1024];
+.shared .align 8 .b64 full;
+.visible .entry copyTile(.param .u64 rows, .param .align 64 .b8 from[128],
+                         .param .align 64 .b8 to[128])
+{
+  .reg .pred %p<3>;
+  .reg .b32 %r<8>;
+  .reg .b64 %d<4>;
+  mov.b64 %d0, from;
+  cvta.param.u64 %d0, %d0;
+  mov.b64 %d1, to;
+  cvta.param.u64 %d1, %d1;
+  mov.u32 %r0, %ctaid.x;
+  shr.u32 %r1, %r0, 1;
+  shl.b32 %r1, %r1, 3;
+  and.b32 %r0, %r0, 1;
+  shl.b32 %r0, %r0, 5;
+  mov.u32 %r2, tile;
+  mov.u32 %r3, full;
+  mbarrier.init.shared.b64 [%r3], 1;
+  mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 1024;
+  cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r2], [%d0, {%r0, %r1}], [%r3];
+WAIT:
+  mbarrier.try_wait.parity.shared.b64 %p0, [%r3], 0;
+  @!%p0 bra WAIT;
+  cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%d1, {%r0, %r1}], [%r2];
+  cp.async.bulk.commit_group;
+  cp.async.bulk.wait_group 0;
+  ret;
+}
+)";
+
+std::unique_ptr<Executable> loadTiles(const char *options) {
+  Manifest m;
+  m.compiler = "test 1";
+  m.target = "sm_90a";
+  m.function = "copy";
+  m.code.file = "copy.ptx";
+  m.buffers = {{BufferRole::Argument, 0, "x", ElementType::F32, {"n", 64}, 4},
+               {BufferRole::Result, 0, "y", ElementType::F32, {"n", 64}, 4}};
+  LaunchDesc l;
+  l.entry = "copyTile";
+  l.grid = mulExpr(ceilDivExpr(std::string("n"), 8), 2);
+  l.threads = 1;
+  l.params = {ParamDesc::size(0, 0), ParamDesc::tensorMap(0, {8, 32}, 128),
+              ParamDesc::tensorMap(1, {8, 32}, 128)};
+  m.launches = {l};
+  Result<std::shared_ptr<Device>> device = openDevice("sim", options);
+  EXPECT_TRUE(device) << errorOf(device);
+  auto executable = Executable::load(*device, *makeBundle(m, tilePtx));
+  EXPECT_TRUE(executable) << errorOf(executable);
+  return std::move(*executable);
+}
+
+TEST(SimDevice, PassesTensorMaps) {
+  for (const char *options : {"target=sm_90a", "target=sm_90a,mode=lazy",
+                              "target=sm_90a,mode=random,seed=3"}) {
+    auto executable = loadTiles(options);
+    // Rows apart from each other; 13 is no multiple of the box.
+    std::vector<float> in = randomFloats(13 * 80 + 16, 5), out(13 * 72, 7);
+    alignas(16) float room[13 * 80 + 16], target[13 * 72];
+    std::copy(in.begin(), in.end(), room);
+    std::copy(out.begin(), out.end(), target);
+    Tensor x = Tensor::rowMajor(ElementType::F32, {13, 64},
+                                reinterpret_cast<uintptr_t>(room));
+    x.strides[0] = 80;
+    x.byteOffset = 32;
+    Tensor y = Tensor::rowMajor(ElementType::F32, {13, 64},
+                                reinterpret_cast<uintptr_t>(target));
+    y.strides[0] = 72;
+    Status status = executable->run({x}, {y}, {});
+    ASSERT_TRUE(status) << errorOf(status);
+    for (size_t i = 0; i < 13; ++i)
+      for (size_t j = 0; j < 72; ++j)
+        ASSERT_EQ(target[72 * i + j], j < 64 ? in[8 + 80 * i + j] : 7)
+            << options << " " << i << " " << j;
+  }
+}
+
+TEST(SimDevice, SaysWhatATensorMapCannotAddress) {
+  auto executable = loadTiles("target=sm_90a");
+  alignas(16) static float memory[13 * 80];
+  Tensor y = Tensor::rowMajor(ElementType::F32, {13, 64},
+                              reinterpret_cast<uintptr_t>(memory));
+  alignas(16) static float other[13 * 80];
+  Tensor x = Tensor::rowMajor(ElementType::F32, {13, 64},
+                              reinterpret_cast<uintptr_t>(other));
+  x.strides[0] = 66;
+  EXPECT_EQ(errorOf(executable->run({x}, {y}, {})),
+            "argument 0 'x': dimension 0 has a stride of 66 elements, a tensor "
+            "map needs a multiple of 4, at least 0 and less than 2^40 bytes");
+  x.strides[0] = 64;
+  x.byteOffset = 4;
+  EXPECT_EQ(errorOf(executable->run({x}, {y}, {})),
+            "argument 0 'x': a tensor map needs an address that is a multiple "
+            "of 16 bytes");
+  // One row: its stride does not matter. No row: nothing is launched.
+  x.byteOffset = 0;
+  x.shape[0] = y.shape[0] = 1;
+  x.strides[0] = 7;
+  EXPECT_EQ(errorOf(executable->run({x}, {y}, {})), "no error");
+  x.shape[0] = y.shape[0] = 0;
+  EXPECT_EQ(errorOf(executable->run({x}, {y}, {})), "no error");
+}
+
 TEST(SimDevice, ZeroRows) {
   auto executable = loadScale();
   Tensor x = Tensor::rowMajor(ElementType::F32, {0, 64}, 0);
@@ -248,10 +357,11 @@ TEST(SimDevice, RefusesBadCode) {
   auto executable = loadScale("", m);
   std::vector<float> in(64), out(64);
   Tensor x = hostTensor(in, {1, 64}), y = hostTensor(out, {1, 64});
-  EXPECT_EQ(
-      errorOf(executable->run({x}, {y}, {1})),
-      "kernel 'scale': the manifest has 4 parameters of 8 bytes, the code "
-      "declares 5 parameters of 40 bytes in all");
+  EXPECT_EQ(errorOf(executable->run({x}, {y}, {1})),
+            "kernel 'scale': the manifest has 4 parameters of 8 bytes, or 128 "
+            "for tensor "
+            "maps, the code "
+            "declares 5 parameters of 40 bytes in all");
 }
 
 TEST(SimDevice, SimulatesTheLimitsOfATarget) {

@@ -52,6 +52,8 @@ const Case cases[] = {
      [](const Words &in, unsigned i) { return in[i % 64] + i / 64; }},
     {"fence-by-the-reader", 64, 64, same},
     {"wait-by-one-lane", 32, 32, same},
+    {"arrive-for-one-lane", 64, 32,
+     [](const Words &in, unsigned) { return in[0]; }},
     {"pipeline", 64, 96, same},
     {"pipeline-one-lane", 64, 96, same},
     {"pipeline-elected", 64, 192, same},
