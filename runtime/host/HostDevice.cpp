@@ -92,8 +92,10 @@ int64_t availableThreads() {
 class HostDevice final : public Device {
 public:
   /// `poison`: a byte that scratch is filled with before each item; -1: none.
-  HostDevice(DeviceProperties limits, int64_t threads, int64_t poison)
-      : limits(std::move(limits)), pool(threads), poison(poison) {}
+  HostDevice(DeviceProperties limits, int64_t threads, int64_t poison,
+             std::string cpu)
+      : limits(std::move(limits)), pool(threads), poison(poison),
+        cpu(std::move(cpu)) {}
   ~HostDevice() override {
     for (uint64_t address : allocations)
       std::free(reinterpret_cast<void *>(address));
@@ -103,7 +105,7 @@ public:
   const DeviceProperties &properties() const override { return limits; }
 
   Status checkTarget(const std::string &target) const override {
-    return checkCpu(target);
+    return checkCpu(target, cpu);
   }
 
   Result<uint64_t> allocate(uint64_t bytes, Stream) override {
@@ -199,7 +201,8 @@ private:
   const DeviceProperties limits;
   ThreadPool pool;
   const int64_t poison;
-  std::mutex mutex; ///< guards the allocations
+  const std::string cpu; ///< an instruction set to keep to, or nothing
+  std::mutex mutex;      ///< guards the allocations
   std::set<uint64_t> allocations;
 };
 
@@ -216,6 +219,7 @@ static bool parseBetween(const std::string &text, int64_t least, int64_t most,
 Result<std::shared_ptr<Device>>
 host::openHostDevice(const DeviceOptions &options) {
   int64_t threads = availableThreads(), poison = -1;
+  std::string cpu;
   for (const auto &[key, text] : options) {
     if (key == "threads") {
       if (!parseBetween(text, 1, maxThreads, threads))
@@ -229,14 +233,20 @@ host::openHostDevice(const DeviceOptions &options) {
         return invalidArgument(
             "device option 'poison': expected a byte, 0 to 255, found '" +
             text + "'");
+    } else if (key == "cpu") {
+      if (Status status = checkCpu(text); !status)
+        return status.error().in("device option 'cpu'");
+      cpu = text;
     } else {
       return invalidArgument("device 'host' has no option '" + key +
-                             "', it has: poison, threads");
+                             "', it has: cpu, poison, threads");
     }
   }
   Result<std::string> best = bestCpuTarget();
   if (!best)
     return best.error();
+  if (!cpu.empty())
+    *best = cpu;
   DeviceProperties limits;
   limits.name = cpuName() + " (" + *best + ")";
   limits.multiprocessors = threads;
@@ -244,5 +254,5 @@ host::openHostDevice(const DeviceOptions &options) {
   limits.threadsPerBlock = 1;
   limits.target = *best;
   return std::shared_ptr<Device>(
-      std::make_shared<HostDevice>(std::move(limits), threads, poison));
+      std::make_shared<HostDevice>(std::move(limits), threads, poison, cpu));
 }
