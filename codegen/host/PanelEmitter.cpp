@@ -95,9 +95,9 @@ TileBuffer &PanelEmitter::getLocal(Value tile, Form form) {
   auto [entry, isNew] = locals.try_emplace({tile.getAsOpaquePointer(), form});
   if (isNew) {
     int64_t columns = cast<VectorType>(tile.getType()).getDimSize(1);
-    int64_t bytes = form == Form::Float ? panelRows * 4
-                    : form == Form::Dot ? panelRows * 2
-                                        : panelRows * 4;
+    int64_t bytes = form == Form::Float  ? panelRows * 4
+                    : form == Form::Mask ? panelRows * 4
+                                         : panelRows * 2;
     entry->second = {context.scratch.allocate(columns * bytes), 0, form};
   }
   return entry->second;
@@ -331,8 +331,14 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
     for (int64_t v = 0; v < vectors; ++v) {
       registers.push_back(b.load(b.vectorOf(scalarType),
                                  b.pointer(lhsRow, v * lanes * 4), lanes * 4));
-      if (product.mask)
+      if (product.mask && !product.useDot)
         masks.push_back(loadMask(getLocal(product.mask, Form::Mask), k, u, v));
+      if (product.mask && product.useDot)
+        masks.push_back(
+            b.load(b.vectorOf(scalarType),
+                   getTileAddress(getLocal(product.mask, Form::DotMask), k, u,
+                                  v, panelRows * 4),
+                   lanes * 4));
     }
     Value rhsRow;
     if (!product.isRhsByColumn) {
@@ -356,9 +362,13 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
       Value scalar = b.splat(b.load(scalarType, address, scalarAlignment));
       for (int64_t v = 0; v < vectors; ++v) {
         Value &acc = accs[i * vectors + v];
-        Value next = product.useDot ? b.dotPairs(acc, registers[v], scalar)
+        // The weights of dead pairs are 0; what they weigh might be NaN.
+        Value factor = product.useDot && product.mask
+                           ? arith::AndIOp::create(b, scalar, masks[v])
+                           : scalar;
+        Value next = product.useDot ? b.dotPairs(acc, registers[v], factor)
                                     : b.fma(registers[v], scalar, acc);
-        acc = product.mask
+        acc = product.mask && !product.useDot
                   ? arith::SelectOp::create(b, masks[v], next, acc).getResult()
                   : next;
       }
@@ -379,8 +389,16 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
 LogicalResult PanelEmitter::emitRoot(const Root &root) {
   void *key = root.value.getAsOpaquePointer();
   Type element = getElementTypeOrSelf(root.value);
-  if (root.kind == Root::Store && root.form == Form::Dot) {
-    TileBuffer buffer = getLocal(root.value, Form::Dot);
+  bool isPaired = root.form == Form::Dot || root.form == Form::DotMask;
+  if (root.kind == Root::Store && isPaired) {
+    TileBuffer buffer = getLocal(root.value, root.form);
+    auto toBits = [&](Value value) -> Value {
+      if (root.form == Form::Dot)
+        return b.bitsOf16(value);
+      Type ints = b.vectorOf(b.getI32Type());
+      return arith::SelectOp::create(b, value, b.integer(ints, 0xffff),
+                                     b.integer(ints, 0));
+    };
     for (int64_t i = 0; i < blockColumns; i += 2)
       for (int64_t v = 0; v < vectors; ++v) {
         Value low = getPair(root.value, i, v),
@@ -388,8 +406,8 @@ LogicalResult PanelEmitter::emitRoot(const Root &root) {
         if (!low || !high)
           return failure();
         Value sixteen = b.integer(b.vectorOf(b.getI32Type()), 16);
-        Value upper = arith::ShLIOp::create(b, b.bitsOf16(high), sixteen);
-        Value both = arith::OrIOp::create(b, b.bitsOf16(low), upper);
+        Value upper = arith::ShLIOp::create(b, toBits(high), sixteen);
+        Value both = arith::OrIOp::create(b, toBits(low), upper);
         // A pair of columns takes the room of one column of f32, so a column
         // counts half.
         Value address =

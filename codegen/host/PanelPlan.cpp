@@ -65,8 +65,7 @@ FailureOr<Product> mlir::attn::host::matchProduct(Value value,
   }
   bool isBf16 = contract.getLhsType().getElementType().isBF16() &&
                 contract.getRhsType().getElementType().isBF16();
-  product.useDot = level.hasBf16Dot && isBf16 && !product.mask &&
-                   product.getDepth() % 2 == 0;
+  product.useDot = level.hasBf16Dot && isBf16 && product.getDepth() % 2 == 0;
   return product;
 }
 
@@ -189,7 +188,8 @@ LogicalResult PanelPlan::addProduct(Value result) {
     addRoot({Root::Store, lhs, nullptr,
              product->useDot ? Form::Dot : Form::Float, lhs});
   if (product->mask)
-    addRoot({Root::Store, product->mask, nullptr, Form::Mask, product->mask});
+    addRoot({Root::Store, product->mask, nullptr,
+             product->useDot ? Form::DotMask : Form::Mask, product->mask});
   return success();
 }
 

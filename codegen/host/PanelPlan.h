@@ -33,9 +33,9 @@ struct Product {
 /// The product that `value` is the result of.
 FailureOr<Product> matchProduct(Value value, const Level &level);
 
-/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns, or
-/// booleans.
-enum class Form { Float, Dot, Mask };
+/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns,
+/// booleans, or pairs of booleans as masks of pairs of bf16.
+enum class Form { Float, Dot, Mask, DotMask };
 
 /// Whether a tile has a value for each pair of a query row and a column; not
 /// only for each row, or each column.
