@@ -12,9 +12,6 @@
 using namespace mlir;
 using namespace mlir::attn::host;
 
-/// Registers of a block without a product: enough independent work to hide the
-/// latency of an exponential.
-static constexpr int64_t kRegisters = 12;
 /// Steps along the summed dimension in one iteration of a product.
 static constexpr int64_t kDepthUnroll = 4;
 /// Bytes of a cache line.
@@ -89,6 +86,22 @@ Value PanelEmitter::loadMask(const TileBuffer &buffer, Value column, int64_t i,
   return arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
                                b.load(ints, address, lanes * 4),
                                b.integer(ints, 0));
+}
+
+Value PanelEmitter::loadMaskOfRow(const TileBuffer &buffer, Value column,
+                                  int64_t i, int64_t row) {
+  Value address = getMaskAddress(buffer, column, i, 0);
+  if (lanes != 16) {
+    Type type = b.getI32Type();
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                                 b.load(type, b.pointer(address, row * 4), 4),
+                                 b.integer(type, 0));
+  }
+  Type type = b.getI16Type();
+  Value bit = arith::AndIOp::create(b, b.load(type, address, 2),
+                                    b.integer(type, int64_t(1) << row));
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, bit,
+                               b.integer(type, 0));
 }
 
 TileBuffer &PanelEmitter::getLocal(Value tile, Form form) {
@@ -266,6 +279,12 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
 // Products
 //===----------------------------------------------------------------------===//
 
+Value PanelEmitter::getRhsRow(const RowSource &rhs, Value row) {
+  if (rhs.lastRow)
+    row = b.minimum(row, rhs.lastRow);
+  return b.pointer(rhs.base, b.multiply(row, rhs.stride));
+}
+
 void PanelEmitter::prefetchNext(const RowSource &source, Value row,
                                 Value column) {
   Value address =
@@ -275,19 +294,20 @@ void PanelEmitter::prefetchNext(const RowSource &source, Value row,
 
 LogicalResult PanelEmitter::computeProduct(Value result) {
   auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
-    Operation *op = product.contract;
-    return op == result.getDefiningOp() ||
-           op->getParentOp() == result.getDefiningOp();
+    return isResultOf(result, product);
   });
   Product product = *found;
   void *lhsKey = product.getLhs().getAsOpaquePointer(),
        *rhsKey = product.getRhs().getAsOpaquePointer();
+  const RowSource &rhs = context.rows.at({rhsKey, product.getOperandKind()});
+  if (product.few)
+    return product.isRhsByColumn ? computeFewByColumn(product, rhs, result)
+                                 : computeFewByDepth(product, rhs, result);
   auto known = context.packed.find({lhsKey, product.useDot});
   TileBuffer lhs = known != context.packed.end()
                        ? known->second
                        : getLocal(product.getLhs(),
                                   product.useDot ? Form::Dot : Form::Float);
-  const RowSource &rhs = context.rows.at({rhsKey, product.useDot});
 
   // Neighbours along the depth count as one step where pairs are multiplied.
   int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
@@ -301,15 +321,10 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
       if (!inits.back())
         return failure();
     }
-  auto getRhsRow = [&](Value row) {
-    if (rhs.lastRow)
-      row = b.minimum(row, rhs.lastRow);
-    return b.pointer(rhs.base, b.multiply(row, rhs.stride));
-  };
   SmallVector<Value> columnRows;
   if (product.isRhsByColumn)
     for (int64_t i = 0; i < blockColumns; ++i)
-      columnRows.push_back(getRhsRow(b.add(column, i)));
+      columnRows.push_back(getRhsRow(rhs, b.add(column, i)));
   Value lhsBase = getPanelBase(lhs);
   Type scalarType =
       product.useDot ? Type(b.getI32Type()) : Type(b.getF32Type());
@@ -342,7 +357,7 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
     }
     Value rhsRow;
     if (!product.isRhsByColumn) {
-      rhsRow = b.pointer(getRhsRow(step), b.multiply(column, 4));
+      rhsRow = b.pointer(getRhsRow(rhs, step), b.multiply(column, 4));
       if (rhs.nextBase && !product.useDot)
         prefetchNext(rhs, step, column);
       if (rhs.nextBase && product.useDot) {
@@ -479,12 +494,8 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
   stage = &current;
   if (failed(prepareRows(current)))
     return failure();
-  blockColumns = current.hasProduct()
-                     ? b.getLevel().columns
-                     : llvm::bit_ceil(uint64_t(kRegisters / vectors));
+  blockColumns = getBlockColumns(current);
   int64_t numColumns = current.getNumColumns();
-  while (numColumns % blockColumns != 0)
-    blockColumns /= 2;
   SmallVector<Value> inits;
   for (const Root &root : current.roots) {
     if (root.kind == Root::Reduce)
