@@ -175,7 +175,7 @@ class Bench:
         torch.set_num_threads(threads)
         self.ours = Ours(options.build, threads)
         self.peaks = Peaks(options.build)
-        self.dense = {}
+        self.dense = {}  # programs without a mask, and what they execute
         if "flex" in options.contenders:
             import torch._dynamo
             import torch._inductor.config
@@ -215,6 +215,7 @@ class Bench:
         k, v = [torch.randn(batch, kv_heads, keys, size).to(dtype) for _ in range(2)]
         o = torch.empty_like(q)
         program, compiled = self.ours.compile(shape, mask, element)
+        self.tensors = [q, k, v]
         contenders = {"ours": self.ours.runner(program, element, [q, k, v], o)}
         contenders["ours"]()
         wanted = self.options.contenders
@@ -249,27 +250,29 @@ class Bench:
         contenders, compiled, difference = self.prepare(shape, mask, element)
         what = "bf16" if element == "bf16" else "f32"
         contenders["peak"] = lambda: self.peaks.measure(what, self.threads)
+        key = (element, size, head_size)
+        if key not in self.dense:
+            self.dense[key] = (self.ours.compile(shape, "none", element)[0], self.ours.executed(shape, "none", element))
+        if mask != "none":
+            contenders["dense"] = self.ours.runner(self.dense[key][0], element, self.tensors,
+                                                   self.torch.empty_like(self.tensors[0]))
+            contenders["dense"]()
         medians, rounds = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)))
         peak = medians.pop("peak")
+        dense = medians.pop("dense", medians["ours"])
         useful = 4.0 * heads * head_size * live_pairs(self.torch, mask, size)
-        key = (element, size, head_size)
-        executed = self.ours.executed(shape, mask, element)
-        if mask == "none":
-            self.dense[key] = (medians["ours"], executed)
+        fraction = self.ours.executed(shape, mask, element) / self.dense[key][1]
         row = {"kind": "forward", "mask": mask, "type": element, "size": size, "head_size": head_size, "heads": heads,
                "threads": self.threads, "rounds": rounds, "ms": {name: t * 1e3 for name, t in medians.items()},
                "gflops": useful / medians["ours"] * 1e-9, "peak_gflops": peak * 1e-9,
                "peak_fraction": useful / medians["ours"] / peak,
-               "executed_fraction": executed / self.dense[key][1] if key in self.dense else None,
-               "proportion": medians["ours"] / (self.dense[key][0] * executed / self.dense[key][1])
-               if key in self.dense else None,
+               "executed_fraction": fraction, "proportion": medians["ours"] / (dense * fraction),
                "ratio": {name: t / medians["ours"] for name, t in medians.items() if name != "ours"},
                "compile_ms": compiled["compile_ms"], "compile_processor_ms": compiled["compile_processor_ms"],
                "max_difference": difference}
-        proportion = f"{row['proportion']:5.2f}" if row["proportion"] else "    -"
         ratios = "".join(f" {row['ratio'][n]:7.2f}" if n in row["ratio"] else "       -" for n in ("sdpa", "flex", "naive"))
         print(f"{mask:21} {element:4} {size:6} {head_size:4} {self.threads:3} {row['ms']['ours']:10.2f} {row['gflops']:8.1f}"
-              f" {100 * row['peak_fraction']:5.0f} % {proportion} {row['compile_ms']:8.0f} {ratios}", flush=True)
+              f" {100 * row['peak_fraction']:5.0f} % {row['proportion']:5.2f} {row['compile_ms']:8.0f} {ratios}", flush=True)
         return row
 
     def decode_row(self, shape, element):
