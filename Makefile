@@ -15,7 +15,7 @@ help:
 	@echo "make docs      write the generated op and pass docs"
 	@echo "make format    format the C++ sources"
 	@echo "make tidy      run clang-tidy over the C++ sources (slow)"
-	@echo "make sanitize  unit tests of the runtime under AddressSanitizer and UBSan"
+	@echo "make sanitize  unit tests of the runtime under AddressSanitizer with UBSan, and under ThreadSanitizer"
 
 build:
 	@scripts/setup.sh
@@ -44,9 +44,11 @@ tidy: build
 	@git ls-files '*.cpp' | xargs run-clang-tidy-22 -quiet -p $(BUILD)
 
 sanitize:
-	@scripts/setup.sh
+	@scripts/setup.sh libclang-rt-22-dev
 	@BUILD=$(BUILD)-sanitize scripts/build.sh -DATTN_ENABLE_COMPILER=OFF "-DATTN_SANITIZE=address;undefined"
 	@BUILD=$(BUILD)-sanitize scripts/test.sh
+	@BUILD=$(BUILD)-threads scripts/build.sh -DATTN_ENABLE_COMPILER=OFF -DATTN_SANITIZE=thread
+	@BUILD=$(BUILD)-threads scripts/test.sh
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-threads

@@ -161,6 +161,7 @@ typedef struct attn_device attn_device;
  *         target=sm_<n>            the GPU whose limits apply (sm_90a)
  *   host  threads=<n>              how many work on a launch, at least 1 (one
  *                                  for each processor that the process may use)
+ *         cpu=<instruction set>    use nothing beyond it
  *         poison=<byte>            what scratch memory holds before each work
  *                                  item, to see that no result depends on it
  *   cuda  library=<path>           the driver library (libcuda.so.1, or the

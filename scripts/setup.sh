@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and is missing: Debian packages and a Python virtual environment.
+# Installs what the build and the tests need and is missing: Debian packages, those named as arguments among them, and a
+# Python virtual environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
   cmake ninja-build clang-22 lld-22 llvm-22-dev llvm-22-tools libmlir-22-dev mlir-22-tools clang-format-22
   nlohmann-json3-dev libgtest-dev ccache python3 python3-dev python3-venv libzstd-dev zlib1g-dev
+  "$@"
 )
 
 missing=()

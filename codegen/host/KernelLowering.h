@@ -83,8 +83,8 @@ private:
   IRMapping scalars;
   DenseMap<Value, View> views;
   DenseMap<Value, TileBuffer> states;
-  std::map<std::pair<void *, bool>, TileBuffer> packed;
-  std::map<std::pair<void *, bool>, RowSource> rows;
+  std::map<std::pair<void *, int>, TileBuffer> packed;
+  std::map<std::pair<void *, int>, RowSource> rows;
   PanelContext context;
   /// Rows of the query tile; an index, how many of them exist.
   int64_t tileRows = 0;

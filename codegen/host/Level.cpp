@@ -26,6 +26,8 @@ Level Level::forRows(int64_t rows) const {
       panelVectors, std::max<int64_t>(1, llvm::divideCeil(rows, lanes)));
   level.columns = int64_t(
       llvm::bit_floor(uint64_t(columns * panelVectors / level.panelVectors)));
+  if (4 * rows <= lanes)
+    level.fewRows = rows;
   return level;
 }
 

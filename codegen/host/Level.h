@@ -30,6 +30,10 @@ struct Level {
   bool hasBf16Dot;
 
   int64_t getPanelRows() const { return lanes * panelVectors; }
+  /// Rows of a tile that has so few that lanes for rows would be a waste; else
+  /// 0.
+  int64_t fewRows = 0;
+
   /// The level with blocks for a tile of `rows` rows: no more registers of rows
   /// than those fill, and more columns instead.
   Level forRows(int64_t rows) const;

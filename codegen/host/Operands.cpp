@@ -124,7 +124,7 @@ LogicalResult KernelLowering::prepareRows(Block &block, const PanelPlan &plan) {
   for (Product product : plan.getProducts()) {
     counts.dot += product.useDot;
     auto [entry, isNew] = rows.try_emplace(
-        {product.getRhs().getAsOpaquePointer(), product.useDot});
+        {product.getRhs().getAsOpaquePointer(), product.getOperandKind()});
     if (!isNew)
       continue;
     auto read = product.getRhs().getDefiningOp<vector::TransferReadOp>();
@@ -135,7 +135,9 @@ LogicalResult KernelLowering::prepareRows(Block &block, const PanelPlan &plan) {
         static_cast<bool>(views.find(read.getBase())->second.selection);
     RowSource source = isGathered ? gatherRows(read) : getRows(read);
     bool isWide = read.getVectorType().getElementType().isF32();
-    if (product.useDot ? !product.isRhsByColumn : !isWide)
+    bool isReady =
+        product.few || (product.useDot ? product.isRhsByColumn : isWide);
+    if (!isReady)
       source = convertRows(source, read.getVectorType(), product.useDot);
     entry->second = source;
   }
@@ -233,6 +235,20 @@ LogicalResult KernelLowering::packQueries(Block &block) {
     if (read->getBlock() != &block)
       return read.emitOpError(
           "expected queries that are read before the loops over keys");
+    if (product.few) {
+      RowSource source = getRows(read);
+      const View &view = views.find(read.getBase())->second;
+      SmallVector<Value> &list =
+          context.queryRows[product.getLhs().getAsOpaquePointer()];
+      if (list.empty())
+        for (int64_t row = 0; row < level.fewRows; ++row)
+          list.push_back(b.pointer(
+              source.base,
+              b.multiply(context.getRowOffset(b.index(row), view.strides,
+                                              view.strides.size() - 2),
+                         view.getElementBytes())));
+      continue;
+    }
     auto [entry, isNew] = packed.try_emplace(
         {product.getLhs().getAsOpaquePointer(), product.useDot});
     if (isNew)

@@ -12,9 +12,6 @@
 using namespace mlir;
 using namespace mlir::attn::host;
 
-/// Registers of a block without a product: enough independent work to hide the
-/// latency of an exponential.
-static constexpr int64_t kRegisters = 12;
 /// Steps along the summed dimension in one iteration of a product.
 static constexpr int64_t kDepthUnroll = 4;
 /// Bytes of a cache line.
@@ -93,13 +90,29 @@ Value PanelEmitter::loadMask(const TileBuffer &buffer, Value column, int64_t i,
                                b.integer(ints, 0));
 }
 
+Value PanelEmitter::loadMaskOfRow(const TileBuffer &buffer, Value column,
+                                  int64_t i, int64_t row) {
+  Value address = getMaskAddress(buffer, column, i, 0);
+  if (lanes != 16) {
+    Type type = b.getI32Type();
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::slt,
+                                 b.load(type, b.pointer(address, row * 4), 4),
+                                 b.integer(type, 0));
+  }
+  Type type = b.getI16Type();
+  Value bit = arith::AndIOp::create(b, b.load(type, address, 2),
+                                    b.integer(type, int64_t(1) << row));
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, bit,
+                               b.integer(type, 0));
+}
+
 TileBuffer &PanelEmitter::getLocal(Value tile, Form form) {
   auto [entry, isNew] = locals.try_emplace({tile.getAsOpaquePointer(), form});
   if (isNew) {
     int64_t columns = cast<VectorType>(tile.getType()).getDimSize(1);
-    int64_t bytes = form == Form::Float ? panelRows * 4
-                    : form == Form::Dot ? panelRows * 2
-                                        : panelRows * 4;
+    int64_t bytes = form == Form::Float  ? panelRows * 4
+                    : form == Form::Mask ? panelRows * 4
+                                         : panelRows * 2;
     entry->second = {context.scratch.allocate(columns * bytes), 0, form};
   }
   return entry->second;
@@ -332,6 +345,12 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
 // Products
 //===----------------------------------------------------------------------===//
 
+Value PanelEmitter::getRhsRow(const RowSource &rhs, Value row) {
+  if (rhs.lastRow)
+    row = b.minimum(row, rhs.lastRow);
+  return b.pointer(rhs.base, b.multiply(row, rhs.stride));
+}
+
 void PanelEmitter::prefetchNext(const RowSource &source, Value row,
                                 Value column) {
   Value address =
@@ -341,19 +360,20 @@ void PanelEmitter::prefetchNext(const RowSource &source, Value row,
 
 LogicalResult PanelEmitter::computeProduct(Value result) {
   auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
-    Operation *op = product.contract;
-    return op == result.getDefiningOp() ||
-           op->getParentOp() == result.getDefiningOp();
+    return isResultOf(result, product);
   });
   Product product = *found;
   void *lhsKey = product.getLhs().getAsOpaquePointer(),
        *rhsKey = product.getRhs().getAsOpaquePointer();
+  const RowSource &rhs = context.rows.at({rhsKey, product.getOperandKind()});
+  if (product.few)
+    return product.isRhsByColumn ? computeFewByColumn(product, rhs, result)
+                                 : computeFewByDepth(product, rhs, result);
   auto known = context.packed.find({lhsKey, product.useDot});
   TileBuffer lhs = known != context.packed.end()
                        ? known->second
                        : getLocal(product.getLhs(),
                                   product.useDot ? Form::Dot : Form::Float);
-  const RowSource &rhs = context.rows.at({rhsKey, product.useDot});
 
   // Neighbours along the depth count as one step where pairs are multiplied.
   int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
@@ -367,15 +387,10 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
       if (!inits.back())
         return failure();
     }
-  auto getRhsRow = [&](Value row) {
-    if (rhs.lastRow)
-      row = b.minimum(row, rhs.lastRow);
-    return b.pointer(rhs.base, b.multiply(row, rhs.stride));
-  };
   SmallVector<Value> columnRows;
   if (product.isRhsByColumn)
     for (int64_t i = 0; i < blockColumns; ++i)
-      columnRows.push_back(getRhsRow(b.add(column, i)));
+      columnRows.push_back(getRhsRow(rhs, b.add(column, i)));
   Value lhsBase = getPanelBase(lhs);
   Type scalarType =
       product.useDot ? Type(b.getI32Type()) : Type(b.getF32Type());
@@ -397,12 +412,18 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
     for (int64_t v = 0; v < vectors; ++v) {
       registers.push_back(b.load(b.vectorOf(scalarType),
                                  b.pointer(lhsRow, v * lanes * 4), lanes * 4));
-      if (product.mask)
+      if (product.mask && !product.useDot)
         masks.push_back(loadMask(getLocal(product.mask, Form::Mask), k, u, v));
+      if (product.mask && product.useDot)
+        masks.push_back(
+            b.load(b.vectorOf(scalarType),
+                   getTileAddress(getLocal(product.mask, Form::DotMask), k, u,
+                                  v, panelRows * 4),
+                   lanes * 4));
     }
     Value rhsRow;
     if (!product.isRhsByColumn) {
-      rhsRow = b.pointer(getRhsRow(step), b.multiply(column, 4));
+      rhsRow = b.pointer(getRhsRow(rhs, step), b.multiply(column, 4));
       if (rhs.nextBase && !product.useDot)
         prefetchNext(rhs, step, column);
       if (rhs.nextBase && product.useDot) {
@@ -422,9 +443,13 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
       Value scalar = b.splat(b.load(scalarType, address, scalarAlignment));
       for (int64_t v = 0; v < vectors; ++v) {
         Value &acc = accs[i * vectors + v];
-        Value next = product.useDot ? b.dotPairs(acc, registers[v], scalar)
+        // The weights of dead pairs are 0; what they weigh might be NaN.
+        Value factor = product.useDot && product.mask
+                           ? arith::AndIOp::create(b, scalar, masks[v])
+                           : scalar;
+        Value next = product.useDot ? b.dotPairs(acc, registers[v], factor)
                                     : b.fma(registers[v], scalar, acc);
-        acc = product.mask
+        acc = product.mask && !product.useDot
                   ? arith::SelectOp::create(b, masks[v], next, acc).getResult()
                   : next;
       }
@@ -445,8 +470,16 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
 LogicalResult PanelEmitter::emitRoot(const Root &root) {
   void *key = root.value.getAsOpaquePointer();
   Type element = getElementTypeOrSelf(root.value);
-  if (root.kind == Root::Store && root.form == Form::Dot) {
-    TileBuffer buffer = getLocal(root.value, Form::Dot);
+  bool isPaired = root.form == Form::Dot || root.form == Form::DotMask;
+  if (root.kind == Root::Store && isPaired) {
+    TileBuffer buffer = getLocal(root.value, root.form);
+    auto toBits = [&](Value value) -> Value {
+      if (root.form == Form::Dot)
+        return b.bitsOf16(value);
+      Type ints = b.vectorOf(b.getI32Type());
+      return arith::SelectOp::create(b, value, b.integer(ints, 0xffff),
+                                     b.integer(ints, 0));
+    };
     for (int64_t i = 0; i < blockColumns; i += 2)
       for (int64_t v = 0; v < vectors; ++v) {
         Value low = getPair(root.value, i, v),
@@ -454,8 +487,8 @@ LogicalResult PanelEmitter::emitRoot(const Root &root) {
         if (!low || !high)
           return failure();
         Value sixteen = b.integer(b.vectorOf(b.getI32Type()), 16);
-        Value upper = arith::ShLIOp::create(b, b.bitsOf16(high), sixteen);
-        Value both = arith::OrIOp::create(b, b.bitsOf16(low), upper);
+        Value upper = arith::ShLIOp::create(b, toBits(high), sixteen);
+        Value both = arith::OrIOp::create(b, toBits(low), upper);
         // A pair of columns takes the room of one column of f32, so a column
         // counts half.
         Value address =
@@ -527,12 +560,8 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
   stage = &current;
   if (failed(prepareRows(current)))
     return failure();
-  blockColumns = current.hasProduct()
-                     ? b.getLevel().columns
-                     : llvm::bit_ceil(uint64_t(kRegisters / vectors));
+  blockColumns = getBlockColumns(current);
   int64_t numColumns = current.getNumColumns();
-  while (numColumns % blockColumns != 0)
-    blockColumns /= 2;
   SmallVector<Value> inits;
   for (const Root &root : current.roots) {
     if (root.kind == Root::Reduce)

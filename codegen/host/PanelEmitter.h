@@ -78,9 +78,11 @@ struct PanelContext {
   /// Row and pair tiles that are kept across panels and blocks.
   DenseMap<Value, TileBuffer> &states;
   /// The left operands that come from memory, and the right operands, by tile
-  /// and whether pairs of bf16 are multiplied.
-  std::map<std::pair<void *, bool>, TileBuffer> &packed;
-  std::map<std::pair<void *, bool>, RowSource> &rows;
+  /// and Product::getOperandKind.
+  std::map<std::pair<void *, int>, TileBuffer> &packed;
+  std::map<std::pair<void *, int>, RowSource> &rows;
+  /// Where the rows of a left operand begin in memory, for products of a few.
+  std::map<void *, SmallVector<Value>> queryRows = {};
   /// Where the rows of a tile are those of several heads: how many each head
   /// has; 0 otherwise.
   int64_t rowsPerHead = 0;
@@ -90,6 +92,10 @@ struct PanelContext {
   /// before it that of the heads.
   Value getRowOffset(Value row, ArrayRef<Value> strides, unsigned rowDim);
 };
+
+/// Registers of a block without a product: enough independent work to hide the
+/// latency of an exponential.
+constexpr int64_t kRegisters = 12;
 
 /// Emits the stages of a plan for the panel `panel` (an index) whose first row
 /// is `firstRow`; the rows of the tile that exist are below `numRows`.
@@ -127,6 +133,13 @@ private:
   LogicalResult computeProduct(Value result);
   Value loadInteger(vector::TransferReadOp read, Value row, Value column,
                     Value endOfRows);
+  /// FewRows.cpp: a product whose lanes are along the head size.
+  LogicalResult computeFewByColumn(Product product, const RowSource &rhs,
+                                   Value result);
+  LogicalResult computeFewByDepth(Product product, const RowSource &rhs,
+                                  Value result);
+  int64_t getBlockColumns(const Stage &stage) const;
+  Value getRhsRow(const RowSource &rhs, Value row);
   Value fail(Value value, StringRef what);
 
   /// The address of row 0 of the panel in column `column` (an index) plus `i`.
@@ -135,6 +148,10 @@ private:
   Value getMaskAddress(const TileBuffer &buffer, Value column, int64_t i,
                        int64_t v);
   Value loadMask(const TileBuffer &buffer, Value column, int64_t i, int64_t v);
+  /// Whether the pair of column `column` plus `i` and row `row` of the first
+  /// register counts: an i1.
+  Value loadMaskOfRow(const TileBuffer &buffer, Value column, int64_t i,
+                      int64_t row);
   Value getPanelBase(const TileBuffer &buffer);
   TileBuffer &getLocal(Value tile, Form form);
 

@@ -65,9 +65,25 @@ FailureOr<Product> mlir::attn::host::matchProduct(Value value,
   }
   bool isBf16 = contract.getLhsType().getElementType().isBF16() &&
                 contract.getRhsType().getElementType().isBF16();
-  product.useDot = level.hasBf16Dot && isBf16 && !product.mask &&
-                   product.getDepth() % 2 == 0;
+  product.useDot = level.hasBf16Dot && isBf16 && product.getDepth() % 2 == 0;
+  bool ofQueries =
+      product.getLhs().getDefiningOp<vector::TransferReadOp>() != nullptr;
+  if (level.fewRows == 0 || ofQueries != product.isRhsByColumn ||
+      !product.getRhs().getDefiningOp<vector::TransferReadOp>())
+    return product;
+  int64_t length = product.isRhsByColumn ? product.getDepth()
+                                         : contract.getRhsType().getDimSize(1);
+  product.few =
+      length % level.lanes == 0 && !(product.isRhsByColumn && product.mask);
+  if (product.few)
+    product.useDot &= product.isRhsByColumn && length % (2 * level.lanes) == 0;
   return product;
+}
+
+bool mlir::attn::host::isResultOf(Value value, const Product &product) {
+  Operation *op = product.contract;
+  return op == value.getDefiningOp() ||
+         op->getParentOp() == value.getDefiningOp();
 }
 
 int64_t Stage::getNumColumns() const {
@@ -189,7 +205,8 @@ LogicalResult PanelPlan::addProduct(Value result) {
     addRoot({Root::Store, lhs, nullptr,
              product->useDot ? Form::Dot : Form::Float, lhs});
   if (product->mask)
-    addRoot({Root::Store, product->mask, nullptr, Form::Mask, product->mask});
+    addRoot({Root::Store, product->mask, nullptr,
+             product->useDot ? Form::DotMask : Form::Mask, product->mask});
   return success();
 }
 

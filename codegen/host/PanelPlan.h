@@ -24,18 +24,24 @@ struct Product {
   bool isRhsByColumn = false;
   /// Multiplies pairs of bf16. Otherwise both operands are f32 in memory.
   bool useDot = false;
+  /// The tile has a few rows only: lanes are along the head size, and operands
+  /// are read from memory as they are.
+  bool few = false;
 
   Value getLhs() { return contract.getLhs(); }
   Value getRhs() { return contract.getRhs(); }
+  /// Products whose operands are prepared alike have the same.
+  int getOperandKind() const { return few ? 2 : useDot; }
   int64_t getDepth() { return contract.getLhsType().getDimSize(1); }
 };
 
+bool isResultOf(Value value, const Product &product);
 /// The product that `value` is the result of.
 FailureOr<Product> matchProduct(Value value, const Level &level);
 
-/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns, or
-/// booleans.
-enum class Form { Float, Dot, Mask };
+/// What a tile is stored as: f32, pairs of bf16 of neighbouring columns,
+/// booleans, or pairs of booleans as masks of pairs of bf16.
+enum class Form { Float, Dot, Mask, DotMask };
 
 /// Whether a tile has a value for each pair of a query row and a column; not
 /// only for each row, or each column.

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -82,16 +83,22 @@ std::string host::cpuName() {
   return "unnamed CPU";
 }
 
-/// What `target` needs and this CPU lacks; empty if nothing.
-static std::string missing(std::string_view target) {
+/// What `target` needs and this CPU lacks; empty if nothing. Features beyond
+/// those of `limit`, if there is one, count as lacking.
+static std::string missing(std::string_view target,
+                           std::string_view limit = {}) {
+  std::set<std::string> allowed;
+  if (!limit.empty())
+    for (const Feature &feature : featuresOf(limit))
+      allowed.insert(feature.name);
   std::string list;
   for (const Feature &feature : featuresOf(target))
-    if (!feature.present)
+    if (!feature.present || (!limit.empty() && !allowed.count(feature.name)))
       list += (list.empty() ? "" : ", ") + std::string(feature.name);
   return list;
 }
 
-Status host::checkCpu(std::string_view target) {
+Status host::checkCpu(std::string_view target, std::string_view limit) {
   if (!isCpuTarget(target)) {
     std::string known;
     for (const std::string &name : cpuTargets())
@@ -101,16 +108,20 @@ Status host::checkCpu(std::string_view target) {
                                              cpuName() +
                                              "'; targets for CPUs: " + known};
   }
-  std::string lacks = missing(target);
+  std::string lacks = missing(target, limit);
   if (lacks.empty())
     return Status::success();
   std::string works;
   for (const std::string &name : cpuTargets())
-    if (missing(name).empty())
+    if (missing(name, limit).empty())
       works += (works.empty() ? "" : ", ") + name;
   return Error{ErrorCode::Unsupported,
                "code for " + std::string(target) + " cannot run on the CPU '" +
-                   cpuName() + "', which lacks " + lacks + "; " +
+                   cpuName() + "', which " +
+                   (limit.empty()
+                        ? ""
+                        : "is limited to " + std::string(limit) + " and ") +
+                   "lacks " + lacks + "; " +
                    (works.empty() ? "no target works there"
                                   : "targets that can: " + works)};
 }

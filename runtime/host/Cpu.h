@@ -24,8 +24,9 @@ std::vector<std::string> cpuTargets();
 std::string cpuName();
 
 /// Success if this machine's CPU, and its operating system, can run code for
-/// `target`. The error names both sides and what works instead.
-Status checkCpu(std::string_view target);
+/// `target`. With `limit`, an instruction set, the CPU counts as one that has
+/// nothing beyond it. The error names both sides and what works instead.
+Status checkCpu(std::string_view target, std::string_view limit = {});
 
 /// The most that this machine can run; an error where it can run nothing.
 Result<std::string> bestCpuTarget();

@@ -28,6 +28,15 @@ constexpr size_t scratchAlignment = 64;
 /// What the compiler emits: see codegen/host/Passes.td, attn-to-host.
 using Entry = void (*)(const uint64_t *params, int64_t item, void *scratch);
 
+/// The check of calls through pointers looks before the function for a
+/// signature that generated code has not.
+#if defined(__clang__)
+__attribute__((no_sanitize("function")))
+#endif
+void call(Entry entry, const uint64_t *params, int64_t item, void *scratch) {
+  entry(params, item, scratch);
+}
+
 class HostKernel final : public Kernel {
 public:
   explicit HostKernel(Entry entry) : entry(entry) {}
@@ -92,8 +101,10 @@ int64_t availableThreads() {
 class HostDevice final : public Device {
 public:
   /// `poison`: a byte that scratch is filled with before each item; -1: none.
-  HostDevice(DeviceProperties limits, int64_t threads, int64_t poison)
-      : limits(std::move(limits)), pool(threads), poison(poison) {}
+  HostDevice(DeviceProperties limits, int64_t threads, int64_t poison,
+             std::string cpu)
+      : limits(std::move(limits)), pool(threads), poison(poison),
+        cpu(std::move(cpu)) {}
   ~HostDevice() override {
     for (uint64_t address : allocations)
       std::free(reinterpret_cast<void *>(address));
@@ -103,7 +114,7 @@ public:
   const DeviceProperties &properties() const override { return limits; }
 
   Status checkTarget(const std::string &target) const override {
-    return checkCpu(target);
+    return checkCpu(target, cpu);
   }
 
   Result<uint64_t> allocate(uint64_t bytes, Stream) override {
@@ -184,7 +195,7 @@ public:
       for (int64_t item = 0; items.next(item);) {
         if (poison >= 0)
           std::memset(memory, static_cast<int>(poison), request.sharedBytes);
-        entry(params.data(), item, memory);
+        call(entry, params.data(), item, memory);
       }
     });
     if (outOfMemory)
@@ -199,7 +210,8 @@ private:
   const DeviceProperties limits;
   ThreadPool pool;
   const int64_t poison;
-  std::mutex mutex; ///< guards the allocations
+  const std::string cpu; ///< an instruction set to keep to, or nothing
+  std::mutex mutex;      ///< guards the allocations
   std::set<uint64_t> allocations;
 };
 
@@ -216,6 +228,7 @@ static bool parseBetween(const std::string &text, int64_t least, int64_t most,
 Result<std::shared_ptr<Device>>
 host::openHostDevice(const DeviceOptions &options) {
   int64_t threads = availableThreads(), poison = -1;
+  std::string cpu;
   for (const auto &[key, text] : options) {
     if (key == "threads") {
       if (!parseBetween(text, 1, maxThreads, threads))
@@ -229,14 +242,20 @@ host::openHostDevice(const DeviceOptions &options) {
         return invalidArgument(
             "device option 'poison': expected a byte, 0 to 255, found '" +
             text + "'");
+    } else if (key == "cpu") {
+      if (Status status = checkCpu(text); !status)
+        return status.error().in("device option 'cpu'");
+      cpu = text;
     } else {
       return invalidArgument("device 'host' has no option '" + key +
-                             "', it has: poison, threads");
+                             "', it has: cpu, poison, threads");
     }
   }
   Result<std::string> best = bestCpuTarget();
   if (!best)
     return best.error();
+  if (!cpu.empty())
+    *best = cpu;
   DeviceProperties limits;
   limits.name = cpuName() + " (" + *best + ")";
   limits.multiprocessors = threads;
@@ -244,5 +263,5 @@ host::openHostDevice(const DeviceOptions &options) {
   limits.threadsPerBlock = 1;
   limits.target = *best;
   return std::shared_ptr<Device>(
-      std::make_shared<HostDevice>(std::move(limits), threads, poison));
+      std::make_shared<HostDevice>(std::move(limits), threads, poison, cpu));
 }

@@ -5,8 +5,10 @@
 #include "attn/tools/attn-bench/Peak.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -116,43 +118,54 @@ static float readPlain(const float *data, int64_t count) {
   return total;
 }
 
-static volatile float sink;
+static std::atomic<float> sink;
 
-static double best(float (*run)(int64_t), double operationsPerChain) {
+/// Seconds until `work(0)`, ..., each on a thread of its own, are done.
+static double timeThreads(int64_t threads,
+                          const std::function<void(int64_t)> &work) {
+  auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> others;
+  for (int64_t t = 1; t < threads; ++t)
+    others.emplace_back([&work, t] { work(t); });
+  work(0);
+  for (std::thread &other : others)
+    other.join();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+static double best(float (*run)(int64_t), double operationsPerChain,
+                   int64_t threads) {
   double result = 0;
 #if defined(__x86_64__)
-  constexpr int64_t steps = 2000000;
-  for (int i = 0; i < 7; ++i) {
-    auto start = std::chrono::steady_clock::now();
-    sink = run(steps);
-    double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-            .count();
-    result = std::max(result, double(steps) * ATTN_CHAINS * operationsPerChain /
-                                  seconds);
+  constexpr int64_t steps = 1000000;
+  for (int i = 0; i < 5; ++i) {
+    double seconds = timeThreads(threads, [&](int64_t) { sink = run(steps); });
+    result = std::max(result, double(steps) * ATTN_CHAINS * operationsPerChain *
+                                  double(threads) / seconds);
   }
 #endif
   return result;
 }
 
-double attn::bench::measureFmaPeak() {
+double attn::bench::measureFmaPeak(int64_t threads) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f"))
-    return best(runAvx512, 32);
+    return best(runAvx512, 32, threads);
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return best(runAvx2, 16);
-  return best(runSse, 8);
+    return best(runAvx2, 16, threads);
+  return best(runSse, 8, threads);
 #else
   return 0;
 #endif
 }
 
-double attn::bench::measureBf16Peak() {
+double attn::bench::measureBf16Peak(int64_t threads) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512bf16"))
-    return best(runBf16, 64);
+    return best(runBf16, 64, threads);
 #endif
   return 0;
 }
@@ -170,16 +183,8 @@ double attn::bench::measureReadBandwidth(int64_t threads) {
     read = readAvx512;
 #endif
   int64_t count = total / 4 / threads;
-  auto start = std::chrono::steady_clock::now();
-  std::vector<std::thread> others;
-  for (int64_t t = 1; t < threads; ++t)
-    others.emplace_back(
-        [=] { sink = read(data + t * (count / 16 * 16), count); });
-  sink = read(data, count);
-  for (std::thread &other : others)
-    other.join();
-  double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-          .count();
+  double seconds = timeThreads(threads, [&](int64_t t) {
+    sink = read(data + t * (count / 16 * 16), count);
+  });
   return double(count) * 4 * double(threads) / seconds;
 }

@@ -9,13 +9,13 @@
 
 namespace attn::bench {
 
-/// Floating-point operations per second of one thread in a loop of independent
-/// f32 fused multiply-adds on the widest registers that the CPU has; the best
-/// of several short runs.
-double measureFmaPeak();
+/// Floating-point operations per second of `threads` threads together in loops
+/// of independent f32 fused multiply-adds on the widest registers that the CPU
+/// has; the best of several short runs.
+double measureFmaPeak(int64_t threads = 1);
 
 /// The same for products of pairs of bf16; 0 where the CPU has none.
-double measureBf16Peak();
+double measureBf16Peak(int64_t threads = 1);
 
 /// Bytes per second that `threads` threads together read from memory that no
 /// cache holds, each in a loop over a part of its own.

@@ -15,16 +15,21 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
+#include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <iostream>
 #include <random>
+#include <unistd.h>
 
 namespace cl = llvm::cl;
 using Json = nlohmann::ordered_json;
@@ -60,6 +65,22 @@ static cl::opt<double> seconds("seconds",
 static cl::opt<bool> peaks("peaks",
                            cl::desc("Only measure and print this CPU's peaks"),
                            cl::cat(category));
+static cl::opt<bool>
+    serve("measure",
+          cl::desc("Answer lines 'f32 THREADS', 'bf16 THREADS' and 'read "
+                   "THREADS' with what this CPU can do at most per second"),
+          cl::cat(category));
+static cl::opt<std::string>
+    deviceName("device", cl::desc("host, the only one that this tool times"),
+               cl::init("host"), cl::cat(category));
+static cl::opt<std::string>
+    versus("vs",
+           cl::desc("torch: run scripts/bench_host.py, which times "
+                    "PyTorch in turns; all other arguments go to it"),
+           cl::cat(category));
+static cl::opt<std::string>
+    python("python", cl::desc("With --vs: the Python to use (python3)"),
+           cl::init("python3"), cl::cat(category));
 static cl::opt<bool> compileOnly(
     "compile",
     cl::desc("Time compiling in place of running: without a cache, from the "
@@ -130,12 +151,72 @@ static std::string makeValues(int64_t count, attn::ElementType type,
   return bytes;
 }
 
+/// Measures what each line of the standard input asks for.
+static int answer() {
+  std::string what;
+  int64_t count;
+  while (std::cin >> what >> count) {
+    if (count < 1)
+      return fail("--measure: expected a number of threads of at least 1");
+    double rate = what == "f32"    ? attn::bench::measureFmaPeak(count)
+                  : what == "bf16" ? attn::bench::measureBf16Peak(count)
+                  : what == "read" ? attn::bench::measureReadBandwidth(count)
+                                   : -1;
+    if (rate < 0)
+      return fail("--measure: expected f32, bf16 or read, found '" + what +
+                  "'");
+    // Where there are no products of bf16, they are computed in f32.
+    if (rate == 0)
+      rate = attn::bench::measureFmaPeak(count);
+    std::cout << rate << std::endl;
+  }
+  return 0;
+}
+
+/// Becomes the script that times PyTorch too, with the arguments that are not
+/// for this tool; does nothing without --vs.
+static int compareIfAsked(int argc, char **argv) {
+  std::string python = "python3", other;
+  std::vector<std::string> rest;
+  for (llvm::StringRef argument : llvm::ArrayRef(argv + 1, argc - 1)) {
+    if (argument.consume_front("--vs="))
+      other = argument.str();
+    else if (argument.consume_front("--python="))
+      python = argument.str();
+    else if (argument != "--device=host")
+      rest.push_back(argument.str());
+  }
+  if (other.empty())
+    return 0;
+  if (other != "torch")
+    return fail("--vs: expected torch, found '" + other + "'");
+  std::string self = llvm::sys::fs::getMainExecutable(
+      argv[0], reinterpret_cast<void *>(&compareIfAsked));
+  llvm::SmallString<128> build(
+      llvm::sys::path::parent_path(llvm::sys::path::parent_path(self)));
+  std::vector<std::string> words = {python, ATTN_BENCH_SCRIPT,
+                                    "--build=" + build.str().str()};
+  words.insert(words.end(), rest.begin(), rest.end());
+  std::vector<char *> arguments;
+  for (std::string &word : words)
+    arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execvp(arguments[0], arguments.data());
+  return fail("cannot run " + python + ": " + std::strerror(errno));
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  if (int status = compareIfAsked(argc, argv))
+    return status;
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv,
                               "times compiled attention on this machine's CPU; "
                               "prints one JSON object\n");
+  if (deviceName != "host")
+    return fail("--device: expected host, found '" + deviceName + "'");
+  if (serve)
+    return answer();
   Json json;
   if (peaks) {
     json["cpu"] = attn::host::cpuName();
@@ -210,6 +291,7 @@ int main(int argc, char **argv) {
   if (!saveBundle.empty()) {
     if (attn::Status status = attn::writeBundle(*bundle, saveBundle); !status)
       return fail(status.error().message);
+    json["compile_ms"] = compileSeconds * 1e3;
     json["compile_processor_ms"] = compileWork * 1e3;
     llvm::outs() << json.dump() << "\n";
     return 0;

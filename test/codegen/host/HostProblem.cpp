@@ -80,19 +80,33 @@ std::string Random::mask(int depth, int64_t heads) {
   }
 }
 
+static int64_t drawLength(Random &random) {
+  return random.oneOf<int64_t>({1,   2,   7,   15,  16,  17,  31,  47,
+                                48,  49,  63,  64,  65,  95,  96,  97,
+                                127, 128, 129, 131, 191, 192, 193, 257});
+}
+
+bool HostProblem::redraw(Random &random) {
+  if (!dynamic[2] && !dynamic[3])
+    return false;
+  if (dynamic[0])
+    batches = 1 + random.below(3);
+  if (dynamic[2])
+    queries = drawLength(random);
+  if (dynamic[3])
+    keys = drawLength(random);
+  symbol = random.below(150);
+  return true;
+}
+
 HostProblem HostProblem::random(Random &random) {
   HostProblem p;
   p.element = random.oneOf<std::string>({"f32", "f32", "f16", "bf16"});
   p.batches = 1 + random.below(2);
   p.kvHeads = 1 + random.below(2);
   p.groups = random.oneOf<int64_t>({1, 1, 2, 3});
-  auto length = [&] {
-    return random.oneOf<int64_t>({1,   2,   7,   15,  16,  17,  31,  47,
-                                  48,  49,  63,  64,  65,  95,  96,  97,
-                                  127, 128, 129, 131, 191, 192, 193, 257});
-  };
-  p.queries = length();
-  p.keys = random.below(20) == 0 ? 0 : length();
+  p.queries = drawLength(random);
+  p.keys = random.below(20) == 0 ? 0 : drawLength(random);
   p.headSize = random.oneOf<int64_t>(
       {16, 24, 32, 40, 64, 64, 72, 80, 96, 128, 136, 256});
   p.valueSize = random.below(3) == 0
@@ -277,7 +291,8 @@ static std::string fetch(::attn::Device &device, const ::attn::Tensor &tensor) {
   return bytes;
 }
 
-std::string HostRunner::run(const HostProblem &p, Random &random) {
+std::string HostRunner::run(const HostProblem &p, Random &random,
+                            const std::vector<HostProblem> &others) {
   std::string diagnostics;
   ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
@@ -288,7 +303,23 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
       mlir::attn::prepareSource(p.source()), ParserConfig(context.get()));
   if (!module)
     return diagnostics;
+  mlir::attn::host::CompileOptions options;
+  options.cpu = p.cpu;
+  options.qTile = p.qTile;
+  options.kvTile = p.kvTile;
+  auto bundle = mlir::attn::host::compileToBundle(*module, "f", options);
+  if (failed(bundle))
+    return diagnostics;
+  std::string message = execute(p, random, *module, *bundle);
+  for (const HostProblem &other : others)
+    if (message.empty() &&
+        !(message = execute(other, random, *module, *bundle)).empty())
+      message += ", with " + other.describe();
+  return message + diagnostics;
+}
 
+std::string HostRunner::execute(const HostProblem &p, Random &random,
+                                ModuleOp module, const ::attn::Bundle &bundle) {
   auto format = p.element == "f16"    ? oracle::Format::F16
                 : p.element == "bf16" ? oracle::Format::BF16
                                       : oracle::Format::F32;
@@ -316,17 +347,9 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
   }
   inputs.push_back({{}, {double(p.symbol)}});
   auto expected =
-      oracle::evaluateFunction(*module->getOps<func::FuncOp>().begin(), inputs);
+      oracle::evaluateFunction(*module.getOps<func::FuncOp>().begin(), inputs);
   if (failed(expected))
-    return diagnostics;
-
-  mlir::attn::host::CompileOptions options;
-  options.cpu = p.cpu;
-  options.qTile = p.qTile;
-  options.kvTile = p.kvTile;
-  auto bundle = mlir::attn::host::compileToBundle(*module, "f", options);
-  if (failed(bundle))
-    return diagnostics;
+    return "the reference cannot evaluate the problem\n";
 
   std::vector<std::string> first;
   for (int64_t threads : p.threads) {
@@ -337,7 +360,7 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
                                        ",poison=" + (isFirst ? "0" : "255"));
     if (!device)
       return device.error().message;
-    auto executable = ::attn::Executable::load(*device, *bundle);
+    auto executable = ::attn::Executable::load(*device, bundle);
     if (!executable)
       return executable.error().message;
     Execution execution;

@@ -12,6 +12,14 @@
 #include <string>
 #include <vector>
 
+namespace mlir {
+class ModuleOp;
+} // namespace mlir
+
+namespace attn {
+struct Bundle;
+} // namespace attn
+
 namespace attn::test {
 
 /// Numbers that every platform draws alike.
@@ -48,6 +56,9 @@ struct HostProblem {
   std::vector<int64_t> threads = {1};
 
   static HostProblem random(Random &random);
+  /// Draws the extents that the types leave open, and the symbol, anew. False
+  /// if the types leave no length open.
+  bool redraw(Random &random);
   std::string source() const;
   std::string describe() const;
 };
@@ -58,11 +69,16 @@ public:
   HostRunner();
   ~HostRunner();
   /// What went wrong, or nothing. The results for all numbers of threads must
-  /// agree in every bit.
-  std::string run(const HostProblem &problem, Random &random);
+  /// agree in every bit. Compiles, and runs the problem and `others`, which
+  /// differ in what the types leave open.
+  std::string run(const HostProblem &problem, Random &random,
+                  const std::vector<HostProblem> &others = {});
   mlir::MLIRContext &getContext() { return *context; }
 
 private:
+  std::string execute(const HostProblem &problem, Random &random,
+                      mlir::ModuleOp module, const attn::Bundle &bundle);
+
   std::unique_ptr<mlir::MLIRContext> context;
 };
 

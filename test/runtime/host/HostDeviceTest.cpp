@@ -120,8 +120,9 @@ TEST(HostDevice, RefusesBadOptions) {
   }
   auto unknown = openDevice("host", "speed=11");
   ASSERT_FALSE(unknown.ok());
-  EXPECT_EQ(unknown.error().message,
-            "device 'host' has no option 'speed', it has: poison, threads");
+  EXPECT_EQ(
+      unknown.error().message,
+      "device 'host' has no option 'speed', it has: cpu, poison, threads");
   for (const char *options : {"poison=256", "poison=-1", "poison="})
     EXPECT_FALSE(openDevice("host", options).ok()) << options;
 }
@@ -144,6 +145,34 @@ TEST(HostDevice, NamesBothSidesOfAMismatch) {
   EXPECT_NE(executable.error().message.find("code for x86-64 cannot run on"),
             std::string::npos)
       << executable.error().message;
+}
+
+/// As on a CPU that lacks a feature: never an illegal instruction.
+TEST(HostDevice, RefusesCodeForABetterCpu) {
+  auto device = openDevice("host", "cpu=x86-64");
+  ASSERT_TRUE(device.ok());
+  EXPECT_EQ((*device)->properties().target, "x86-64");
+  EXPECT_TRUE(Executable::load(*device, makeScaleBundle()).ok());
+  auto executable = Executable::load(*device, makeScaleBundle("x86-64-v3"));
+  ASSERT_FALSE(executable.ok());
+  EXPECT_EQ(executable.error().message,
+            "code for x86-64-v3 cannot run on the CPU '" + host::cpuName() +
+                "', which is limited to x86-64 and lacks avx2, fma, bmi, bmi2, "
+                "f16c, lzcnt, movbe; targets that can: x86-64");
+  if (host::checkCpu("x86-64-v3")) {
+    Status status = host::checkCpu("x86-64-v4", "x86-64-v3");
+    ASSERT_FALSE(status.ok());
+    EXPECT_NE(status.error().message.find(
+                  "lacks avx512f, avx512bw, avx512cd, avx512dq, avx512vl; "
+                  "targets that can: x86-64, x86-64-v3"),
+              std::string::npos)
+        << status.error().message;
+  }
+  auto unknown = openDevice("host", "cpu=sm_80");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.error().message.find("targets for CPUs: x86-64, "),
+            std::string::npos)
+      << unknown.error().message;
 }
 
 TEST(HostDevice, KnowsItsCpu) {

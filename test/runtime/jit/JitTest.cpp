@@ -317,6 +317,36 @@ TEST_F(JitDiskTest, KeepsKernelsOnDisk) {
   EXPECT_EQ(second.statistics().compilations, 2u);
 }
 
+TEST_F(JitDiskTest, KeepsObjectCodeOnDisk) {
+  Result<std::shared_ptr<Device>> host = openDevice("host");
+  if (!host)
+    GTEST_SKIP() << errorOf(host);
+  AttentionSpec spec = smallSpec("causal & window<%w, 0>");
+  spec.symbols = {"w"};
+  spec.lse = true;
+  Jit first(options);
+  ASSERT_TRUE(first.load(*host, requestOf(spec, "")));
+  EXPECT_EQ(first.statistics().compilations, 1u);
+
+  Jit second(options);
+  auto program = second.load(*host, requestOf(spec, ""));
+  ASSERT_TRUE(program) << errorOf(program);
+  EXPECT_EQ(second.statistics().compilations, 0u);
+  EXPECT_EQ(second.statistics().diskHits, 1u);
+  EXPECT_EQ((*program)->manifest().code.kind, "object");
+  EXPECT_LT(errorOfRun(**program, 9), 2e-3);
+
+  // Another instruction set is another kernel.
+  auto limited = openDevice("host", "cpu=x86-64");
+  ASSERT_TRUE(limited) << errorOf(limited);
+  auto plain = second.load(*limited, requestOf(spec, ""));
+  ASSERT_TRUE(plain) << errorOf(plain);
+  EXPECT_EQ((*plain)->manifest().target, "x86-64");
+  EXPECT_EQ(second.statistics().compilations,
+            (*host)->properties().target == "x86-64" ? 0u : 1u);
+  EXPECT_LT(errorOfRun(**plain, 9), 2e-3);
+}
+
 TEST_F(JitDiskTest, CompilesWithoutADisk) {
   options.cacheFolder = "relative";
   Jit jit(options);
