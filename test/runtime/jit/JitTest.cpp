@@ -7,7 +7,7 @@
 #include "attn/dialect/reference/Numerics.h"
 #include "attn/runtime/jit/Compiler.h"
 #include "attn/test/runtime/core/TestSupport.h"
-#include "attn/test/runtime/jit/PrivateFolder.h"
+#include "attn/test/runtime/core/PrivateFolder.h"
 
 #include <atomic>
 #include <cmath>

@@ -5,8 +5,8 @@
 
 #include "attn/runtime/core/File.h"
 #include "attn/runtime/core/Sha256.h"
+#include "attn/test/runtime/core/PrivateFolder.h"
 #include "attn/test/runtime/core/TestSupport.h"
-#include "attn/test/runtime/jit/PrivateFolder.h"
 
 #include <csignal>
 #include <fcntl.h>
