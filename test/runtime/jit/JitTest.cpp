@@ -6,8 +6,8 @@
 #include "attn/runtime/jit/Jit.h"
 #include "attn/dialect/reference/Numerics.h"
 #include "attn/runtime/jit/Compiler.h"
-#include "attn/test/runtime/core/TestSupport.h"
 #include "attn/test/runtime/core/PrivateFolder.h"
+#include "attn/test/runtime/core/TestSupport.h"
 
 #include <atomic>
 #include <cmath>
