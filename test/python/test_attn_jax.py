@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """JAX's arrays, eagerly and inside of jax.jit."""
 
+import os
+import pathlib
+import subprocess
 import unittest
 
 import jax
@@ -63,6 +66,12 @@ class Jax(unittest.TestCase):
         np.testing.assert_array_equal(np.asarray(stacked[0]), np.asarray(once))
         _, steps = jax.lax.scan(lambda at, _: (at + 1, attn.jax.attention(q, k, v, mask=attn.causal(), align=at)), 3, None, length=2)
         np.testing.assert_array_equal(np.asarray(steps[1]), np.asarray(attn.jax.attention(q, k, v, mask=attn.causal(), align=4)))
+
+    @unittest.skipUnless("ATTN_INCLUDE" in os.environ, "ATTN_INCLUDE names the folder of our headers")
+    def test_our_declarations_are_those_of_the_header(self):
+        source = pathlib.Path(__file__).with_name("XlaAbi.cpp")
+        subprocess.run(["clang++-22", "-std=c++17", "-fsyntax-only", "-I", os.environ["ATTN_INCLUDE"], "-I", jax.ffi.include_dir(),
+                        source], check=True)
 
     def test_errors(self):
         q, k, v = arrays()
