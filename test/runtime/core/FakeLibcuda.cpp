@@ -17,6 +17,15 @@ extern "C" FakeCuda *attnFakeCuda() {
   return &state;
 }
 
+/// The calls so far, one in a line, for tests that are not in C++.
+extern "C" const char *attnFakeCudaCalls() {
+  static std::string text;
+  text.clear();
+  for (const std::string &call : attnFakeCuda()->calls)
+    text += call + "\n";
+  return text.c_str();
+}
+
 /// Records a call; the failure that a test asked for, or success.
 static CuResult record(const char *name, const std::string &detail = "") {
   FakeCuda &fake = *attnFakeCuda();
