@@ -83,6 +83,8 @@ class Jax(unittest.TestCase):
              "v: expected elements of type float16 as in q, found float32"),
             (lambda: attn.jax.attention(q, k.astype(jnp.int32), v), TypeError,
              "k: expected elements of type float16, bfloat16 or float32, found int32"),
+            (lambda: attn.attention(*(np.asarray(array.astype(jnp.bfloat16)) for array in (q, k, v))), TypeError,
+             "q: expected elements of type float16 or float32 in an array of NumPy, found bfloat16"),
             (lambda: attn.jax.attention(q, k[:, :, :5], v), ValueError, "v: expected length 5 as in k, found 53"),
             (lambda: attn.jax.attention(q, k, v, mask=mask), ValueError, "symbols: expected a value for 'w', found none"),
             (lambda: attn.jax.attention(q, k, v, mask=mask, symbols={"w": 1.5}), TypeError, "symbols: expected an integer, found 1.5"),
