@@ -161,6 +161,8 @@ typedef struct attn_device attn_device;
  *
  *   host  threads=<n>              how many work on a launch, at least 1 (one
  *                                  for each processor that it may use)
+ *         poison=<byte>            what scratch memory holds before each work
+ *                                  item, to see that no result depends on it
  *
  *   cuda  library=<path>           the driver library (libcuda.so.1, or the
  *                                  environment variable ATTN_LIBCUDA)

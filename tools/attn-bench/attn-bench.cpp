@@ -141,6 +141,8 @@ int main(int argc, char **argv) {
     json["cpu"] = attn::host::cpuName();
     json["f32_peak_gflops"] = attn::bench::measureFmaPeak() * 1e-9;
     json["bf16_peak_gflops"] = attn::bench::measureBf16Peak() * 1e-9;
+    json["read_gbytes"] =
+        attn::bench::measureReadBandwidth(threads > 0 ? threads : 1) * 1e-9;
     llvm::outs() << json.dump() << "\n";
     return 0;
   }
