@@ -159,13 +159,20 @@ typedef struct attn_device attn_device;
  *         findings=error|report    whether a finding fails the launch (error)
  *         threads=<n>              host threads; 0 for all (0)
  *         target=sm_<n>            the GPU whose limits apply (sm_90a)
+ *
  *   host  threads=<n>              how many work on a launch, at least 1 (one
  *                                  for each processor that the process may use)
  *         cpu=<instruction set>    use nothing beyond it
  *         poison=<byte>            what scratch memory holds before each work
  *                                  item, to see that no result depends on it
+ *
  *   cuda  library=<path>           the driver library (libcuda.so.1, or the
  *                                  environment variable ATTN_LIBCUDA)
+ *         cache=on|off             whether the machine code that the driver
+ *                                  makes is kept on disk (on; ATTN_CACHE=0
+ *                                  turns it off)
+ *         cache_dir=<path>         where (ATTN_CACHE_DIR, or the user's cache
+ *                                  folder)
  *
  * Tensors for "cuda" are ATTN_DL_CUDA or ATTN_DL_CUDA_MANAGED with this GPU's
  * device_id; tensors for "host" and "sim" are ATTN_DL_CPU or

@@ -7,6 +7,7 @@
 
 #include "attn/runtime/core/TensorMaps.h"
 #include "attn/runtime/cuda/Driver.h"
+#include "attn/runtime/cuda/MachineCode.h"
 
 #include <mutex>
 
@@ -106,12 +107,18 @@ private:
 
 CuStream native(Stream stream) { return static_cast<CuStream>(stream); }
 
+struct CacheOptions {
+  bool enabled = true;
+  std::string folder;
+};
+
 class CudaDevice final : public Device {
 public:
   CudaDevice(const Driver &driver, CuDevice device, CuContext context,
-             DeviceProperties limits, bool hasPools)
+             DeviceProperties limits, bool hasPools, CacheOptions cache)
       : driver(driver), device(device), context(context),
-        limits(std::move(limits)), hasPools(hasPools) {}
+        limits(std::move(limits)), hasPools(hasPools), cache(std::move(cache)) {
+  }
   ~CudaDevice() override { driver.primaryCtxRelease(device); }
 
   DeviceKind kind() const override { return DeviceKind::Cuda; }
@@ -197,32 +204,26 @@ public:
   }
 
   Result<std::unique_ptr<Module>> loadModule(const std::string &ptx) override {
-    constexpr size_t logSize = 16384;
-    std::vector<char> info(logSize, 0), errors(logSize, 0);
-    int options[] = {jitInfoLogBuffer, jitInfoLogBufferSize, jitErrorLogBuffer,
-                     jitErrorLogBufferSize};
-    // Sizes travel in the pointers' values.
-    void *values[] = {info.data(), reinterpret_cast<void *>(logSize - 1),
-                      errors.data(), reinterpret_cast<void *>(logSize - 1)};
-    CuModule module = nullptr;
-    Status status = call([&] {
-      return driver.check(
-          "cuModuleLoadDataEx",
-          driver.moduleLoadDataEx(&module, ptx.c_str(), 4, options, values));
+    const MachineCode &kept = machineCode();
+    if (!kept.isOn())
+      return load(ptx);
+    if (std::optional<std::string> code = kept.load(ptx))
+      if (Result<std::unique_ptr<Module>> module = load(*code))
+        return module;
+    std::string code;
+    Status status = call([&]() -> Status {
+      Result<std::string> made = assemble(driver, ptx);
+      if (!made)
+        return made.error();
+      code = std::move(*made);
+      return Status::success();
     });
-    if (!status) {
-      Error error = status.error();
-      for (const std::vector<char> *log : {&errors, &info})
-        if (log->front())
-          error.message += "\n" + std::string(log->data());
-      error.message += "\n(driver of CUDA " +
-                       std::to_string(driver.version / 1000) + "." +
-                       std::to_string(driver.version % 1000 / 10) + " on '" +
-                       limits.name + "')";
-      return error;
-    }
-    return std::unique_ptr<Module>(
-        std::make_unique<CudaModule>(driver, context, module, limits));
+    if (!status)
+      return withDriver(status.error());
+    Result<std::unique_ptr<Module>> module = load(code);
+    if (module)
+      kept.store(ptx, code);
+    return module;
   }
 
   Status launch(const LaunchRequest &request, Stream stream) override {
@@ -281,6 +282,42 @@ private:
     return result;
   }
 
+  /// PTX or machine code.
+  Result<std::unique_ptr<Module>> load(const std::string &code) {
+    Logs logs;
+    CuModule module = nullptr;
+    Status status = call([&] {
+      return driver.check("cuModuleLoadDataEx",
+                          driver.moduleLoadDataEx(&module, code.c_str(),
+                                                  Logs::count, logs.options(),
+                                                  logs.values()));
+    });
+    if (!status)
+      return withDriver(logs.add(status.error()));
+    return std::unique_ptr<Module>(
+        std::make_unique<CudaModule>(driver, context, module, limits));
+  }
+
+  Error withDriver(Error error) const {
+    error.message += "\n(driver of CUDA " +
+                     std::to_string(driver.version / 1000) + "." +
+                     std::to_string(driver.version % 1000 / 10) + " on '" +
+                     limits.name + "')";
+    return error;
+  }
+
+  /// Opened when code is first loaded.
+  const MachineCode &machineCode() {
+    std::call_once(opened, [&] {
+      kept = std::make_unique<MachineCode>(
+          driver,
+          limits.name + "\n" + std::to_string(limits.major) + "." +
+              std::to_string(limits.minor),
+          cache.enabled, cache.folder);
+    });
+    return *kept;
+  }
+
   template <typename Fn>
   Status call(Fn fn) const {
     Current current(driver, context);
@@ -333,19 +370,33 @@ private:
   CuContext context;
   DeviceProperties limits;
   bool hasPools; ///< stream-ordered allocation
+  CacheOptions cache;
+  std::once_flag opened;
+  std::unique_ptr<MachineCode> kept;
 };
 
 } // namespace
 
 Result<std::shared_ptr<Device>>
 cuda::openCudaDevice(int ordinal, const DeviceOptions &options) {
-  for (const auto &option : options)
-    if (option.first != "library")
-      return invalidArgument("unknown option '" + option.first +
-                             "' of device 'cuda', expected library");
-  auto library = options.find("library");
-  Result<const Driver *> opened =
-      openDriver(library == options.end() ? "" : library->second);
+  std::string library;
+  CacheOptions cache;
+  for (const auto &[key, value] : options) {
+    if (key == "library")
+      library = value;
+    else if (key == "cache_dir")
+      cache.folder = value;
+    else if (key == "cache" && (value == "on" || value == "off"))
+      cache.enabled = value == "on";
+    else if (key == "cache")
+      return invalidArgument("option 'cache': expected on or off, found '" +
+                             value + "'");
+    else
+      return invalidArgument("unknown option '" + key +
+                             "' of device 'cuda', expected library, cache or "
+                             "cache_dir");
+  }
+  Result<const Driver *> opened = openDriver(library);
   if (!opened)
     return opened.error();
   const Driver &driver = **opened;
@@ -401,6 +452,7 @@ cuda::openCudaDevice(int ordinal, const DeviceOptions &options) {
                                    driver.primaryCtxRetain(&context, device));
       !status)
     return status.error();
-  return std::shared_ptr<Device>(std::make_shared<CudaDevice>(
-      driver, device, context, std::move(limits), pools != 0));
+  return std::shared_ptr<Device>(
+      std::make_shared<CudaDevice>(driver, device, context, std::move(limits),
+                                   pools != 0, std::move(cache)));
 }

@@ -11,7 +11,9 @@
 namespace attn::cuda {
 
 /// Opens GPU number `ordinal` on its primary context, which frameworks share.
-/// Option: `library`, the driver library's path.
+/// Options: `library`, the driver library's path; `cache` (on, off) and
+/// `cache_dir`, whether and where the machine code that the driver makes of PTX
+/// is kept.
 Result<std::shared_ptr<Device>> openCudaDevice(int ordinal,
                                                const DeviceOptions &options);
 

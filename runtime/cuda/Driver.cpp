@@ -7,9 +7,11 @@
 
 #include <cstdlib>
 #include <dlfcn.h>
+#include <link.h>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <sys/stat.h>
 
 using namespace attn;
 using namespace attn::cuda;
@@ -30,6 +32,23 @@ Status Driver::check(const char *call, CuResult result) const {
 static std::string versionText(int version) {
   return std::to_string(version / 1000) + "." +
          std::to_string(version % 1000 / 10);
+}
+
+/// An installed driver is a file: its real name says the version, its size and
+/// time the build.
+static std::string identityOf(void *library, int version) {
+  struct link_map *map = nullptr;
+  struct stat info;
+  if (::dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 || !map || !map->l_name)
+    return "";
+  std::unique_ptr<char, decltype(&std::free)> path(
+      ::realpath(map->l_name, nullptr), std::free);
+  if (!path || ::stat(path.get(), &info) != 0)
+    return "";
+  return std::to_string(version) + " " + path.get() + " " +
+         std::to_string(info.st_size) + " " +
+         std::to_string(info.st_mtim.tv_sec) + "." +
+         std::to_string(info.st_mtim.tv_nsec);
 }
 
 static Result<std::unique_ptr<Driver>> load(const std::string &path) {
@@ -71,6 +90,7 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
     return Error{ErrorCode::Device,
                  "the CUDA driver '" + path + "' is of CUDA " +
                      versionText(driver->version) + ", expected 11.2 or later"};
+  driver->identity = identityOf(library, driver->version);
   return driver;
 }
 

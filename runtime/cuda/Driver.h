@@ -24,6 +24,7 @@ using CuModule = struct CuModuleOpaque *;
 using CuFunction = struct CuFunctionOpaque *;
 using CuStream = struct CuStreamOpaque *;
 using CuArray = struct CuArrayOpaque *;
+using CuLink = struct CuLinkOpaque *;
 
 // CUresult
 inline constexpr CuResult success = 0;
@@ -44,6 +45,8 @@ inline constexpr int jitInfoLogBuffer = 3;
 inline constexpr int jitInfoLogBufferSize = 4;
 inline constexpr int jitErrorLogBuffer = 5;
 inline constexpr int jitErrorLogBufferSize = 6;
+// CUjitInputType
+inline constexpr int jitInputPtx = 1;
 // CUstream_flags
 inline constexpr unsigned streamNonBlocking = 1;
 // CUtensorMapL2promotion
@@ -104,6 +107,11 @@ struct alignas(128) CuTensorMap {
   X(moduleLoadDataEx, "cuModuleLoadDataEx",                                    \
     (CuModule *, const void *, unsigned, int *, void **))                      \
   X(moduleUnload, "cuModuleUnload", (CuModule))                                \
+  X(linkCreate, "cuLinkCreate_v2", (unsigned, int *, void **, CuLink *))       \
+  X(linkAddData, "cuLinkAddData_v2",                                           \
+    (CuLink, int, void *, size_t, const char *, unsigned, int *, void **))     \
+  X(linkComplete, "cuLinkComplete", (CuLink, void **, size_t *))               \
+  X(linkDestroy, "cuLinkDestroy", (CuLink))                                    \
   X(moduleGetFunction, "cuModuleGetFunction",                                  \
     (CuFunction *, CuModule, const char *))                                    \
   X(funcGetAttribute, "cuFuncGetAttribute", (int *, int, CuFunction))          \
@@ -128,6 +136,8 @@ struct Driver {
 
   std::string path; ///< of the library, for messages
   int version = 0;  ///< 1000 * major + 10 * minor of the CUDA that it speaks
+  /// Tells one installed driver from another; empty if nothing does.
+  std::string identity;
 
   /// Nothing, or an error such as `cuMemAlloc_v2: CUDA_ERROR_... (text)`.
   Status check(const char *call, CuResult result) const;

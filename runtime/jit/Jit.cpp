@@ -7,7 +7,6 @@
 
 #include "attn/runtime/core/Sha256.h"
 #include "attn/runtime/jit/Compiler.h"
-#include "attn/runtime/jit/DiskCache.h"
 #include "attn/runtime/jit/OnceMap.h"
 
 #include <atomic>

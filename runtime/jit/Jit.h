@@ -6,6 +6,7 @@
 #ifndef ATTN_RUNTIME_JIT_JIT_H
 #define ATTN_RUNTIME_JIT_JIT_H
 
+#include "attn/runtime/core/DiskCache.h"
 #include "attn/runtime/core/Executable.h"
 #include "attn/runtime/jit/Spec.h"
 
@@ -16,7 +17,7 @@ struct JitOptions {
   bool diskCache = true;
   /// Where; empty: the user's folder (DiskCache.h).
   std::string cacheFolder;
-  uint64_t cacheBytes = uint64_t(256) << 20;
+  uint64_t cacheBytes = defaultCacheBytes;
   /// Bundles, and programs, kept in memory.
   size_t memoryEntries = 256;
 };

@@ -38,7 +38,8 @@ typedef struct attn_jit attn_jit;
  *   cache_bytes=<n>      how much; the least recently used goes first (256 MiB)
  *
  * A folder that others could write to is not used; ATTN_CACHE=0 turns the disk
- * cache off. The device must stay until attn_jit_destroy. */
+ * cache off. What a GPU's driver makes of the code is kept by the device, which
+ * has options of its own. The device must stay until attn_jit_destroy. */
 ATTN_API attn_status attn_jit_create(attn_device *device, const char *options,
                                      attn_jit **jit);
 /* Ends its programs too. */

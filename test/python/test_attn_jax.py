@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """JAX's arrays, eagerly and inside of jax.jit."""
 
+import os
+import pathlib
+import subprocess
 import unittest
 
 import jax
@@ -64,6 +67,12 @@ class Jax(unittest.TestCase):
         _, steps = jax.lax.scan(lambda at, _: (at + 1, attn.jax.attention(q, k, v, mask=attn.causal(), align=at)), 3, None, length=2)
         np.testing.assert_array_equal(np.asarray(steps[1]), np.asarray(attn.jax.attention(q, k, v, mask=attn.causal(), align=4)))
 
+    @unittest.skipUnless("ATTN_INCLUDE" in os.environ, "ATTN_INCLUDE names the folder of our headers")
+    def test_our_declarations_are_those_of_the_header(self):
+        source = pathlib.Path(__file__).with_name("XlaAbi.cpp")
+        subprocess.run(["clang++-22", "-std=c++17", "-fsyntax-only", "-I", os.environ["ATTN_INCLUDE"], "-I", jax.ffi.include_dir(),
+                        source], check=True)
+
     def test_errors(self):
         q, k, v = arrays()
         mask = attn.window(attn.sym("w"), 0)
@@ -74,6 +83,8 @@ class Jax(unittest.TestCase):
              "v: expected elements of type float16 as in q, found float32"),
             (lambda: attn.jax.attention(q, k.astype(jnp.int32), v), TypeError,
              "k: expected elements of type float16, bfloat16 or float32, found int32"),
+            (lambda: attn.attention(*(np.asarray(array.astype(jnp.bfloat16)) for array in (q, k, v))), TypeError,
+             "q: expected elements of type float16 or float32 in an array of NumPy, found bfloat16"),
             (lambda: attn.jax.attention(q, k[:, :, :5], v), ValueError, "v: expected length 5 as in k, found 53"),
             (lambda: attn.jax.attention(q, k, v, mask=mask), ValueError, "symbols: expected a value for 'w', found none"),
             (lambda: attn.jax.attention(q, k, v, mask=mask, symbols={"w": 1.5}), TypeError, "symbols: expected an integer, found 1.5"),

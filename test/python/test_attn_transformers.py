@@ -96,6 +96,26 @@ class Decoders(unittest.TestCase):
         with torch.no_grad():
             self.assertGreater((theirs(ids).logits - unbounded(ids).logits).abs().max().item(), 0.1)
 
+    def test_torch_compile(self):
+        _, ours = decoders(small(LlamaConfig))
+        graphs = []
+        def backend(graph, example):
+            graphs.append(graph)
+            return graph.forward
+        compiled = torch.compile(ours, backend=backend)
+        counts = []
+        with torch.no_grad():
+            for length in (23, 24, 31, 17):
+                ids = torch.arange(2 * length).reshape(2, length) % 97
+                mask = torch.ones_like(ids)
+                mask[1, :5] = 0
+                found = compiled(ids, attention_mask=mask, use_cache=False).logits
+                torch.testing.assert_close(found, ours(ids, attention_mask=mask, use_cache=False).logits)
+                counts.append((len(graphs), attn.statistics()["compilations"]))
+        self.assertEqual(counts[2], counts[3])  # the second length made the graphs dynamic
+        calls = [node for graph in graphs for node in graph.graph.nodes if "attn.attention" in str(node.target)]
+        self.assertTrue(calls)
+
     def test_bfloat16_and_training_mode(self):
         _, ours = decoders(small(LlamaConfig))
         ids = torch.arange(12)[None]

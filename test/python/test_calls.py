@@ -3,6 +3,7 @@
 """What changes from call to call: symbols, offsets, sizes; what is refused; what calls cost."""
 
 import gc
+import threading
 import time
 import unittest
 
@@ -236,6 +237,31 @@ class BadArrays(unittest.TestCase):
         self.assertEqual(arrays.stream_of(array), 0x51)
         array.__cuda_array_interface__ = {"version": 3, "stream": None}
         self.assertEqual(arrays.stream_of(array), 0)
+
+
+class Threads(unittest.TestCase):
+    def count_during(self, work):
+        """How far another thread counts meanwhile, by steps that need the interpreter."""
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (work(), done.set()))
+        thread.start()
+        steps = 0
+        while not done.is_set():
+            steps += 1
+            time.sleep(1e-4)
+        thread.join()
+        return steps
+
+    def test_others_run_while_kernels_compile_and_run(self):
+        session = attn.api._session("sim")
+        source = attn.compile(heads=2, head_size=64, mask=attn.causal(), device="sim").mlir
+        sources = [source.replace("mask(causal)", f"mask(causal & window<{n}, 0>)") for n in range(3)]
+        self.assertNotEqual(sources[0], source)
+        # While the interpreter is held, the other thread does not get to its second step.
+        self.assertGreater(self.count_during(lambda: [session.compile(text) for text in sources]), 10)
+        q, k, v = inputs((1, 4, 300, 64), 300, 2, 64)
+        kernel = attn.compile(heads=4, kv_heads=2, head_size=64, device="sim")
+        self.assertGreater(self.count_during(lambda: kernel(q, k, v)), 10)
 
 
 class Cost(unittest.TestCase):

@@ -4,8 +4,8 @@
 
 #include "attn/tools/attn-bench/CompileBench.h"
 
+#include "attn/runtime/core/DiskCache.h"
 #include "attn/runtime/jit/Compiler.h"
-#include "attn/runtime/jit/DiskCache.h"
 #include "attn/runtime/jit/Jit.h"
 
 #include <algorithm>

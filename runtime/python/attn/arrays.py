@@ -52,6 +52,9 @@ def place_of(name, array):
                         "pass the array that it was made from")
     else:
         raise TypeError(f"{name}: expected {_ARRAYS}, found {type(array).__name__}")
+    if element is None and isinstance(array, np.ndarray) and str(array.dtype) == "bfloat16":
+        raise TypeError(f"{name}: expected elements of type float16 or float32 in an array of NumPy, found bfloat16, which it "
+                        "does not hand over through DLPack; pass a tensor of PyTorch or an array of JAX")
     if element is None:
         raise TypeError(f"{name}: expected elements of type float16, bfloat16 or float32, "
                         f"found {str(array.dtype).removeprefix('torch.')}")
@@ -96,7 +99,7 @@ def check_shapes(q_shape, k_shape, v_shape):
 
 def empty(like, shape, float32=False):
     """(what a kernel may write to, what the caller gets): a new array of like's library, device and element type."""
-    if type(like) is np.ndarray:
+    if isinstance(like, np.ndarray):
         array = np.empty(shape, dtype=np.float32 if float32 else like.dtype)
         return array, array
     torch = torch_of(like)

@@ -19,6 +19,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from . import api, masks, translate
+from . import torch as operators
 
 __all__ = ["PreparedMask", "attention_forward", "prepare_mask", "register"]
 
@@ -130,6 +131,7 @@ def _key_ranges(padding):
     return ranges
 
 
+@torch.compiler.disable  # it looks at the padding
 def prepare_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, **_):
     """The library's mask interface: the model's mask as sets."""
     q_offset, kv_offset = int(q_offset), int(kv_offset)
@@ -185,6 +187,11 @@ def attention_forward(module, query, key, value, attention_mask, scaling=None, d
     if (batch, queries) != (query.shape[0], query.shape[2]) or key.shape[2] != keys:
         raise ValueError(f"attention_mask: expected one for {query.shape[0]} x {query.shape[2]} queries and {key.shape[2]} keys, "
                          f"found one for {batch} x {queries} and {keys}")
+    if torch.compiler.is_compiling():
+        outputs = [operators.attention(query[rows], key[rows], value[rows], mask=mask, scale=scaling,
+                                       align=attention_mask.query_origin, symbols=symbols)
+                   for rows, mask, symbols in attention_mask.runs]
+        return torch.cat(outputs).transpose(1, 2).contiguous(), None
     # The layer wants length x heads: the kernel writes it so.
     out = query.new_empty((query.shape[0], query.shape[2], query.shape[1], value.shape[3]))
     view = out.transpose(1, 2)

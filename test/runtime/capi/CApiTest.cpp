@@ -339,7 +339,8 @@ TEST_F(CApi, MemoryAndStreams) {
 }
 
 TEST_F(CApi, DrivesAGpu) {
-  std::string options = "{\"library\": \"" ATTN_FAKE_LIBCUDA "\"}";
+  std::string options =
+      "{\"library\": \"" ATTN_FAKE_LIBCUDA "\", \"cache\": \"off\"}";
   ASSERT_EQ(attn_device_open("cuda", options.c_str(), &device), ATTN_OK)
       << lastError();
   attn_device_info gpu;

@@ -38,6 +38,7 @@ static_assert(cu::jitInfoLogBuffer == CU_JIT_INFO_LOG_BUFFER);
 static_assert(cu::jitInfoLogBufferSize == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES);
 static_assert(cu::jitErrorLogBuffer == CU_JIT_ERROR_LOG_BUFFER);
 static_assert(cu::jitErrorLogBufferSize == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
+static_assert(cu::jitInputPtx == CU_JIT_INPUT_PTX);
 static_assert(cu::streamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(cu::memoryTypeHost == CU_MEMORYTYPE_HOST);
 static_assert(cu::memoryTypeDevice == CU_MEMORYTYPE_DEVICE);
@@ -100,6 +101,10 @@ TEST(CudaAbi, VersionedNamesAreTheHeaders) {
                          EXPANDED(cuMemcpyDtoHAsync),
                          EXPANDED(cuMemcpy2DAsync),
                          EXPANDED(cuModuleLoadDataEx),
+                         EXPANDED(cuLinkCreate),
+                         EXPANDED(cuLinkAddData),
+                         EXPANDED(cuLinkComplete),
+                         EXPANDED(cuLinkDestroy),
                          EXPANDED(cuLaunchKernel),
                          EXPANDED(cuDeviceGet),
                          EXPANDED(cuMemAllocAsync),

@@ -27,6 +27,7 @@ protected:
     ASSERT_TRUE(state);
     fake = state();
     *fake = FakeCuda();
+    ::setenv("ATTN_CACHE", "0", 1); // CudaCodeCacheTest.cpp turns it on
   }
   void TearDown() override { EXPECT_EQ(fake->contexts, 0); }
 
@@ -85,8 +86,12 @@ TEST_F(CudaDeviceTest, NamesWhatIsMissing) {
             "no CUDA driver: cannot open '/no/such/lib.so' (/no/such/lib.so: "
             "cannot open shared object file: No such file or directory); the "
             "device 'sim' needs no GPU");
-  EXPECT_EQ(errorOf(openDevice("cuda", "color=red")),
-            "unknown option 'color' of device 'cuda', expected library");
+  EXPECT_EQ(
+      errorOf(openDevice("cuda", "color=red")),
+      "unknown option 'color' of device 'cuda', expected library, cache or "
+      "cache_dir");
+  EXPECT_EQ(errorOf(openDevice("cuda", "cache=maybe")),
+            "option 'cache': expected on or off, found 'maybe'");
   for (const char *name : {"cudax", "cuda:", "cuda:-1", "cuda:1x", "", "gpu"})
     EXPECT_EQ(errorOf(openDevice(name)),
               "unknown device '" + std::string(name) +

@@ -17,6 +17,15 @@ extern "C" FakeCuda *attnFakeCuda() {
   return &state;
 }
 
+/// The calls so far, one in a line, for tests that are not in C++.
+extern "C" const char *attnFakeCudaCalls() {
+  static std::string text;
+  text.clear();
+  for (const std::string &call : attnFakeCuda()->calls)
+    text += call + "\n";
+  return text.c_str();
+}
+
 /// Records a call; the failure that a test asked for, or success.
 static CuResult record(const char *name, const std::string &detail = "") {
   FakeCuda &fake = *attnFakeCuda();
@@ -27,6 +36,23 @@ static CuResult record(const char *name, const std::string &detail = "") {
 
 static std::string number(unsigned long long value) {
   return std::to_string(value);
+}
+
+/// What the fake assembler makes of PTX.
+static const std::string machineCodePrefix = "\x7f"
+                                             "FAKE ";
+static constexpr char machineCodeEnd = '.';
+
+static void writeLogs(unsigned count, const int *options, void **values) {
+  std::map<int, void *> given;
+  for (unsigned i = 0; i < count; ++i)
+    given[options[i]] = values[i];
+  auto write = [&](int buffer, int size, const std::string &text) {
+    auto room = reinterpret_cast<uintptr_t>(given.at(size));
+    std::strncpy(static_cast<char *>(given.at(buffer)), text.c_str(), room);
+  };
+  write(jitErrorLogBuffer, jitErrorLogBufferSize, attnFakeCuda()->jitError);
+  write(jitInfoLogBuffer, jitInfoLogBufferSize, attnFakeCuda()->jitInfo);
 }
 
 extern "C" {
@@ -57,7 +83,7 @@ CuResult cuDeviceGet(CuDevice *device, int ordinal) {
   return record("cuDeviceGet", std::to_string(ordinal));
 }
 CuResult cuDeviceGetName(char *name, int size, CuDevice) {
-  std::strncpy(name, "Fake GPU", static_cast<size_t>(size));
+  std::strncpy(name, attnFakeCuda()->name.c_str(), static_cast<size_t>(size));
   return record("cuDeviceGetName");
 }
 CuResult cuDeviceGetAttribute(int *value, int attribute, CuDevice) {
@@ -148,16 +174,43 @@ CuResult cuModuleLoadDataEx(CuModule *module, const void *code, unsigned count,
   FakeCuda &fake = *attnFakeCuda();
   fake.code = static_cast<const char *>(code);
   *module = reinterpret_cast<CuModule>(0x30D);
-  std::map<int, void *> given;
-  for (unsigned i = 0; i < count; ++i)
-    given[options[i]] = values[i];
-  auto write = [&](int buffer, int size, const std::string &text) {
-    auto room = reinterpret_cast<uintptr_t>(given.at(size));
-    std::strncpy(static_cast<char *>(given.at(buffer)), text.c_str(), room);
-  };
-  write(jitErrorLogBuffer, jitErrorLogBufferSize, fake.jitError);
-  write(jitInfoLogBuffer, jitInfoLogBufferSize, fake.jitInfo);
+  writeLogs(count, options, values);
+  // Machine code of this driver, damaged.
+  if (fake.code.rfind(machineCodePrefix, 0) == 0 &&
+      fake.code.back() != machineCodeEnd)
+    return 200;
   return record("cuModuleLoadDataEx");
+}
+CuResult cuLinkCreate_v2(unsigned count, int *options, void **values,
+                         CuLink *link) {
+  *link = reinterpret_cast<CuLink>(new std::string);
+  writeLogs(count, options, values);
+  CuResult result = record("cuLinkCreate_v2");
+  if (result != success)
+    delete reinterpret_cast<std::string *>(*link);
+  return result;
+}
+CuResult cuLinkAddData_v2(CuLink link, int type, void *data, size_t size,
+                          const char *, unsigned, int *, void **) {
+  const char *text = static_cast<const char *>(data);
+  if (type != jitInputPtx || size == 0 || text[size - 1] != 0)
+    return 1;
+  *reinterpret_cast<std::string *>(link) =
+      machineCodePrefix + std::string(text, size - 1) + machineCodeEnd;
+  return record("cuLinkAddData_v2");
+}
+CuResult cuLinkComplete(CuLink link, void **code, size_t *size) {
+  auto &made = *reinterpret_cast<std::string *>(link);
+  *code = made.data();
+  *size = made.size();
+  ++attnFakeCuda()->assembled;
+  return record("cuLinkComplete");
+}
+CuResult cuLinkDestroy(CuLink link) {
+  auto *made = reinterpret_cast<std::string *>(link);
+  made->assign(made->size(), '?'); // nobody may look at it from here on
+  delete made;
+  return record("cuLinkDestroy");
 }
 CuResult cuModuleUnload(CuModule) { return record("cuModuleUnload"); }
 CuResult cuModuleGetFunction(CuFunction *function, CuModule, const char *name) {

@@ -13,6 +13,7 @@
 /// What the fake driver is and what it was asked. Its memory is host memory.
 struct FakeCuda {
   int count = 1;
+  std::string name = "Fake GPU";
   int major = 9, minor = 0;
   int shared = 232448;
   int pools = 1;
@@ -21,6 +22,7 @@ struct FakeCuda {
 
   std::vector<std::string> calls; ///< exported names, with what matters
   std::string code;               ///< of the last module
+  int assembled = 0;              ///< links completed
   std::vector<unsigned long long> parameters; ///< of the last launch
   size_t parameterCount = 0; ///< how many of them a launch reads
   int contexts = 0;          ///< pushed and not yet popped

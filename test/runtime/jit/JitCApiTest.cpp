@@ -6,8 +6,12 @@
 
 #include "attn/runtime/jit/attn_jit.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <functional>
 #include <gtest/gtest.h>
 #include <string>
 #include <thread>
@@ -141,6 +145,154 @@ TEST_F(JitCApi, SaysWhatIsWrong) {
   spec.mask = "casual";
   EXPECT_EQ(compileRefusal().find("attention.mlir:3:39: error: "), 0u)
       << attn_jit_error_message();
+}
+
+/// A tensor of zeros with its own sizes, rows one after another.
+struct Zeros {
+  explicit Zeros(std::vector<int64_t> sizes, attn_dl_type type = {2, 16, 1})
+      : sizes(std::move(sizes)), memory(1 << 16) {
+    tensor.data = memory.data();
+    tensor.device = {ATTN_DL_CPU, 0};
+    tensor.ndim = static_cast<int32_t>(this->sizes.size());
+    tensor.dtype = type;
+    tensor.shape = this->sizes.data();
+  }
+  std::vector<int64_t> sizes, strides;
+  std::vector<uint64_t> memory;
+  attn_tensor tensor = {};
+};
+
+/// A launch that is right until something changes it.
+struct Call {
+  Zeros q{{2, 4, 5, 16}}, k{{2, 2, 7, 16}}, v{{2, 2, 7, 16}},
+      offsets{{2}, {ATTN_DL_INT, 64, 1}}, o{{2, 4, 5, 16}};
+  std::vector<const attn_tensor *> arguments = {&q.tensor, &k.tensor, &v.tensor,
+                                                &offsets.tensor};
+  std::vector<int64_t> scalars = {3};
+
+  attn_status run(attn_program *program) {
+    const attn_tensor *results[] = {&o.tensor};
+    return attn_launch(program, arguments.data(),
+                       static_cast<int32_t>(arguments.size()), results, 1,
+                       scalars.data(), static_cast<int32_t>(scalars.size()),
+                       nullptr);
+  }
+};
+
+TEST_F(JitCApi, NamesTheBadArgument) {
+  const char *symbols[] = {"w"};
+  spec.query_heads = 4;
+  spec.kv_heads = 2;
+  spec.mask = "window<%w, 0>";
+  spec.symbols = symbols;
+  spec.num_symbols = 1;
+  spec.alignment = ATTN_ALIGN_OFFSET_PER_BATCH;
+  attn_program *program = nullptr;
+  ASSERT_EQ(attn_jit_compile_spec(jit, &spec, &program), ATTN_OK)
+      << attn_jit_error_message();
+  ASSERT_EQ(Call().run(program), ATTN_OK) << attn_error_message();
+
+  struct Case {
+    std::function<void(Call &)> spoil;
+    const char *text;
+  };
+  for (const Case &bad : std::vector<Case>{
+           {[](Call &c) { c.k.tensor.dtype = {2, 32, 1}; },
+            "argument 1 'k': expected element type f16, found f32"},
+           {[](Call &c) { c.k.tensor.dtype = {2, 64, 1}; },
+            "arguments[1]: DLPack type with code 2, 64 bits and 1 lanes is not "
+            "one of f16, bf16, f32, i32, i64"},
+           {[](Call &c) { c.v.tensor.device = {ATTN_DL_CUDA, 0}; },
+            "argument 2 'v': expected memory of host, the device 'simulated "
+            "sm_90a', found cuda:0"},
+           {[](Call &c) { c.o.tensor.device = {ATTN_DL_CUDA, 1}; },
+            "result 0 'o': expected memory of host, the device 'simulated "
+            "sm_90a', found cuda:1"},
+           {[](Call &c) { c.q.tensor.ndim = 3; },
+            "argument 0 'q': expected rank 4, found 3"},
+           {[](Call &c) {
+              c.v.strides = {224, 112, 1, 7};
+              c.v.tensor.strides = c.v.strides.data();
+            },
+            "argument 2 'v': the last dimension must be contiguous: expected "
+            "stride 1, found 7"},
+           {[](Call &c) { c.k.sizes[0] = 3; },
+            "argument 1 'k': dimension 0: expected size 2 ("},
+           {[](Call &c) { c.k.sizes[1] = 3; },
+            "argument 1 'k': dimension 1: expected size 2, found 3"},
+           {[](Call &c) { c.v.sizes[2] = 6; },
+            "argument 2 'v': dimension 2: expected size 7 ("},
+           {[](Call &c) { c.k.sizes[3] = 24; },
+            "argument 1 'k': dimension 3: expected size 16, found 24"},
+           {[](Call &c) { c.q.sizes[2] = -1; },
+            "arguments[0]: dimension 2 has the negative size -1"},
+           {[](Call &c) { c.offsets.sizes[0] = 3; },
+            "argument 4 'offset': dimension 0: expected size 2 ("},
+           {[](Call &c) { c.offsets.tensor.dtype.bits = 32; },
+            "argument 4 'offset': expected element type i64, found i32"},
+           {[](Call &c) { c.o.sizes[2] = 4; },
+            "result 0 'o': dimension 2: expected size 5 ("},
+           {[](Call &c) { c.o.tensor.data = c.q.tensor.data; },
+            "result 0 'o': "},
+           {[](Call &c) { c.arguments.pop_back(); }, "expected 4 "},
+           {[](Call &c) { c.arguments[2] = nullptr; },
+            "'arguments[2]' is NULL"},
+           {[](Call &c) { c.scalars.clear(); }, "expected 1 "},
+       }) {
+    Call call;
+    bad.spoil(call);
+    EXPECT_EQ(call.run(program), ATTN_INVALID_ARGUMENT) << bad.text;
+    EXPECT_EQ(std::string(attn_error_message()).find(bad.text), 0u)
+        << attn_error_message();
+  }
+
+  spec.kv_heads = 3; // does not divide 4
+  EXPECT_NE(compileRefusal().find("query heads"), std::string::npos)
+      << attn_jit_error_message();
+}
+
+int64_t residentBytes() {
+  long pages = 0, resident = 0;
+  FILE *file = std::fopen("/proc/self/statm", "r");
+  if (file) {
+    if (std::fscanf(file, "%ld %ld", &pages, &resident) != 2)
+      resident = 0;
+    std::fclose(file);
+  }
+  return int64_t(resident) * 4096;
+}
+
+TEST_F(JitCApi, CallsCostLittleAndLeaveNothing) {
+  const char *symbols[] = {"w"};
+  spec.query_heads = 4;
+  spec.kv_heads = 2;
+  spec.mask = "window<%w, 0>";
+  spec.symbols = symbols;
+  spec.num_symbols = 1;
+  spec.alignment = ATTN_ALIGN_OFFSET_PER_BATCH;
+  Call call;
+  call.q.sizes[2] = call.o.sizes[2] = 0; // nothing to compute
+  attn_program *program = nullptr;
+  auto both = [&] {
+    ASSERT_EQ(attn_jit_compile_spec(jit, &spec, &program), ATTN_OK);
+    ASSERT_EQ(call.run(program), ATTN_OK) << attn_error_message();
+  };
+  for (int i = 0; i < 1000; ++i)
+    both();
+  int64_t before = residentBytes();
+  for (int i = 0; i < 100000; ++i)
+    both();
+  EXPECT_LT(residentBytes() - before, 1 << 20);
+
+  double best = 1;
+  for (int batch = 0; batch < 20; ++batch) {
+    std::clock_t start = std::clock(); // of this process: others do not count
+    for (int i = 0; i < 1000; ++i)
+      ASSERT_EQ(attn_jit_compile_spec(jit, &spec, &program), ATTN_OK);
+    best = std::min(best, double(std::clock() - start) / CLOCKS_PER_SEC / 1000);
+  }
+  RecordProperty("microseconds", std::to_string(1e6 * best));
+  EXPECT_LT(1e6 * best, 10);
 }
 
 } // namespace

@@ -5,13 +5,16 @@
 
 #include "attn/runtime/jit/Jit.h"
 #include "attn/dialect/reference/Numerics.h"
+#include "attn/runtime/core/File.h"
 #include "attn/runtime/jit/Compiler.h"
+#include "attn/test/runtime/core/PrivateFolder.h"
 #include "attn/test/runtime/core/TestSupport.h"
-#include "attn/test/runtime/jit/PrivateFolder.h"
 
 #include <atomic>
 #include <cmath>
+#include <csignal>
 #include <ctime>
+#include <fcntl.h>
 #include <random>
 #include <sys/wait.h>
 #include <thread>
@@ -400,6 +403,68 @@ TEST_F(JitDiskTest, ManyProcessesShareAColdKey) {
   Jit jit(options);
   ASSERT_TRUE(jit.compile(request));
   EXPECT_EQ(jit.statistics().diskHits, 1u);
+}
+
+TEST_F(JitDiskTest, DamageIsAMissAndIsRepaired) {
+  CompileRequest request = requestOf(smallSpec("window<5, 5>"));
+  std::string expected;
+  {
+    Jit jit(options);
+    auto bundle = jit.compile(request);
+    ASSERT_TRUE(bundle) << errorOf(bundle);
+    expected = (*bundle)->code;
+  }
+  std::string entry;
+  for (const auto &file :
+       std::filesystem::directory_iterator(options.cacheFolder))
+    entry = file.path();
+  std::string bytes = *readFile(entry);
+  std::mt19937 random(5);
+  for (int trial = 0; trial < 6; ++trial) {
+    if (trial % 2) {
+      std::filesystem::resize_file(entry, random() % bytes.size());
+    } else {
+      int fd = ::open(entry.c_str(), O_WRONLY);
+      size_t at = random() % bytes.size();
+      char wrong = static_cast<char>(bytes[at] ^ 1 << trial);
+      ASSERT_EQ(::pwrite(fd, &wrong, 1, static_cast<off_t>(at)), 1);
+      ::close(fd);
+    }
+    Jit jit(options);
+    auto bundle = jit.compile(request);
+    ASSERT_TRUE(bundle) << errorOf(bundle);
+    EXPECT_EQ((*bundle)->code, expected);
+    EXPECT_EQ(jit.statistics().compilations, 1u);
+    EXPECT_EQ(*readFile(entry), bytes);
+  }
+}
+
+/// ATTN_CACHE_TRIALS=500 for the long form.
+TEST_F(JitDiskTest, SurvivesKillsWhileCompiling) {
+  const char *text = std::getenv("ATTN_CACHE_TRIALS");
+  int trials = text ? std::atoi(text) : 6;
+  std::mt19937 random(9);
+  for (int trial = 0; trial < trials; ++trial) {
+    CompileRequest request =
+        requestOf(smallSpec("window<" + std::to_string(trial) + ", 2>"));
+    auto expected = Jit(inMemory()).compile(request);
+    ASSERT_TRUE(expected) << errorOf(expected);
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      Jit jit(options);
+      (void)jit.compile(request);
+      ::_exit(0);
+    }
+    ::usleep(random() % 150000);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    Jit jit(options);
+    auto bundle = jit.compile(request);
+    ASSERT_TRUE(bundle) << errorOf(bundle);
+    ASSERT_EQ((*bundle)->code, (*expected)->code);
+  }
 }
 
 } // namespace

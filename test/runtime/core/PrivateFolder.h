@@ -3,10 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#ifndef ATTN_TEST_RUNTIME_JIT_PRIVATEFOLDER_H
-#define ATTN_TEST_RUNTIME_JIT_PRIVATEFOLDER_H
+#ifndef ATTN_TEST_RUNTIME_CORE_PRIVATEFOLDER_H
+#define ATTN_TEST_RUNTIME_CORE_PRIVATEFOLDER_H
 
-#include "attn/runtime/jit/DiskCache.h"
+#include "attn/runtime/core/DiskCache.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -49,4 +49,4 @@ public:
 
 } // namespace attn::test
 
-#endif // ATTN_TEST_RUNTIME_JIT_PRIVATEFOLDER_H
+#endif // ATTN_TEST_RUNTIME_CORE_PRIVATEFOLDER_H

@@ -1,4 +1,4 @@
-//===- DiskCache.cpp - Compiled bundles on disk ---------------------------===//
+//===- DiskCache.cpp - Compiled code on disk ------------------------------===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -7,10 +7,12 @@
 //   attn-cache 1\n
 //   <key>\n
 //   <SHA-256 of all that follows>\n
-//   <bytes of the manifest, 16 hexadecimal digits>\n
-//   the manifest, the code
+//   the bytes
+//
+// A bundle's bytes are the size of the manifest in 16 hexadecimal digits, a new
+// line, the manifest and the code.
 
-#include "attn/runtime/jit/DiskCache.h"
+#include "attn/runtime/core/DiskCache.h"
 
 #include "attn/runtime/core/Sha256.h"
 
@@ -199,16 +201,25 @@ Result<std::unique_ptr<DiskCache>> DiskCache::open(const std::string &folder,
 
 DiskCache::~DiskCache() { ::close(descriptor); }
 
-std::optional<Bundle> DiskCache::load(const std::string &key) const {
+std::optional<std::string> DiskCache::loadBytes(const std::string &key) const {
   if (!isKey(key))
     return std::nullopt;
   std::optional<std::string> bytes = readPrivate(descriptor, key);
-  if (!bytes || bytes->size() < headerSize + lengthSize + 1)
+  if (!bytes || bytes->size() < headerSize)
     return std::nullopt;
   std::string_view all = *bytes, body = all.substr(headerSize);
   if (all.substr(0, headerSize) !=
       std::string(magic) + key + "\n" + sha256(body) + "\n")
     return std::nullopt;
+  bytes->erase(0, headerSize);
+  return bytes;
+}
+
+std::optional<Bundle> DiskCache::load(const std::string &key) const {
+  std::optional<std::string> bytes = loadBytes(key);
+  if (!bytes || bytes->size() < lengthSize + 1)
+    return std::nullopt;
+  std::string_view body = *bytes;
   std::string digits(body.substr(0, lengthSize));
   char *end = nullptr;
   uint64_t manifestSize = std::strtoull(digits.c_str(), &end, 16);
@@ -223,15 +234,19 @@ std::optional<Bundle> DiskCache::load(const std::string &key) const {
 }
 
 Status DiskCache::store(const std::string &key, const Bundle &bundle) const {
-  if (!isKey(key))
-    return invalidArgument("expected a key of 64 hexadecimal digits, found '" +
-                           key + "'");
   Result<std::string> manifest = writeManifest(bundle.manifest);
   if (!manifest)
     return manifest.error();
   char length[lengthSize + 2];
   std::snprintf(length, sizeof length, "%016zx\n", manifest->size());
-  std::string body = length + *manifest + bundle.code;
+  return storeBytes(key, length + *manifest + bundle.code);
+}
+
+Status DiskCache::storeBytes(const std::string &key,
+                             std::string_view body) const {
+  if (!isKey(key))
+    return invalidArgument("expected a key of 64 hexadecimal digits, found '" +
+                           key + "'");
   std::string bytes = std::string(magic) + key + "\n" + sha256(body) + "\n";
   bytes += body;
 

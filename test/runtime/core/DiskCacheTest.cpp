@@ -5,8 +5,8 @@
 
 #include "attn/runtime/core/File.h"
 #include "attn/runtime/core/Sha256.h"
+#include "attn/test/runtime/core/PrivateFolder.h"
 #include "attn/test/runtime/core/TestSupport.h"
-#include "attn/test/runtime/jit/PrivateFolder.h"
 
 #include <csignal>
 #include <fcntl.h>
@@ -175,11 +175,11 @@ TEST_F(DiskCacheTest, NoTruncationLoads) {
   ASSERT_TRUE(cache->store(keyOf(1), bundleOf(1)));
   std::string bytes = *readFile(entry);
   ASSERT_GT(bytes.size(), 1000u);
-  for (size_t size = 0; size < bytes.size(); ++size) {
+  for (size_t size = bytes.size(); size-- > 0;) {
     ASSERT_EQ(::truncate(entry.c_str(), static_cast<off_t>(size)), 0);
     ASSERT_FALSE(cache->load(keyOf(1))) << size;
-    overwrite(entry, bytes);
   }
+  overwrite(entry, bytes);
   ASSERT_TRUE(isBundleOf(*cache->load(keyOf(1)), 1));
   overwrite(entry, bytes + "\n");
   EXPECT_FALSE(cache->load(keyOf(1)));
@@ -189,17 +189,21 @@ TEST_F(DiskCacheTest, NoFlippedBitLoads) {
   ASSERT_TRUE(cache->store(keyOf(1), bundleOf(1)));
   std::string bytes = *readFile(entry);
   std::mt19937 random(1);
+  int fd = ::open(entry.c_str(), O_WRONLY);
+  ASSERT_GE(fd, 0);
   for (int trial = 0; trial < 10000; ++trial) {
-    std::string damaged = bytes;
     // Every bit of the header, then some of the rest.
     size_t bit = static_cast<size_t>(trial) < 8 * 160
                      ? static_cast<size_t>(trial)
                      : random() % (8 * bytes.size());
-    damaged[bit / 8] ^= static_cast<char>(1 << bit % 8);
-    overwrite(entry, damaged);
+    char right = bytes[bit / 8],
+         wrong = static_cast<char>(right ^ 1 << bit % 8);
+    auto at = static_cast<off_t>(bit / 8);
+    ASSERT_EQ(::pwrite(fd, &wrong, 1, at), 1);
     ASSERT_FALSE(cache->load(keyOf(1))) << bit;
+    ASSERT_EQ(::pwrite(fd, &right, 1, at), 1);
   }
-  overwrite(entry, bytes);
+  ::close(fd);
   EXPECT_TRUE(cache->load(keyOf(1)));
 }
 
