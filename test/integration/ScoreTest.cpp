@@ -174,12 +174,11 @@ private:
     p.arguments.back().masked = 0;
     p.arguments.push_back({"n", "", {}, {}});
     p.arguments.back().integer = below(60);
-    std::string body = oneOf<std::string>(
-        {R"(
+    std::string body = oneOf<std::string>({R"(
       %c = arith.cmpi slt, %i, %n : index
       %y = arith.mulf %s, %e : f32
       %r = arith.select %c, %y, %s : f32)",
-         R"(
+                                           R"(
       %d = arith.subi %i, %j : index
       %d32 = arith.index_cast %d : index to i32
       %c8 = arith.constant 8 : i32
@@ -189,7 +188,7 @@ private:
       %z = arith.mulf %bf, %c : f32
       %y = arith.addf %s, %z : f32
       %r = arith.maximumf %y, %e : f32)",
-         R"(
+                                           R"(
       %hb = arith.addi %h, %b : index
       %sum = arith.addi %hb, %n : index
       %i64 = arith.index_cast %sum : index to i64
@@ -199,7 +198,7 @@ private:
       %z = math.absf %e : f32
       %w = math.sqrt %z : f32
       %r = arith.subf %y, %w : f32)",
-         R"(
+                                           R"(
       %two = arith.constant 2 : index
       %parity = arith.remui %j, %two : index
       %zero = arith.constant 0 : index
@@ -213,7 +212,7 @@ private:
       %w = math.exp2 %e : f32
       %v = arith.minnumf %y, %w : f32
       %r = arith.addf %z, %v : f32)",
-         R"(
+                                           R"(
       %k = arith.constant 3.0 : f32
       %y = math.powf %e, %k : f32
       %a = math.absf %e : f32
@@ -230,7 +229,8 @@ private:
       %gf = arith.sitofp %gi : i32 to f32
       %w = arith.addf %s, %gf : f32
       %r = arith.divf %w, %b1 : f32)"});
-    return " score(%f, %n : " + f + ", index) {\n"
+    return " score(%f, %n : " + f +
+           ", index) {\n"
            "    ^bb0(%s: f32, %b: index, %h: index, %i: index, %j: index, %e: "
            "f32, %n: index):" +
            body + "\n      attn.yield %r : f32\n  }";
@@ -287,9 +287,8 @@ public:
         tensor.values.push_back(
             argument.masked && generator.below(argument.masked) == 0
                 ? -INFINITY
-                : ::attn::reference::round(
-                      argument.spread * generator.normal(),
-                      formatOf(argument.element)));
+                : ::attn::reference::round(argument.spread * generator.normal(),
+                                           formatOf(argument.element)));
     }
     auto expected = reference::evaluateFunction(
         *expectedModule->getOps<func::FuncOp>().begin(), inputs);
@@ -354,11 +353,10 @@ public:
       arguments.push_back(tensor);
     }
     for (const reference::Output &output : *expected)
-      results.push_back(place(output.isLse ? ::attn::ElementType::F32
-                                           : elementOf(p.element),
-                              output.exact.shape, 0));
-    if (::attn::Status status =
-            (*executable)->run(arguments, results, scalars);
+      results.push_back(
+          place(output.isLse ? ::attn::ElementType::F32 : elementOf(p.element),
+                output.exact.shape, 0));
+    if (::attn::Status status = (*executable)->run(arguments, results, scalars);
         !status)
       return status.error().message;
     if (::attn::Status status = (*device)->synchronize(nullptr); !status)
@@ -511,11 +509,12 @@ TEST(Score, AWrongFormulaIsFound) {
 /// Scores of -inf are what some use as a mask. Rows that have no other score
 /// are 0, in partial and in full tiles alike.
 TEST(Score, RowsOfMinusInfinityAreZero) {
-  for (const char *mask : {"", "mask(causal)", "mask(causal) sinks(%t : "
-                                               "tensor<2xf32>)"})
+  for (const char *mask : {"", "mask(causal)",
+                           "mask(causal) sinks(%t : "
+                           "tensor<2xf32>)"})
     for (const char *device : {"sim", "host"}) {
-      Problem problem = fixedProblem(std::string(mask) +
-                                     " bias(%b : tensor<1x2x?x?xbf16>)");
+      Problem problem =
+          fixedProblem(std::string(mask) + " bias(%b : tensor<1x2x?x?xbf16>)");
       problem.arguments[3].masked = 1;
       Runner runner;
       Generator generator(3);

@@ -365,8 +365,9 @@ func.func @f(%q: tensor<2x4x?x16xf16>, %k: tensor<2x2x?x16xf16>, %v: tensor<2x2x
   EXPECT_EQ(error(text, inputs),
             "2: input 3: expected 'tensor<1x4x?x1xf32>', found 1x4x1x5 (R1)");
   inputs[3] = {{1, 4, 4, 1}, std::vector<double>(16)};
-  EXPECT_EQ(error(text, inputs), "4: expected score input 0 to be "
-                                 "broadcastable to 2x4x5x7, found 1x4x4x1 (R8)");
+  EXPECT_EQ(error(text, inputs),
+            "4: expected score input 0 to be "
+            "broadcastable to 2x4x5x7, found 1x4x4x1 (R8)");
   inputs[3] = bias;
   inputs[5] = {{3}, {1, 2, 3}};
   EXPECT_EQ(error(text, inputs), "4: expected one sink for each of the 4 query "
