@@ -30,6 +30,24 @@ def AttnCheckInput : Pass<"attn-check-input", "::mlir::ModuleOp"> {
     Statistic<"numAttention", "attention-ops", "Number of attention ops found">];
 }
 
+def AttnRefineShapes : Pass<"attn-refine-shapes", "::mlir::func::FuncOp"> {
+  let summary = "Give every tensor the static sizes that another type states";
+  let description = [{
+    q, k, v, o and lse share their batch size, q, o and lse their heads and length, k and v theirs. Where one type states such
+    a size and another leaves it open, both state it afterwards, through chains of ops up to the arguments and results of the
+    function: so the runtime checks it at the argument (R5), and no later stage meets two types for one size. Types that contradict each other are an error.
+
+    ```mlir
+    func.func @f(%q: tensor<?x2x?x64xf16>) -> tensor<3x2x?x64xf16> {   // afterwards %q is a tensor<3x2x?x64xf16>
+      %o = attn.attention %q, %q, %q
+          : (tensor<?x2x?x64xf16>, tensor<?x2x?x64xf16>, tensor<?x2x?x64xf16>) -> tensor<3x2x?x64xf16>
+      return %o : tensor<3x2x?x64xf16>
+    }
+    ```
+  }];
+  let statistics = [Statistic<"numRefined", "refined", "Number of tensors with more static sizes than before">];
+}
+
 def AttnPack : Pass<"attn-pack", "::mlir::func::FuncOp"> {
   let summary = "Run the residue classes of a mask as dense problems on strided views";
   let description = [{

@@ -25,6 +25,7 @@ void mlir::attn::buildTileProgramPipeline(OpPassManager &manager,
   AttnPackOptions pack;
   if (options.qTile != 0)
     pack = {options.qTile, options.kvTile};
+  functions.addPass(createAttnRefineShapes());
   functions.addPass(createAttnPack(pack));
   functions.addPass(createAttnTile(tile));
   functions.addPass(createAttnToOnline());

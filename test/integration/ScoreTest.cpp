@@ -522,4 +522,39 @@ TEST(Score, RowsOfMinusInfinityAreZero) {
     }
 }
 
+/// With few queries the host makes heads rows of one tile, and splits long
+/// keys: neither where values of a head, or sinks, would be those of others.
+TEST(Score, FewQueriesOnTheHost) {
+  struct Change {
+    const char *clauses;
+    Argument argument;
+  };
+  const Change changes[] = {
+      {"softcap(3.0)", {"b", "f32", {8}, {8}}},
+      {"alibi(%b : tensor<8xf32>)", {"b", "f32", {8}, {8}, 0.1}},
+      {"sinks(%b : tensor<8xf32>)", {"b", "f32", {8}, {8}, 9}},
+      {"bias(%b : tensor<1x8x3x1xf16>) softcap(2.0)",
+       {"b", "f16", {1, 8, 3, 1}, {1, 8, 3, 1}}},
+      {"bias(%b : tensor<1x8x1x1xf32>) sinks(%b2 : tensor<8xf32>)",
+       {"b", "f32", {1, 8, 1, 1}, {1, 8, 1, 1}, 5}},
+      {"bias(%b : tensor<1x1x1x2500xf32>)",
+       {"b", "f32", {1, 1, 1, 2500}, {1, 1, 1, 2500}}},
+  };
+  for (const Change &change : changes) {
+    Problem p;
+    p.kvHeads = 2;
+    p.groups = 4;
+    p.queries = 3;
+    p.keys = 2500;
+    p.headSize = 16;
+    p.dynamic = false;
+    p.clauses = std::string("mask(window<2000, 0>) ") + change.clauses;
+    p.arguments = {change.argument, {"b2", "f32", {8}, {8}, 9}};
+    p.addTensors();
+    Runner runner;
+    Generator generator(7);
+    EXPECT_EQ(runner.run(p, generator, "host", ""), "") << change.clauses;
+  }
+}
+
 } // namespace

@@ -5,12 +5,16 @@
 #include "attn/dialect/Concrete.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/tools/attn-mask/Picture.h"
+#include "attn/tools/attn-mask/Svg.h"
 #include "attn/tools/support/Arguments.h"
+#include "attn/tools/support/Compile.h"
 #include "attn/tools/support/SourceFile.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
 
@@ -31,14 +35,24 @@ static cl::opt<std::string>
                     "function's types leave them open"),
            cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
 static cl::opt<std::string>
-    tile("tile", cl::desc("Queries x keys of a tile (default: 128x64)"),
-         cl::value_desc("MxN"), cl::init("128x64"), cl::cat(category));
+    tile("tile",
+         cl::desc("Queries x keys of a tile (default: those of the schedule "
+                  "that the kernel gets on the target)"),
+         cl::value_desc("MxN"), cl::cat(category));
+static cl::opt<std::string>
+    target("target", cl::desc("sm_80 and newer, or host (default: sm_80)"),
+           cl::init("sm_80"), cl::cat(category));
 static cl::opt<int64_t> head("head",
                              cl::desc("Query head to draw (default: 0)"),
                              cl::init(0), cl::cat(category));
 static cl::opt<bool> pairs("pairs",
                            cl::desc("Draw the live pairs instead of the tiles"),
                            cl::cat(category));
+static cl::opt<std::string>
+    output("o",
+           cl::desc("Write an SVG picture of the live pairs and of the tiles, "
+                    "as they are and packed, instead of text"),
+           cl::value_desc("mask.svg"), cl::cat(category));
 static cl::opt<int64_t> width("width",
                               cl::desc("Cells across, at most (default: 64)"),
                               cl::init(64), cl::cat(category));
@@ -71,6 +85,140 @@ getArguments(FunctionOpInterface function) {
   return arguments;
 }
 
+/// The whole mask of one op, for the head that is drawn.
+struct Drawn {
+  const ConcreteAttention &attention;
+  std::string heading;
+  MaskProblem mask;
+  PictureOptions options;
+  /// 1 if the mask is not packed.
+  int64_t modulus;
+};
+
+static std::string describe(const MaskProblem &mask,
+                            const MaskProblem::TileCounts &counts) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "full " << counts.full << "  partial " << counts.partial << "  empty "
+     << counts.empty << " of " << counts.total << " tiles";
+  if (counts.executedPairs > 0)
+    os << llvm::format(", useful %.1f %%", 100.0 *
+                                               double(mask.countLivePairs()) /
+                                               double(counts.executedPairs));
+  return text;
+}
+
+static MaskProblem::TileCounts countPacked(const Drawn &drawn) {
+  const ConcreteAttention &attention = drawn.attention;
+  AttentionOp op = attention.op;
+  return countPackedTiles(op.getMask(), drawn.modulus, attention.symbols,
+                          attention.firstHead + head, attention.queries,
+                          attention.keys, attention.offsets[0],
+                          drawn.options.rowsPerTile, drawn.options.keysPerTile);
+}
+
+static void drawText(const Drawn &drawn) {
+  llvm::outs() << drawn.heading << "\n";
+  if (pairs) {
+    drawPairs(llvm::outs(), drawn.mask, drawn.options);
+    return;
+  }
+  drawTiles(llvm::outs(), drawn.mask, drawn.options);
+  if (drawn.modulus > 1)
+    llvm::outs() << "  runs as " << drawn.modulus << " residue classes: "
+                 << describe(drawn.mask, countPacked(drawn)) << "\n";
+}
+
+static std::string getCaption(const MaskProblem &mask,
+                              const MaskProblem::TileCounts &counts) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << counts.full + counts.partial << " of " << counts.total << " tiles run";
+  if (counts.executedPairs > 0)
+    os << llvm::format(", %.0f %% useful", 100.0 *
+                                               double(mask.countLivePairs()) /
+                                               double(counts.executedPairs));
+  return text;
+}
+
+/// The classes along the diagonal: queries and keys in the order of their
+/// residues.
+static SvgPanel getPackedPanel(const Drawn &drawn) {
+  const ConcreteAttention &attention = drawn.attention;
+  AttentionOp op = attention.op;
+  unsigned number = op.getMask().getNumSymbols();
+  MaskAttr mask =
+      getResidueClass(op.getMask(), drawn.modulus, MaskBound::symbol(number));
+  SmallVector<int64_t> symbols(attention.symbols);
+  symbols.resize(number + 1);
+  SvgPanel panel;
+  panel.title =
+      "packed: " + std::to_string(drawn.modulus) + " classes of " + mask.str();
+  panel.caption = getCaption(drawn.mask, countPacked(drawn));
+  panel.rows = 0, panel.columns = 0;
+  panel.rowsPerTile = drawn.options.rowsPerTile;
+  panel.keysPerTile = drawn.options.keysPerTile;
+  for (int64_t index = 0; index < std::min(drawn.modulus, attention.queries);
+       ++index) {
+    ResidueGrid grid = getResidueGrid(drawn.modulus, index, attention.queries,
+                                      attention.keys, attention.offsets[0]);
+    symbols.back() = grid.residue;
+    panel.grids.push_back(
+        {std::make_shared<MaskProblem>(
+             mask, ArrayRef(symbols).take_front(mask.getNumSymbols()),
+             attention.firstHead + head, grid.numQueries, grid.numKeys,
+             grid.offset),
+         grid.numQueries, grid.numKeys, panel.rows, panel.columns});
+    panel.rows += grid.numQueries;
+    panel.columns += grid.numKeys;
+  }
+  return panel;
+}
+
+static SvgRow getRow(const Drawn &drawn) {
+  const ConcreteAttention &attention = drawn.attention;
+  // A problem is built in place: it is neither copied nor moved.
+  PlacedGrid whole{
+      std::shared_ptr<MaskProblem>(new MaskProblem(attention.getMask(0, head))),
+      attention.queries, attention.keys};
+  std::string tileText = std::to_string(drawn.options.rowsPerTile) + " x " +
+                         std::to_string(drawn.options.keysPerTile);
+  SvgRow row{drawn.heading, {}};
+  row.panels.push_back({"live pairs",
+                        std::to_string(drawn.mask.countLivePairs()) + " pairs",
+                        attention.queries,
+                        attention.keys,
+                        0,
+                        0,
+                        {whole}});
+  row.panels.push_back(
+      {"tiles of " + tileText,
+       getCaption(drawn.mask, drawn.mask.countTiles(drawn.options.rowsPerTile,
+                                                    drawn.options.keysPerTile)),
+       attention.queries,
+       attention.keys,
+       drawn.options.rowsPerTile,
+       drawn.options.keysPerTile,
+       {whole}});
+  if (drawn.modulus > 1)
+    row.panels.push_back(getPackedPanel(drawn));
+  return row;
+}
+
+static LogicalResult writeSvg(ArrayRef<SvgRow> rows) {
+  // A reader sees the old picture or the new one, and an error leaves none.
+  llvm::Error error =
+      llvm::writeToOutput(output, [&](llvm::raw_ostream &os) -> llvm::Error {
+        drawSvg(os, rows);
+        return llvm::Error::success();
+      });
+  if (!error)
+    return success();
+  llvm::errs() << "error: -o: cannot write '" << output
+               << "': " << llvm::toString(std::move(error)) << "\n";
+  return failure();
+}
+
 static LogicalResult draw(MLIRContext &context) {
   FailureOr<std::unique_ptr<SourceFile>> file =
       SourceFile::load(input, &context);
@@ -79,14 +227,25 @@ static LogicalResult draw(MLIRContext &context) {
   FailureOr<FunctionOpInterface> function = (*file)->getEntry(entry);
   if (failed(function))
     return failure();
-  llvm::Expected<ArgumentSpec> tileSpec = parseArgumentSpec(tile);
-  if (!tileSpec || tileSpec->shape.size() != 2 || tileSpec->shape[0] < 1 ||
-      tileSpec->shape[1] < 1) {
-    llvm::consumeError(tileSpec.takeError());
-    llvm::errs()
-        << "error: --tile: expected queries x keys, such as 128x64, found '"
-        << tile << "'\n";
-    return failure();
+  std::optional<ArgumentSpec> tileSpec;
+  if (tile.empty()) {
+    if (!resolveTarget(target))
+      return failure();
+    PassManager manager(&context);
+    addAssignSchedule(manager, target);
+    if (failed(manager.run((*file)->getModule())))
+      return failure();
+  } else {
+    llvm::Expected<ArgumentSpec> parsed = parseArgumentSpec(tile);
+    if (!parsed || parsed->shape.size() != 2 || parsed->shape[0] < 1 ||
+        parsed->shape[1] < 1) {
+      llvm::consumeError(parsed.takeError());
+      llvm::errs()
+          << "error: --tile: expected queries x keys, such as 128x64, found '"
+          << tile << "'\n";
+      return failure();
+    }
+    tileSpec = *parsed;
   }
   if (width < 1) {
     llvm::errs() << "error: --width: expected at least 1, found " << width
@@ -100,54 +259,43 @@ static LogicalResult draw(MLIRContext &context) {
       bindArguments(*function, *arguments);
   if (failed(attentions))
     return failure();
+  std::vector<SvgRow> rows;
   for (const ConcreteAttention &attention : *attentions) {
+    AttentionOp op = attention.op;
     if (head < 0 || head >= attention.queryHeads)
-      return attention.op->emitError("--head: expected 0 to ")
+      return op->emitError("--head: expected 0 to ")
              << attention.queryHeads - 1 << ", found "
              << static_cast<int64_t>(head);
     if (attention.batches == 0)
-      return attention.op->emitError("there is no batch to draw");
+      return op->emitError("there is no batch to draw");
     PictureOptions options;
     options.queries = attention.queries;
     options.keys = attention.keys;
-    options.rowsPerTile = tileSpec->shape[0];
-    options.keysPerTile = tileSpec->shape[1];
+    options.rowsPerTile =
+        tileSpec ? tileSpec->shape[0] : op.getScheduleAttr().getQTile();
+    options.keysPerTile =
+        tileSpec ? tileSpec->shape[1] : op.getScheduleAttr().getKvTile();
     options.columns = width;
     options.rows = width / 2 + 1;
     options.color = llvm::outs().has_colors();
-    AttentionOp op = attention.op;
-    llvm::outs() << (*function).getName() << ": ";
+    std::string heading;
+    llvm::raw_string_ostream os(heading);
+    os << (*function).getName() << ": ";
     op.getMask().printExpression(
-        llvm::outs(),
-        [&](unsigned symbol) { llvm::outs() << attention.symbols[symbol]; },
+        os, [&](unsigned symbol) { os << attention.symbols[symbol]; },
         /*quoteSets=*/false);
-    llvm::outs() << ", " << attention.queries << " queries x " << attention.keys
-                 << " keys, head " << head << "\n";
-    MaskProblem mask = attention.getMask(0, head);
-    if (pairs) {
-      drawPairs(llvm::outs(), mask, options);
-      continue;
-    }
-    drawTiles(llvm::outs(), mask, options);
-    int64_t modulus = getModulus(
-        getPackings(op, options.rowsPerTile, options.keysPerTile), head);
-    if (modulus == 1)
-      continue;
-    MaskProblem::TileCounts counts = countPackedTiles(
-        op.getMask(), modulus, attention.symbols, attention.firstHead + head,
-        attention.queries, attention.keys, attention.offsets[0],
-        options.rowsPerTile, options.keysPerTile);
-    llvm::outs() << "  runs as " << modulus << " residue classes: full "
-                 << counts.full << "  partial " << counts.partial << "  empty "
-                 << counts.empty << " of " << counts.total << " tiles";
-    if (counts.executedPairs > 0)
-      llvm::outs() << ", executed " << counts.executedPairs
-                   << llvm::format(", useful %.1f %%",
-                                   100.0 * double(mask.countLivePairs()) /
-                                       double(counts.executedPairs));
-    llvm::outs() << "\n";
+    os << ", " << attention.queries << " queries x " << attention.keys
+       << " keys, head " << head;
+    Drawn drawn{
+        attention, heading, attention.getMask(0, head), options,
+        getModulus(getPackings(op, options.rowsPerTile, options.keysPerTile),
+                   head)};
+    if (output.empty())
+      drawText(drawn);
+    else
+      rows.push_back(getRow(drawn));
   }
-  return success();
+  return output.empty() ? success() : writeSvg(rows);
 }
 
 int main(int argc, char **argv) {
@@ -157,7 +305,8 @@ int main(int argc, char **argv) {
       argc, argv,
       "draws the masks of a function's attention ops and the classes of their "
       "tiles\n\n"
-      "  attn-mask FILE.mlir --args=1x8x1000x64,1x2x1000x64,1x2x1000x64,128\n");
+      "  attn-mask FILE.mlir --args=1x8x1000x64,1x2x1000x64,1x2x1000x64,128\n"
+      "  attn-mask FILE.mlir --args=... --tile=16x16 -o mask.svg\n");
   DialectRegistry registry;
   registerAllDialects(registry);
   registry.insert<AttnDialect>();
