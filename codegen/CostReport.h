@@ -22,7 +22,8 @@ namespace mlir::attn {
 ///    nothing is executed);
 ///  - `flops`: 2 (D + Dv) for each live pair; `executed_flops`: the same for
 ///  each executed pair;
-///  - `bytes`: q, k, v, o, lse, score inputs and sinks once each, the least that
+///  - `bytes`: q, k, v, o, lse, score inputs and sinks once each, the least
+///  that
 ///    must move.
 /// The op must carry a schedule.
 nlohmann::ordered_json getCost(const ConcreteAttention &attention);
