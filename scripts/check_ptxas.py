@@ -36,8 +36,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
     parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
+    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--elements", default="bf16,f16")
     arguments = parser.parse_args()
-    cases = list(itertools.product(["bf16", "f16"], SIZES, TARGETS, arguments.masks.split(",")))
+    cases = list(itertools.product(arguments.elements.split(","), SIZES, arguments.targets.split(","),
+                                   arguments.masks.split(",")))
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, kernel, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):
