@@ -88,6 +88,19 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
     bytes += static_cast<int64_t>(packing.parts.size() - 1) * 2 * rows * 4 *
              (attention.valueSize + 1);
   }
+  int64_t full[] = {attention.batches, attention.queryHeads, attention.queries,
+                    attention.keys};
+  for (Value input : op.getScoreInputs()) {
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    if (!type)
+      continue;
+    int64_t elements = type.getRank() == 1 ? attention.queryHeads : 1;
+    for (int64_t dim = 0; type.getRank() == 4 && dim < 4; ++dim)
+      elements *= type.getDimSize(dim) == 1 ? 1 : full[dim];
+    bytes += elements * bytesOf(input);
+  }
+  if (op.getSinks())
+    bytes += attention.queryHeads * bytesOf(op.getSinks());
   int64_t flopsPerPair = 2 * (attention.headSize + attention.valueSize);
 
   Json cost;

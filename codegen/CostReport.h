@@ -24,8 +24,8 @@ namespace mlir::attn {
 ///    nothing is executed);
 ///  - `flops`: 2 (D + Dv) for each live pair; `executed_flops`: the same for
 ///  each executed pair;
-///  - `bytes`: q, k, v, o and lse once each, the least that must move, and what
-///    the parts hand on.
+///  - `bytes`: q, k, v, o, lse, score inputs and sinks once each, the least
+///    that must move, and what the parts hand on.
 /// The op must carry a schedule.
 nlohmann::ordered_json getCost(const ConcreteAttention &attention);
 

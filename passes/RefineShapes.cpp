@@ -105,6 +105,17 @@ struct AttnRefineShapesPass
       sizes.join({{q, 2}, {o, 2}, {lse, 2}, {o0, 2}, {lse0, 2}});
       sizes.join({{k, 1}, {v, 1}});
       sizes.join({{k, 2}, {v, 2}});
+      // A dimension of a score input that is not 1 is that of the scores.
+      for (Value input : op.getScoreInputs()) {
+        auto type = dyn_cast<RankedTensorType>(input.getType());
+        if (type && type.getRank() == 1)
+          sizes.join({{q, 1}, {input, 0}});
+        for (unsigned dim = 0; type && type.getRank() == 4 && dim < 4; ++dim)
+          if (type.getDimSize(dim) != 1)
+            sizes.join({{dim == 3 ? k : q, dim == 3 ? 2 : dim}, {input, dim}});
+      }
+      if (op.getSinks())
+        sizes.join({{q, 1}, {op.getSinks(), 0}});
     });
     if (failed(sizes.resolve(function)))
       return signalPassFailure();

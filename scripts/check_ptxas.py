@@ -37,10 +37,12 @@ def main():
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
     parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
     parser.add_argument("--elements", default=",".join(ELEMENTS), help="of " + ", ".join(ELEMENTS))
+    parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")
     arguments = parser.parse_args()
     sizes = [size for size in SIZES if max(size) >= arguments.least_size]
-    cases = list(itertools.product(arguments.elements.split(","), sizes, TARGETS, arguments.masks.split(",")))
+    cases = list(itertools.product(arguments.elements.split(","), sizes, arguments.targets.split(","),
+                                   arguments.masks.split(",")))
     bad = count = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, kernels, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):

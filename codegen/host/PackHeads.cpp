@@ -114,6 +114,10 @@ int64_t Kernel::getGroup() {
   // Whatever else is read may belong to one head, or to one query.
   WalkResult known = forall.walk([&](Operation *op) {
     Value base;
+    // One value of a head, such as a slope, is not that of the others.
+    if (auto load = dyn_cast<memref::LoadOp>(op))
+      return ofQueries.contains(load.getMemRef()) ? WalkResult::interrupt()
+                                                  : WalkResult::advance();
     if (auto read = dyn_cast<vector::TransferReadOp>(op))
       base = read.getBase();
     else if (auto write = dyn_cast<vector::TransferWriteOp>(op))

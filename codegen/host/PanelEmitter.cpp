@@ -671,9 +671,9 @@ void PanelEmitter::copyIn(vector::TransferReadOp read,
   scf::ForOp rowLoop = b.beginLoop(panelRows, 1);
   Value lane = rowLoop.getInductionVar();
   // Rows past the end are the last one again.
-  Value row = b.minimum(b.add(firstRow, lane), b.add(view.sizes[2], -1));
-  Value from =
-      b.pointer(base, b.multiply(b.multiply(row, view.strides[2]), bytes));
+  Value row = b.minimum(b.add(firstRow, lane), b.add(numRows, -1));
+  Value from = b.pointer(
+      base, b.multiply(context.getRowOffset(row, view.strides, 2), bytes));
   Value to = b.pointer(target, b.multiply(lane, 4));
   int64_t width = columns == 1 || left || !isContiguous(read) ? 1 : 4;
   Value count = b.index(columns);

@@ -3,6 +3,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/dialect/Score.h"
 #include "attn/dialect/Source.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/runtime/core/Executable.h"
@@ -520,6 +521,89 @@ TEST(Score, RowsOfMinusInfinityAreZero) {
       Generator generator(3);
       EXPECT_EQ(runner.run(problem, generator, device, ""), "") << mask;
     }
+}
+
+/// With few queries the host makes heads rows of one tile, and splits long
+/// keys: neither where values of a head, or sinks, would be those of others.
+TEST(Score, FewQueriesOnTheHost) {
+  struct Change {
+    const char *clauses;
+    Argument argument;
+  };
+  const Change changes[] = {
+      {"softcap(3.0)", {"b", "f32", {8}, {8}}},
+      {"alibi(%b : tensor<8xf32>)", {"b", "f32", {8}, {8}, 0.1}},
+      {"sinks(%b : tensor<8xf32>)", {"b", "f32", {8}, {8}, 9}},
+      {"bias(%b : tensor<1x8x3x1xf16>) softcap(2.0)",
+       {"b", "f16", {1, 8, 3, 1}, {1, 8, 3, 1}}},
+      {"bias(%b : tensor<1x8x1x1xf32>) sinks(%b2 : tensor<8xf32>)",
+       {"b", "f32", {1, 8, 1, 1}, {1, 8, 1, 1}, 5}},
+      {"bias(%b : tensor<1x1x1x2500xf32>)",
+       {"b", "f32", {1, 1, 1, 2500}, {1, 1, 1, 2500}}},
+  };
+  for (const Change &change : changes) {
+    Problem p;
+    p.kvHeads = 2;
+    p.groups = 4;
+    p.queries = 3;
+    p.keys = 2500;
+    p.headSize = 16;
+    p.dynamic = false;
+    p.clauses = std::string("mask(window<2000, 0>) ") + change.clauses;
+    p.arguments = {change.argument, {"b2", "f32", {8}, {8}, 9}};
+    p.addTensors();
+    Runner runner;
+    Generator generator(7);
+    EXPECT_EQ(runner.run(p, generator, "host", ""), "") << change.clauses;
+  }
+}
+
+/// What the builder makes is what the clauses are read as.
+TEST(Score, BuilderAndClausesAgree) {
+  DialectRegistry registry;
+  mlir::attn::registerCompilerDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  auto parse = [&](const std::string &clauses) {
+    Problem p = fixedProblem(clauses);
+    p.lse = false;
+    return parseSourceString<ModuleOp>(p.source(), ParserConfig(&context));
+  };
+  const std::string region = R"( score(%t : tensor<2xf32>) {
+    ^bb0(%x: f32, %bb: index, %h: index, %i: index, %j: index, %e: f32):
+      %r = arith.mulf %x, %e : f32
+      attn.yield %r : f32 })";
+  auto expected = parse("softcap(4.0) bias(%b : tensor<1x2x?x?xbf16>) "
+                        "alibi(%s : tensor<2xf32>)" +
+                        region);
+  auto built = parse(region);
+  ASSERT_TRUE(expected && built);
+  auto op = *(*built->getOps<func::FuncOp>().begin())
+                 .getOps<mlir::attn::AttentionOp>()
+                 .begin();
+  ValueRange arguments =
+      op->getParentOfType<func::FuncOp>().getBody().front().getArguments();
+  mlir::attn::ScoreBuilder score(op.getLoc());
+  EXPECT_TRUE(score.isEmpty());
+  score.addSoftCap(4);
+  score.addBias(arguments[3]);
+  score.addAlibi(arguments[4]);
+  score.addRegion(op.getScore(), arguments[5]);
+  EXPECT_FALSE(score.isEmpty());
+  mlir::attn::AttentionParts parts(op);
+  parts.scoreInputs.assign(score.getInputs().begin(), score.getInputs().end());
+  parts.score = &score.finish();
+  OpBuilder builder(op);
+  auto whole = mlir::attn::AttentionOp::create(
+      builder, op.getLoc(), op.getO().getType(), Type(), parts);
+  op.getO().replaceAllUsesWith(whole.getO());
+  op->erase();
+  auto text = [](ModuleOp module) {
+    std::string result;
+    llvm::raw_string_ostream os(result);
+    module.print(os);
+    return result;
+  };
+  EXPECT_EQ(text(*built), text(*expected));
 }
 
 } // namespace
