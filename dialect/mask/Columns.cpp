@@ -109,6 +109,8 @@ static bool holds(const MaskPredicate &predicate, int64_t j) {
     return any(true);
   case Kind::Not:
     return any(false);
+  case Kind::Data:
+    break;
   }
   llvm_unreachable("every kind is handled");
 }

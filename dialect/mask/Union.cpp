@@ -160,6 +160,8 @@ MaskAttr mlir::attn::getMaskOf(MLIRContext *context,
     return MaskAttr::getOr(operands);
   case Kind::Not:
     return MaskAttr::getNot(operands.front());
+  case Kind::Data:
+    return predicate.atom;
   }
   llvm_unreachable("every kind is handled");
 }
