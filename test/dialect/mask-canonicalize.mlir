@@ -57,7 +57,7 @@ func.func @renumbered(%q: !t, %v: index, %w: index) -> !t {
   // CHECK: mask(window<%[[W]], %[[V]]> & keys<%[[V]], inf>)
   %o = "attn.attention"(%q, %q, %q, %v, %w, %v)
     <{mask = #attn.mask<window<s1, s0> & keys<s2, inf>>, alignment = #attn<alignment end>,
-      operandSegmentSizes = array<i32: 1, 1, 1, 3, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0>}> ({})
     : (!t, !t, !t, index, index, index) -> !t
   return %o : !t
 }
