@@ -87,7 +87,7 @@ func.func @O7_accumulator(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<
 func.func @O7_row_state(%q: vector<64x32xf16>, %r: vector<64xf32>, %s: vector<32xf32>, %a: vector<64x32xf32>) {
   // expected-error @below {{expected max and sum of type 'vector<64xf32>', found 'vector<32xf32>' (O7)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %s, %a) <{
-      scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0>}> ({})
+      scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0>}> ({})
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<32xf32>, vector<64x32xf32>)
      -> (vector<64xf32>, vector<64xf32>, vector<64x32xf32>)
   return
@@ -117,7 +117,7 @@ func.func @O8_scale(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32x
 func.func @O9_mask_without_positions(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32xf32>, %p: index) {
   // expected-error @below {{expected two values for rows and two for keys with a mask or a score region, found 2 and 1 (O9)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %r, %a, %p, %p, %p) <{
-      mask = #attn.mask<causal>, scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 1, 0, 0>}> ({})
+      mask = #attn.mask<causal>, scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 1, 0, 0, 0>}> ({})
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<64xf32>, vector<64x32xf32>,
          index, index, index) -> (vector<64xf32>, vector<64xf32>, vector<64x32xf32>)
   return
@@ -126,9 +126,9 @@ func.func @O9_mask_without_positions(%q: vector<64x32xf16>, %r: vector<64xf32>, 
 // -----
 
 func.func @O9_positions_without_a_mask(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x32xf32>, %p: index) {
-  // expected-error @below {{expected rows, keys, symbols and head only with a mask or a score region (O9)}}
+  // expected-error @below {{expected rows, keys, symbols, tensors and head only with a mask or a score region (O9)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %r, %a, %p) <{
-      scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0>}> ({})
+      scale = 1.0 : f32, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0>}> ({})
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<64xf32>, vector<64x32xf32>, index)
      -> (vector<64xf32>, vector<64xf32>, vector<64x32xf32>)
   return
@@ -140,7 +140,7 @@ func.func @O10_symbols(%q: vector<64x32xf16>, %r: vector<64xf32>, %a: vector<64x
   // expected-error @below {{expected a value for symbol s0 of the mask, found 0 values (O10)}}
   %m, %l, %o = "attn.online_attention"(%q, %q, %q, %r, %r, %a, %p, %p, %p, %p) <{
       mask = #attn.mask<window<s0, 0>>, scale = 1.0 : f32,
-      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 2, 0, 0>}> ({})
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 2, 0, 0, 0>}> ({})
       : (vector<64x32xf16>, vector<64x32xf16>, vector<64x32xf16>, vector<64xf32>, vector<64xf32>, vector<64x32xf32>,
          index, index, index, index) -> (vector<64xf32>, vector<64xf32>, vector<64x32xf32>)
   return
