@@ -46,7 +46,7 @@ static constexpr Choice choices[] = {
     {128, false, false, 128, 64, 8, 2, false},
     {128, false, false, 128, 32, 8, 2, false},
     {192, true, true, 128, 64, 8, 2, false},
-    {192, true, false, 128, 32, 8, 2, false},
+    {192, true, true, 128, 32, 8, 2, false},
     {192, false, false, 128, 16, 8, 2, false},
     {192, false, false, 64, 16, 4, 2, false},
     {256, true, true, 128, 32, 8, 2, false},
