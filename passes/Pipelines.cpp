@@ -6,6 +6,8 @@
 
 #include "attn/passes/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -36,6 +38,11 @@ void mlir::attn::buildTileProgramPipeline(OpPassManager &manager,
   manager.addPass(createAttnBufferize());
   manager.addPass(createAttnOutline());
   manager.nest<func::FuncOp>().addPass(createCSEPass());
+}
+
+LogicalResult mlir::attn::runAndVerify(PassManager &manager, ModuleOp module) {
+  manager.enableVerifier(false);
+  return failure(failed(manager.run(module)) || failed(verify(module)));
 }
 
 void mlir::attn::registerAttnPipelines() {

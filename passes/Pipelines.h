@@ -8,8 +8,10 @@
 #include "mlir/Pass/PassOptions.h"
 
 namespace mlir {
+class ModuleOp;
 class OpPassManager;
-}
+class PassManager;
+} // namespace mlir
 
 namespace mlir::attn {
 
@@ -35,6 +37,10 @@ struct TileProgramOptions : PassPipelineOptions<TileProgramOptions> {
 /// `attn-outline` in docs/Stages.md.
 void buildTileProgramPipeline(OpPassManager &manager,
                               const TileProgramOptions &options);
+
+/// Runs the passes and verifies their result once. attn-opt verifies after each
+/// pass, which finds the guilty one and costs every compilation some per cent.
+LogicalResult runAndVerify(PassManager &manager, ModuleOp module);
 
 /// Makes the pipeline known by name: attn-tile-program.
 void registerAttnPipelines();

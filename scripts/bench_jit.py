@@ -17,6 +17,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -100,12 +101,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bench", default=os.path.join(ROOT, "build", "bin", "attn-bench"))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--flex", action="store_true", help="beside FlexAttention (its caches are turned off)")
+    parser.add_argument("--flex", action="store_true", help="beside FlexAttention (nothing cached)")
     parser.add_argument("--length", type=int, default=512, help="of FlexAttention's inputs (default: 512)")
     arguments = parser.parse_args()
     if arguments.flex:
+        # What another run compiled would be found again, whatever is turned off: a folder of its own.
+        folder = tempfile.TemporaryDirectory()
+        os.environ.update(TORCHINDUCTOR_FORCE_DISABLE_CACHES="1", TORCHINDUCTOR_CACHE_DIR=folder.name)
         import torch  # noqa: F401
-        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++-22", "clang++")), None)
         if not compiler:
             raise SystemExit("--flex: expected a C++ compiler in CXX, found none")

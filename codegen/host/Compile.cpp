@@ -115,7 +115,7 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
 
   PassManager toTiles(context);
   addToTileProgram(toTiles, options);
-  if (failed(toTiles.run(*work)))
+  if (failed(runAndVerify(toTiles, *work)))
     return failure();
   FailureOr<::attn::Manifest> manifest =
       describe(work->lookupSymbol<func::FuncOp>(name), signature);
@@ -125,7 +125,7 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
 
   PassManager toLlvm(context);
   addToHost(toLlvm, options);
-  if (failed(toLlvm.run(*work)))
+  if (failed(runAndVerify(toLlvm, *work)))
     return failure();
   for (::attn::LaunchDesc &launch : manifest->launches) {
     Operation *entry = work->lookupSymbol(launch.entry);
@@ -137,7 +137,7 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   }
   PassManager lower(context);
   buildHostToLlvmPipeline(lower);
-  if (failed(lower.run(*work)))
+  if (failed(runAndVerify(lower, *work)))
     return failure();
   FailureOr<std::string> code = emitObject(*work, options.cpu);
   if (failed(code))

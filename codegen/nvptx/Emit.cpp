@@ -7,6 +7,7 @@
 #include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/codegen/nvptx/Ptx.h"
 #include "attn/codegen/nvptx/ShapeNames.h"
+#include "attn/passes/Pipelines.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -304,7 +305,7 @@ nvptx::compileToBundle(ModuleOp module, StringRef name,
   work->getBody()->push_back(function->clone());
   PassManager manager(module.getContext());
   buildNvptxPipeline(manager, options);
-  if (failed(manager.run(*work)))
+  if (failed(runAndVerify(manager, *work)))
     return failure();
   auto modules = work->getOps<gpu::GPUModuleOp>();
   if (modules.empty())
