@@ -211,7 +211,7 @@ func.func @A12_scale(%q: tensor<1x2x?x64xf16>) {
   // expected-error @below {{expected a finite scale, found inf (A12)}}
   %o = "attn.attention"(%q, %q, %q) <{
       mask = #attn.mask<all>, alignment = #attn<alignment end>, scale = 0x7F800000 : f32,
-      operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xf16>
   return
 }
@@ -230,7 +230,7 @@ func.func @A12_scale_too_large(%q: tensor<1x2x?x64xf16>) {
 func.func @A13_offset_without_its_alignment(%q: tensor<1x2x?x64xf16>, %x: index) {
   // expected-error @below {{expected an offset only with alignment offset, found alignment start (A13)}}
   %o = "attn.attention"(%q, %q, %q, %x) <{
-      mask = #attn.mask<all>, alignment = #attn<alignment start>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 1, 0>}>
+      mask = #attn.mask<all>, alignment = #attn<alignment start>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, index) -> tensor<1x2x?x64xf16>
   return
 }
@@ -240,7 +240,7 @@ func.func @A13_offset_without_its_alignment(%q: tensor<1x2x?x64xf16>, %x: index)
 func.func @A13_alignment_without_its_offset(%q: tensor<1x2x?x64xf16>) {
   // expected-error @below {{expected an offset with alignment offset, found none (A13)}}
   %o = "attn.attention"(%q, %q, %q) <{
-      mask = #attn.mask<all>, alignment = #attn<alignment offset>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}>
+      mask = #attn.mask<all>, alignment = #attn<alignment offset>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xf16>
   return
 }
@@ -270,7 +270,7 @@ func.func @A15_symbol_without_a_value(%q: tensor<1x2x?x64xf16>, %w: index) {
   // expected-error @below {{expected a value for symbol s1 of the mask, found 1 values (A15)}}
   %o = "attn.attention"(%q, %q, %q, %w) <{
       mask = #attn.mask<window<s0, s1>>, alignment = #attn<alignment end>,
-      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, index) -> tensor<1x2x?x64xf16>
   return
 }
@@ -282,7 +282,7 @@ func.func @A15_value_without_a_symbol(%q: tensor<1x2x?x64xf16>, %w: index) {
   // expected-error @below {{expected every bound value to occur in the mask, found no s0 in 'causal & window<s1, 0>' (A15)}}
   %o = "attn.attention"(%q, %q, %q, %w, %w) <{
       mask = #attn.mask<causal & window<s1, 0>>, alignment = #attn<alignment end>,
-      operandSegmentSizes = array<i32: 1, 1, 1, 2, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, tensor<1x2x?x64xf16>, index, index) -> tensor<1x2x?x64xf16>
   return
 }
@@ -364,7 +364,7 @@ func.func @types(%q: tensor<1x8x?x64xf16>) {
 func.func @missing_mask(%q: tensor<1x8x?x64xf16>) {
   // expected-error @below {{requires attribute 'mask'}}
   %o = "attn.attention"(%q, %q, %q) <{
-      alignment = #attn<alignment end>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}>
+      alignment = #attn<alignment end>, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0>}> ({})
       : (tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>, tensor<1x8x?x64xf16>) -> tensor<1x8x?x64xf16>
   return
 }
