@@ -5,6 +5,7 @@
 
 #include "attn/codegen/host/KernelLowering.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
