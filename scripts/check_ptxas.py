@@ -39,8 +39,9 @@ def main():
     parser.add_argument("--elements", default=",".join(ELEMENTS), help="of " + ", ".join(ELEMENTS))
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")
+    parser.add_argument("--most-size", type=int, default=256, help="only head sizes up to here")
     arguments = parser.parse_args()
-    sizes = [size for size in SIZES if max(size) >= arguments.least_size]
+    sizes = [size for size in SIZES if arguments.least_size <= max(size) <= arguments.most_size]
     cases = list(itertools.product(arguments.elements.split(","), sizes, arguments.targets.split(","),
                                    arguments.masks.split(",")))
     bad = count = 0
