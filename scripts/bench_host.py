@@ -310,7 +310,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--threads", nargs="+", default=sorted({1, every}), type=int, help="default: 1 and all")
-    parser.add_argument("--masks", nargs="+", default=MASKS)
+    parser.add_argument("--masks", nargs="*", default=MASKS, help="none given: decoding only")
     parser.add_argument("--types", nargs="+", default=["f32", "bf16"], choices=list(TYPES))
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 1024, 2048, 4096, 8192, 16384])
     parser.add_argument("--head-sizes", nargs="+", type=int, default=[64, 128])
