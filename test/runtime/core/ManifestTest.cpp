@@ -471,7 +471,7 @@ public:
       m.buffers.push_back(buffer(BufferRole::Temporary, 0));
     for (size_t i = 0, n = random() % 3; i < n; ++i)
       m.scalars.push_back({arguments++, "s" + std::to_string(i),
-                           ElementType(3 + random() % 3)});
+                           ElementType(5 + random() % 3)});
     std::shuffle(m.buffers.begin(), m.buffers.end(), random);
     std::shuffle(m.scalars.begin(), m.scalars.end(), random);
     for (size_t i = 0, n = random() % 4; i < n; ++i)

@@ -199,8 +199,9 @@ TEST(Npy, RefusesOtherTypes) {
              ""),
         options));
   };
-  EXPECT_EQ(descr("'<c8'"), "expected npy element type <f2, <f4, <f8, <i4 or "
-                            "<i8, found '<c8'");
+  EXPECT_EQ(descr("'<c8'"),
+            "expected npy element type <f2, <f4, <f8, |b1, |i1, <i4 or "
+            "<i8, found '<c8'");
   EXPECT_EQ(descr("'>f4'"),
             "npy element type '>f4' is big endian: save it as '<f4'");
   EXPECT_EQ(descr("[('x', '<f4')]"),
