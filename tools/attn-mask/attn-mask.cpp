@@ -212,12 +212,15 @@ static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part,
   symbols.push_back(0);
   SvgPanel panel;
   MaskAttr mask = segment.getLocalMask();
-  if (segment.columns)
-    panel.title = "keys made adjacent: ";
-  panel.title += part.modulus > 1
-                     ? "packed: " + std::to_string(part.modulus) +
-                           " classes of " + mask.str()
-                     : (segment.columns ? "" : "part: ") + mask.str();
+  if (part.modulus > 1)
+    panel.title =
+        "packed: " + std::to_string(part.modulus) + " classes of " + mask.str();
+  else if (!segment.columns)
+    panel.title = "part: " + mask.str();
+  if (const std::optional<ColumnSet> &columns = segment.columns)
+    panel.title = "made adjacent: keys " + std::to_string(columns->first) +
+                  ".." + std::to_string(columns->first + columns->count - 1) +
+                  " mod " + std::to_string(columns->step);
   panel.rows = 0, panel.columns = 0;
   panel.rowsPerTile = drawn.options.rowsPerTile;
   panel.keysPerTile = drawn.options.keysPerTile;
