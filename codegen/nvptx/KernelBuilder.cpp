@@ -79,6 +79,18 @@ Value KernelBuilder::shuffleFrom(Value value, Value source) {
                               i32(31), NVVM::ShflKind::idx, UnitAttr());
 }
 
+void KernelBuilder::barrier() {
+  NVVM::BarrierOp::create(*this, TypeRange(), barrierId, barrierThreads,
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
+void KernelBuilder::fenceAsyncShared() {
+  NVVM::FenceProxyOp::create(
+      *this,
+      NVVM::ProxyKindAttr::get(getContext(), NVVM::ProxyKind::async_shared),
+      NVVM::SharedSpaceAttr::get(getContext(), NVVM::SharedSpace::shared_cta));
+}
+
 Value KernelBuilder::hide(Value value) {
   return LLVM::InlineAsmOp::create(
              *this, i32Type, ValueRange{value}, "", "=r,0",

@@ -101,7 +101,14 @@ public:
   Value shuffleFrom(Value value, Value source);
   /// `value`, an i32, in a way that the optimizer cannot see through.
   Value hide(Value value);
-  void barrier() { NVVM::BarrierOp::create(*this); }
+  /// Waits for all threads that share the barrier: those of the block, or of
+  /// the role that the code is for.
+  void barrier();
+  /// The barrier's number and threads, i32; null for all threads of the block.
+  Value barrierId, barrierThreads;
+  /// Orders this thread's accesses to shared memory before those of tensor
+  /// copies and of products of warpgroups.
+  void fenceAsyncShared();
 
   /// Runs `build` with the insertion point where the current phase begins: in
   /// the entry block, or where `startPhase` was called last.

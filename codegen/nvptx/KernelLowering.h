@@ -20,6 +20,14 @@ class SharedOp;
 class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
+class RolesOp;
+class BarriersOp;
+class WaitOp;
+class ReleaseOp;
+class LoadBoxOp;
+class LoadRowsOp;
+class WgmmaOp;
+class WgmmaWaitOp;
 
 /// A strided array in global memory: sizes and strides in elements, i64.
 struct GlobalArray {
@@ -72,6 +80,19 @@ private:
   LogicalResult lower(vector::TransferWriteOp op);
   GlobalRows getRows(Value array);
   Value getSlotBase(vector::TransferReadOp read);
+
+  // Kernels with roles.
+  LogicalResult lower(RolesOp op);
+  LogicalResult lower(BarriersOp op);
+  LogicalResult lower(WaitOp op);
+  LogicalResult lower(ReleaseOp op);
+  LogicalResult lower(LoadBoxOp op);
+  LogicalResult lower(LoadRowsOp op);
+  LogicalResult lower(WgmmaOp op);
+  LogicalResult lower(WgmmaWaitOp op);
+  void storeWarpRows(StoreOp op);
+  Value getBarrier(Value barriers, Value slot);
+  Value electProducer();
 
   // Vectors.
   LogicalResult lowerConstant(Operation *op);

@@ -31,12 +31,23 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
             memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
-            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp>(
-          [&](auto typed) { return lower(typed); })
+            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
+            RolesOp, BarriersOp, WaitOp, ReleaseOp, LoadBoxOp, LoadRowsOp,
+            WgmmaOp, WgmmaWaitOp>([&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
-      .Case<NVVM::BarrierOp, NVVM::CpAsyncWaitGroupOp,
-            NVVM::CpAsyncCommitGroupOp>([&](auto) {
+      .Case([&](NVVM::BarrierOp) {
+        b.barrier();
+        return success();
+      })
+      .Case([&](ElectOp elect) {
+        scalars[elect.getResult()] = electProducer();
+        return success();
+      })
+      .Case<TensorMapOp, TensorMapsFitOp>([&](auto) {
+        return success(); // Parameters, mapped before the walk.
+      })
+      .Case<NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);
         return success();
       })
@@ -382,7 +393,8 @@ LogicalResult KernelLowering::lower(SharedOp op) {
   ArrayRef<int64_t> shape = op.getType().getShape();
   buffers[op.getResult()] = {
       b.advance(sharedBase, static_cast<int64_t>(op.getOffset())), shape[0],
-      shape[1], shape[2]};
+      nvptx::getRows(op.getType()), nvptx::getColumns(op.getType()),
+      shape.size() == 4 ? shape[3] : 0};
   return success();
 }
 
@@ -403,6 +415,10 @@ LogicalResult KernelLowering::lower(LoadAsyncOp op) {
 
 LogicalResult KernelLowering::lower(StoreOp op) {
   const SharedTile &tile = buffers.find(op.getSource())->second;
+  if (tile.panelWidth) {
+    storeWarpRows(op);
+    return success();
+  }
   copyToGlobal(b, shared, tile, tile.base, getRows(op.getTarget()));
   return success();
 }
@@ -443,7 +459,8 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
   if (auto buffer = buffers.find(op.getBase());
       buffer != buffers.end() && value.layout == Layout::Packed) {
     const SharedTile &tile = buffer->second;
-    for (const Panel &panel : getPanels(tile.rows, tile.columns))
+    for (const Panel &panel :
+         getPanels(tile.rows, tile.columns, tile.panelWidth))
       for (int64_t n = panel.column / 8;
            n < std::min(getNumN(type), (panel.column + panel.width) / 8); ++n) {
         Value column = b.add(b.shiftLeft(b.quadLane, b.i32(1)),

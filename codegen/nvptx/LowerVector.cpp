@@ -446,7 +446,8 @@ SmallVector<Value> KernelLowering::getAccumulators(Value value) {
 LogicalResult KernelLowering::lower(AbsorbOp op) {
   const SharedTile &tile = buffers.find(op.getTile())->second;
   SharedOperand operand{shared.getSlot(tile, getScalar(op.getSlot())),
-                        tile.rows, tile.columns, /*transposed=*/true};
+                        tile.rows, tile.columns, /*transposed=*/true,
+                        tile.panelWidth};
   TileValue result{Layout::Tile, getAccumulators(op.getAcc())};
   DenseMap<Value, TileValue> saved;
   LogicalResult again = success();

@@ -37,7 +37,8 @@ static Value markNonFinite(KernelBuilder &b, Value word,
 static void visitChunks(KernelBuilder &b, SharedMemory &shared,
                         const SharedOperand &tile,
                         function_ref<void(Value)> visit) {
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+  for (const Panel &panel :
+       getPanels(tile.rows, tile.columns, tile.panelWidth)) {
     SharedMemory::Walk walk = shared.getWalk(panel);
     for (int64_t row = 0, pass = 0; row < tile.rows;
          row += walk.rowsPerPass, ++pass) {
@@ -59,7 +60,8 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
                        const SharedOperand &tile, NonFinitePattern pattern) {
   Type vector = VectorType::get({4}, b.i32Type);
   Value marks;
-  for (const Panel &panel : getPanels(tile.rows, tile.columns)) {
+  for (const Panel &panel :
+       getPanels(tile.rows, tile.columns, tile.panelWidth)) {
     SharedMemory::Walk walk = shared.getWalk(panel);
     for (int64_t row = 0, pass = 0; row < tile.rows;
          row += walk.rowsPerPass, ++pass) {
@@ -90,7 +92,7 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
       Predicate::ne, b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
       b.i32(0));
   Value any =
-      NVVM::BarrierOp::create(b, b.i32Type, Value(), Value(),
+      NVVM::BarrierOp::create(b, b.i32Type, b.barrierId, b.barrierThreads,
                               NVVM::BarrierReductionAttr::get(
                                   b.getContext(), NVVM::BarrierReduction::OR),
                               LLVM::ZExtOp::create(b, b.i32Type, found))
@@ -179,7 +181,8 @@ void nvptx::absorbNonFinite(
         SmallVector<Value> next(state);
         for (int64_t n = 0; n < numN; ++n) {
           Panel panel = *llvm::find_if(
-              getPanels(right.rows, right.columns), [&](const Panel &panel) {
+              getPanels(right.rows, right.columns, right.panelWidth),
+              [&](const Panel &panel) {
                 return 8 * n < panel.column + panel.width;
               });
           Value chunk =
@@ -225,6 +228,8 @@ void nvptx::absorbNonFinite(
       });
   b.barrier();
   buildClear(b, shared, right, pattern);
+  if (right.panelWidth) // Read next by products of warpgroups.
+    b.fenceAsyncShared();
   b.barrier();
 
   Block *merge = b.createBlockAfter(SmallVector<Type>(acc.size(), b.f32Type));

@@ -16,6 +16,8 @@ struct SharedOperand {
   Value base;
   int64_t rows, columns;
   bool transposed;
+  /// As SharedTile's.
+  int64_t panelWidth = 0;
 };
 
 /// Loads 16 x 16 fragments of the left operand, M x K in shared memory: the

@@ -20,6 +20,7 @@ static constexpr Target targets[] = {
     {"sm_86", "+ptx71", 99 * 1024},
     {"sm_89", "+ptx78", 99 * 1024},
     {"sm_90", "+ptx78", 227 * 1024},
+    {"sm_90a", "+ptx80", 227 * 1024, /*hasWarpgroups=*/true},
 };
 
 namespace {
@@ -30,6 +31,7 @@ struct Choice {
   bool simpleMasksOnly;
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
+  int64_t producerRegisters = 0, consumerRegisters = 0;
 };
 } // namespace
 
@@ -44,6 +46,21 @@ static constexpr Choice choices[] = {
     {192, false, 64, 32, 4, 2, false},  {256, false, 128, 32, 8, 2, false},
     {256, false, 64, 32, 4, 2, false},  {256, false, 64, 16, 4, 2, false},
 };
+
+// With roles: 64 query rows for each warpgroup that computes, and the product
+// of a key tile in one instruction for each 16 columns. The registers of all
+// warpgroups fit in the 64 K of a multiprocessor.
+static constexpr Choice roleChoices[] = {
+    {64, false, 192, 128, 12, 4, false, 32, 160},
+    {128, false, 192, 128, 12, 2, false, 32, 160},
+    {192, false, 128, 112, 8, 2, false, 24, 240},
+    {256, false, 128, 80, 8, 2, false, 24, 240},
+};
+
+static ArrayRef<Choice> getChoices(const Target &target) {
+  return target.hasWarpgroups ? ArrayRef<Choice>(roleChoices)
+                              : ArrayRef<Choice>(choices);
+}
 
 bool nvptx::isSimpleMask(MaskAttr mask) {
   switch (mask.getKind()) {
@@ -73,6 +90,19 @@ const Target *nvptx::findTarget(StringRef name) {
 SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule, int64_t headSize,
                                    int64_t valueHeadSize) {
   constexpr int64_t elementBytes = 2;
+  if (schedule.hasRoles()) {
+    int64_t keyColumns = getPanelledHeadSize(headSize),
+            valueColumns = getPanelledHeadSize(valueHeadSize);
+    int64_t rows = schedule.getStages() * schedule.getKvTile();
+    SharedPlan plan;
+    plan.query = 0;
+    plan.key =
+        schedule.getQTile() * std::max(keyColumns, valueColumns) * elementBytes;
+    plan.value = plan.key + rows * keyColumns * elementBytes;
+    plan.barriers = plan.value + rows * valueColumns * elementBytes;
+    plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+    return plan;
+  }
   int64_t padded = getPaddedHeadSize(headSize),
           valuePadded = getPaddedHeadSize(valueHeadSize);
   SharedPlan plan;
@@ -88,7 +118,8 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule, int64_t headSize,
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
   return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
-                           choice.stages, choice.qInRegisters);
+                           choice.stages, choice.qInRegisters,
+                           choice.producerRegisters, choice.consumerRegisters);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -102,7 +133,7 @@ static bool fits(const Target &target, const Problem &problem,
 static const Choice *findChoice(MLIRContext *context, const Target &target,
                                 const Problem &problem) {
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
-  for (const Choice &choice : choices)
+  for (const Choice &choice : getChoices(target))
     if (headSize <= choice.headSize &&
         (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
         fits(target, problem, getSchedule(context, choice)))
@@ -131,27 +162,10 @@ checkProblem(const Problem &problem,
 
 static int64_t toKB(int64_t bytes) { return llvm::divideCeil(bytes, 1024); }
 
-LogicalResult
-nvptx::checkSchedule(const Target &target, const Problem &problem,
-                     ScheduleAttr schedule,
-                     function_ref<InFlightDiagnostic()> emitError) {
-  if (failed(checkProblem(problem, emitError)))
-    return failure();
-  int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
-          kvTile = schedule.getKvTile();
-  if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps))
-    return emitError() << "expected 1, 2, 4, 8 or 16 warps, found " << warps;
-  if (qTile < 16 * warps || qTile % (16 * warps) != 0 || qTile > 1024)
-    return emitError() << "expected a query tile that is a multiple of "
-                       << 16 * warps << " (16 rows for each of " << warps
-                       << " warps) and at most 1024, found " << qTile;
-  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
-    return emitError() << "expected a key tile that is a multiple of 16 from "
-                          "16 to 128, found "
-                       << kvTile;
-  if (schedule.getStages() < 2 || schedule.getStages() > 8)
-    return emitError() << "expected 2 to 8 stages, found "
-                       << schedule.getStages();
+static LogicalResult
+checkSharedMemory(const Target &target, const Problem &problem,
+                  ScheduleAttr schedule,
+                  function_ref<InFlightDiagnostic()> emitError) {
   int64_t needed =
       planSharedMemory(schedule, problem.headSize, problem.valueHeadSize).total;
   if (needed <= target.sharedBytes)
@@ -168,6 +182,66 @@ nvptx::checkSchedule(const Target &target, const Problem &problem,
   return diagnostic;
 }
 
+/// What a schedule with roles has to be beyond its verifier's rules.
+static LogicalResult checkRoles(const Target &target, const Problem &problem,
+                                ScheduleAttr schedule,
+                                function_ref<InFlightDiagnostic()> emitError) {
+  int64_t warps = schedule.getWarps(), kvTile = schedule.getKvTile();
+  if (warps != 8 && warps != 12)
+    return emitError() << "expected 8 or 12 warps that compute on "
+                       << target.name << ", found " << warps;
+  // 16 warps start with 128 registers each, 12 with 168.
+  int64_t pool = warps == 12 ? 512 : 504;
+  int64_t wanted = schedule.getProducerRegisters() +
+                   warps / 4 * schedule.getConsumerRegisters();
+  if (wanted > pool)
+    return emitError() << "expected producer_registers + " << warps / 4
+                       << " * consumer_registers to be at most " << pool
+                       << ", found " << wanted;
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+    return emitError() << "expected a key tile that is a multiple of 16 from "
+                          "16 to 128, found "
+                       << kvTile;
+  if (schedule.getStages() < 2)
+    return emitError() << "expected 2 to 8 stages, found "
+                       << schedule.getStages();
+  if (schedule.getQInRegisters())
+    return emitError() << "expected the query tile in shared memory on "
+                       << target.name;
+  return checkSharedMemory(target, problem, schedule, emitError);
+}
+
+LogicalResult
+nvptx::checkSchedule(const Target &target, const Problem &problem,
+                     ScheduleAttr schedule,
+                     function_ref<InFlightDiagnostic()> emitError) {
+  if (failed(checkProblem(problem, emitError)))
+    return failure();
+  int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
+          kvTile = schedule.getKvTile();
+  if (schedule.hasRoles() != target.hasWarpgroups)
+    return emitError() << "expected a schedule "
+                       << (target.hasWarpgroups ? "with" : "without")
+                       << " producer and consumer registers for "
+                       << target.name;
+  if (schedule.hasRoles())
+    return checkRoles(target, problem, schedule, emitError);
+  if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps))
+    return emitError() << "expected 1, 2, 4, 8 or 16 warps, found " << warps;
+  if (qTile < 16 * warps || qTile % (16 * warps) != 0 || qTile > 1024)
+    return emitError() << "expected a query tile that is a multiple of "
+                       << 16 * warps << " (16 rows for each of " << warps
+                       << " warps) and at most 1024, found " << qTile;
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+    return emitError() << "expected a key tile that is a multiple of 16 from "
+                          "16 to 128, found "
+                       << kvTile;
+  if (schedule.getStages() < 2 || schedule.getStages() > 8)
+    return emitError() << "expected 2 to 8 stages, found "
+                       << schedule.getStages();
+  return checkSharedMemory(target, problem, schedule, emitError);
+}
+
 FailureOr<ScheduleAttr>
 nvptx::chooseSchedule(const Target &target, const Problem &problem,
                       const ScheduleOverrides &overrides,
@@ -181,13 +255,21 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
   int64_t qTile = overrides.qTile.value_or(choice->qTile);
   // A small query tile alone is enough to ask for: it gets as many warps as it
   // has blocks of 16 rows.
-  if (overrides.qTile && !overrides.warps && qTile >= 16)
+  if (target.hasWarpgroups && overrides.qTile && !overrides.warps)
+    warps = qTile / 16;
+  else if (overrides.qTile && !overrides.warps && qTile >= 16)
     warps = std::min<int64_t>(
         warps, llvm::bit_floor(static_cast<uint64_t>(qTile / 16)));
+  // Another number of warps divides the registers as the table does for it.
+  const Choice *registers = choice;
+  for (const Choice &row : roleChoices)
+    if (target.hasWarpgroups && registers->warps != warps && row.warps == warps)
+      registers = &row;
   ScheduleAttr schedule = ScheduleAttr::getChecked(
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
-      overrides.qInRegisters.value_or(choice->qInRegisters));
+      overrides.qInRegisters.value_or(choice->qInRegisters),
+      registers->producerRegisters, registers->consumerRegisters);
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

@@ -19,9 +19,12 @@ struct Target {
   llvm::StringRef ptxFeature;
   /// Most dynamic shared memory of one block, in bytes.
   int64_t sharedBytes;
+  /// Products of a warpgroup, tensor copies and register budgets by role: the
+  /// warps of a kernel are specialised.
+  bool hasWarpgroups = false;
 };
 
-/// sm_80, sm_86, sm_89, sm_90.
+/// sm_80, sm_86, sm_89, sm_90, sm_90a.
 llvm::ArrayRef<Target> getTargets();
 
 /// The target of that name, or nullptr.
@@ -51,14 +54,26 @@ struct ScheduleOverrides {
 /// its start.
 struct SharedPlan {
   int64_t query, key, value;
-  /// The output tile is staged from offset 0, over all of them.
-  int64_t total;
+  /// With roles: where the barriers lie.
+  int64_t barriers = 0;
+  /// The output tile is staged from offset 0, over all of them; with roles,
+  /// over the query tile.
+  int64_t total = 0;
 };
 
 /// The number of columns that a head size takes in shared memory: the next
 /// multiple of 16.
 inline int64_t getPaddedHeadSize(int64_t headSize) {
   return (headSize + 15) / 16 * 16;
+}
+
+/// The same in kernels with roles: a multiple of 32, so that all panels of a
+/// tile have one width.
+inline int64_t getPanelledHeadSize(int64_t headSize) {
+  return (headSize + 31) / 32 * 32;
+}
+inline int64_t getPanelWidth(int64_t headSize) {
+  return getPanelledHeadSize(headSize) % 64 == 0 ? 64 : 32;
 }
 
 SharedPlan planSharedMemory(ScheduleAttr schedule, int64_t headSize,

@@ -16,11 +16,15 @@ Value Panel::getSwizzle(KernelBuilder &b, Value row) const {
                    b.i32(getChunks() - 1));
 }
 
-SmallVector<Panel, 3> nvptx::getPanels(int64_t rows, int64_t columns) {
+SmallVector<Panel, 3> nvptx::getPanels(int64_t rows, int64_t columns,
+                                       int64_t commonWidth) {
   SmallVector<Panel, 3> panels;
   for (int64_t column = 0; column < columns;) {
-    int64_t width = std::min<int64_t>(
-        64, llvm::bit_floor(static_cast<uint64_t>(columns - column)));
+    int64_t width =
+        commonWidth
+            ? commonWidth
+            : std::min<int64_t>(
+                  64, llvm::bit_floor(static_cast<uint64_t>(columns - column)));
     panels.push_back({column, width, column * rows * 2});
     column += width;
   }

@@ -27,13 +27,17 @@ struct Panel {
   Value getSwizzle(KernelBuilder &b, Value row) const;
 };
 
-/// The panels of a tile, `columns` a multiple of 16.
-llvm::SmallVector<Panel, 3> getPanels(int64_t rows, int64_t columns);
+/// The panels of a tile, `columns` a multiple of 16: all of the width `width`,
+/// or as few as there can be if that is 0.
+llvm::SmallVector<Panel, 3> getPanels(int64_t rows, int64_t columns,
+                                      int64_t width = 0);
 
 /// A buffer of slots in shared memory.
 struct SharedTile {
   Value base;
   int64_t slots, rows, columns;
+  /// Of all panels; 0 if they differ.
+  int64_t panelWidth = 0;
   int64_t getSlotBytes() const { return rows * columns * 2; }
 };
 

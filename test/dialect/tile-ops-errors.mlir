@@ -279,3 +279,15 @@ func.func private @S3() attributes {attn.schedule =
 func.func private @S4() attributes {attn.schedule =
     // expected-error @below {{stages must be 1 to 8, found 9 (S4)}}
     #attn.schedule<q_tile = 64, kv_tile = 64, warps = 4, stages = 9, q_in_registers = false>}
+
+// -----
+
+func.func private @S5() attributes {attn.schedule =
+    // expected-error @below {{producer_registers and consumer_registers must be multiples of 8 from 24 to 240, or both 0, found 24 and 0 (S5)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24>}
+
+// -----
+
+func.func private @S6() attributes {attn.schedule =
+    // expected-error @below {{with roles, q_tile must be 64 rows for every four warps, found 128 rows and 4 warps (S6)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240>}
