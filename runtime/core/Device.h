@@ -6,7 +6,7 @@
 #ifndef ATTN_RUNTIME_CORE_DEVICE_H
 #define ATTN_RUNTIME_CORE_DEVICE_H
 
-#include "attn/runtime/core/Tensor.h"
+#include "attn/runtime/core/TensorBox.h"
 
 #include <map>
 #include <memory>
@@ -45,11 +45,12 @@ public:
                                   int64_t sharedBytes) = 0;
 };
 
-/// An 8-byte kernel parameter: the address of a tensor's first element, or a
-/// number.
+/// A kernel parameter: the address of a tensor's first element, its tensor map
+/// if there is a `box`, or a number.
 struct KernelParameter {
   const Tensor *pointer = nullptr;
   uint64_t value = 0;
+  const TensorBox *box = nullptr;
 };
 
 struct LaunchRequest {
@@ -58,8 +59,8 @@ struct LaunchRequest {
   uint32_t threads = 0;
   uint32_t sharedBytes = 0;
   const std::vector<KernelParameter> &parameters;
-  /// Which buffer each pointer is, for the simulator's findings; as many as
-  /// `parameters`, empty for numbers.
+  /// Which buffer each pointer or tensor map is, for the simulator's findings;
+  /// as many as `parameters`, empty for numbers.
   const std::vector<std::string> &names;
 };
 

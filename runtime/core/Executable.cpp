@@ -307,6 +307,18 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
     const LaunchDesc &launch = description.launches[l];
     if (prepared.grids[l] == 0)
       continue;
+    bool fit = true, isAsked = false;
+    for (const ParamDesc &param : launch.params) {
+      isAsked |= param.kind == ParamDesc::Kind::TensorMapsFit;
+      if (param.kind == ParamDesc::Kind::TensorMap)
+        fit &= layoutForTensorMap(
+                   prepared.buffers[static_cast<size_t>(param.index)])
+                   .has_value();
+    }
+    if (!fit && !isAsked)
+      return invalidArgument("expected tensors that start on 16 bytes, with "
+                             "strides that are multiples of 16 bytes")
+          .in("kernel '" + launch.entry + "'");
     std::vector<KernelParameter> parameters;
     std::vector<std::string> names;
     for (const ParamDesc &param : launch.params) {
@@ -318,6 +330,14 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
       case ParamDesc::Kind::Pointer:
         parameter.pointer = &prepared.buffers[index];
         name = description.buffers[index].name;
+        break;
+      case ParamDesc::Kind::TensorMap:
+        parameter.pointer = &prepared.buffers[index];
+        parameter.box = &param.box;
+        name = description.buffers[index].name;
+        break;
+      case ParamDesc::Kind::TensorMapsFit:
+        parameter.value = fit;
         break;
       case ParamDesc::Kind::Size:
         parameter.value =

@@ -10,6 +10,7 @@
 
 #include "attn/runtime/core/ElementType.h"
 #include "attn/runtime/core/Expression.h"
+#include "attn/runtime/core/TensorBox.h"
 
 #include <string_view>
 #include <tuple>
@@ -60,30 +61,43 @@ struct ScalarDesc {
   }
 };
 
-/// One 8-byte parameter of a kernel.
+/// One parameter of a kernel: 8 bytes, or a tensor map.
 struct ParamDesc {
-  enum class Kind : uint8_t { Pointer, Size, Stride, Scalar };
+  enum class Kind : uint8_t {
+    Pointer,
+    Size,
+    Stride,
+    Scalar,
+    TensorMap,
+    /// 1 if all tensor maps of the launch can be made of its tensors, else 0.
+    TensorMapsFit
+  };
 
   Kind kind = Kind::Pointer;
   int64_t index =
       0;           ///< the buffer in `buffers`; for Scalar the argument number
   int64_t dim = 0; ///< of Size and Stride; 0 otherwise
+  TensorBox box = {}; ///< of TensorMap
 
   static ParamDesc pointer(int64_t buffer) {
-    return {Kind::Pointer, buffer, 0};
+    return {Kind::Pointer, buffer, 0, {}};
   }
   static ParamDesc size(int64_t buffer, int64_t dim) {
-    return {Kind::Size, buffer, dim};
+    return {Kind::Size, buffer, dim, {}};
   }
   static ParamDesc stride(int64_t buffer, int64_t dim) {
-    return {Kind::Stride, buffer, dim};
+    return {Kind::Stride, buffer, dim, {}};
   }
   static ParamDesc scalar(int64_t argument) {
-    return {Kind::Scalar, argument, 0};
+    return {Kind::Scalar, argument, 0, {}};
   }
+  static ParamDesc tensorMap(int64_t buffer, TensorBox box) {
+    return {Kind::TensorMap, buffer, 0, std::move(box)};
+  }
+  static ParamDesc tensorMapsFit() { return {Kind::TensorMapsFit, 0, 0, {}}; }
 
   bool operator==(const ParamDesc &o) const {
-    return kind == o.kind && index == o.index && dim == o.dim;
+    return kind == o.kind && index == o.index && dim == o.dim && box == o.box;
   }
 };
 

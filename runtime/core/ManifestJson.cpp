@@ -196,9 +196,19 @@ ParamDesc readParam(const Json &value, const std::string &path) {
                            : ParamDesc::stride(buffer, dim);
   } else if (kind == "scalar") {
     param = ParamDesc::scalar(fields.integer("argument"));
+  } else if (kind == "tensor_map") {
+    param = ParamDesc::tensorMap(fields.integer("buffer"), {});
+    fields.list("box", [&](const Json &size, const std::string &at) {
+      param.box.sizes.push_back(readInteger(size, at));
+    });
+    param.box.swizzle = fields.integer("swizzle");
+  } else if (kind == "tensor_maps_fit") {
+    param = ParamDesc::tensorMapsFit();
   } else {
     fail(fields.pathTo("kind"),
-         "expected pointer, size, stride or scalar, found '" + kind + "'");
+         "expected pointer, size, stride, scalar, tensor_map or "
+         "tensor_maps_fit, found '" +
+             kind + "'");
   }
   fields.finish();
   return param;
@@ -340,6 +350,16 @@ std::string text(const ParamDesc &p) {
   case ParamDesc::Kind::Stride:
     return "{\"kind\": \"stride\", \"buffer\": " + index + ", \"dim\": " + dim +
            "}";
+  case ParamDesc::Kind::TensorMap: {
+    std::vector<std::string> sizes;
+    for (int64_t size : p.box.sizes)
+      sizes.push_back(std::to_string(size));
+    return "{\"kind\": \"tensor_map\", \"buffer\": " + index + ", \"box\": [" +
+           join(sizes, ", ") +
+           "], \"swizzle\": " + std::to_string(p.box.swizzle) + "}";
+  }
+  case ParamDesc::Kind::TensorMapsFit:
+    return "{\"kind\": \"tensor_maps_fit\"}";
   case ParamDesc::Kind::Scalar:
     break;
   }

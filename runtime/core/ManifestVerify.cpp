@@ -258,6 +258,11 @@ private:
   }
 
   Status verifyParam(const std::string &path, const ParamDesc &p) {
+    bool isMap = p.kind == ParamDesc::Kind::TensorMap;
+    if (isObject && (isMap || p.kind == ParamDesc::Kind::TensorMapsFit))
+      return bad(path + ".kind", "a CPU has no tensor maps");
+    if (p.kind == ParamDesc::Kind::TensorMapsFit)
+      return Status::success();
     if (p.kind == ParamDesc::Kind::Scalar) {
       for (const ScalarDesc &s : m.scalars)
         if (s.argument == p.index)
@@ -272,11 +277,45 @@ private:
     if (p.kind == ParamDesc::Kind::Pointer)
       return Status::success();
     const BufferDesc &b = m.buffers[static_cast<size_t>(p.index)];
+    if (isMap)
+      return verifyBox(path, p.box, b);
     if (p.dim < 0 || p.dim >= static_cast<int64_t>(b.shape.size()))
       return bad(path + ".dim", "expected a dimension below " +
                                     std::to_string(b.shape.size()) +
                                     ", the rank of '" + b.name + "', found " +
                                     std::to_string(p.dim));
+    return Status::success();
+  }
+
+  /// The limits of cuTensorMapEncodeTiled.
+  Status verifyBox(const std::string &path, const TensorBox &box,
+                   const BufferDesc &b) {
+    constexpr int64_t maxBox = 256, granule = 16;
+    if (!isFloat(b.type))
+      return bad(path + ".buffer",
+                 "expected a buffer of f16, bf16 or f32, found " +
+                     std::string(nameOf(b.type)));
+    if (box.sizes.empty() || box.sizes.size() > TensorBox::maxRank ||
+        box.sizes.size() != b.shape.size())
+      return bad(path + ".box", "expected one size for each of the " +
+                                    std::to_string(b.shape.size()) +
+                                    " dimensions of '" + b.name +
+                                    "', at most 5, found " +
+                                    std::to_string(box.sizes.size()));
+    for (size_t d = 0; d < box.sizes.size(); ++d)
+      if (box.sizes[d] < 1 || box.sizes[d] > maxBox)
+        return bad(path + "." + at("box", d),
+                   "expected 1 to 256, found " + std::to_string(box.sizes[d]));
+    int64_t span = box.swizzle;
+    if (span != 0 && span != 32 && span != 64 && span != 128)
+      return bad(path + ".swizzle",
+                 "expected 0, 32, 64 or 128, found " + std::to_string(span));
+    int64_t rowBytes = box.sizes[0] * sizeOf(b.type);
+    if (rowBytes % granule || (span && rowBytes > span))
+      return bad(path + ".box[0]",
+                 "expected a multiple of 16 bytes, at most those of the "
+                 "swizzle, found " +
+                     std::to_string(rowBytes));
     return Status::success();
   }
 

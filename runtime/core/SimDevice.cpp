@@ -6,6 +6,7 @@
 #include "attn/runtime/core/SimDevice.h"
 
 #include "attn/runtime/core/Target.h"
+#include "attn/runtime/sim/TensorMap.h"
 
 #include <algorithm>
 #include <charconv>
@@ -190,6 +191,33 @@ Result<uint64_t> mapTensor(sim::Memory &memory, const Tensor &tensor,
   return device + lead + (tensor.address() - range.begin);
 }
 
+/// Writes the simulator's form of a tensor map; zeros where there can be none.
+Status encodeMap(const Tensor &tensor, const TensorBox &box, uint64_t address,
+                 uint8_t *target) {
+  std::optional<TensorMapLayout> layout = layoutForTensorMap(tensor);
+  if (!layout)
+    return Status::success();
+  sim::TensorMap map;
+  map.element = tensor.type == ElementType::F16 ? sim::TensorMap::Element::F16
+                : tensor.type == ElementType::BF16
+                    ? sim::TensorMap::Element::BF16
+                    : sim::TensorMap::Element::F32;
+  map.address = address;
+  map.rank = static_cast<unsigned>(layout->sizes.size());
+  std::copy(layout->sizes.begin(), layout->sizes.end(), map.dims);
+  std::copy(layout->strides.begin(), layout->strides.end(), map.strides);
+  std::copy(box.sizes.begin(), box.sizes.end(), map.box);
+  map.swizzle = box.swizzle == 128  ? sim::TensorMap::Swizzle::Bytes128
+                : box.swizzle == 64 ? sim::TensorMap::Swizzle::Bytes64
+                : box.swizzle == 32 ? sim::TensorMap::Swizzle::Bytes32
+                                    : sim::TensorMap::Swizzle::None;
+  auto bytes = map.encode();
+  if (!bytes)
+    return Error{ErrorCode::Internal, bytes.error().message};
+  std::copy(bytes->begin(), bytes->end(), target);
+  return Status::success();
+}
+
 class SimKernel final : public Kernel {
 public:
   SimKernel(sim::Module module, sim::Entry entry)
@@ -343,38 +371,46 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   auto &kernel = *static_cast<SimKernel *>(request.kernel);
   std::lock_guard<std::mutex> lock(mutex);
 
-  size_t bytes = 8 * request.parameters.size();
-  bool eightBytes = std::all_of(
-      kernel.entry.parameters.begin(), kernel.entry.parameters.end(),
-      [](const sim::Parameter &p) { return p.size == 8; });
-  if (!eightBytes ||
-      kernel.entry.parameters.size() != request.parameters.size())
+  // As the code lays them out.
+  const std::vector<sim::Parameter> &declared = kernel.entry.parameters;
+  bool matches = declared.size() == request.parameters.size();
+  for (size_t p = 0; matches && p < declared.size(); ++p)
+    matches = declared[p].size ==
+              (request.parameters[p].box ? TensorBox::mapBytes : 8);
+  if (!matches)
     return Error{
         ErrorCode::InvalidBundle,
         "the manifest has " + std::to_string(request.parameters.size()) +
-            " parameters of 8 bytes, the code declares " +
-            std::to_string(kernel.entry.parameters.size()) + " parameters of " +
+            " parameters, of 8 bytes or 128 for a tensor map, the code "
+            "declares " +
+            std::to_string(declared.size()) + " parameters of " +
             std::to_string(kernel.entry.parameterBytes) + " bytes in all"};
 
   // Mapped afresh for each launch, and each tensor once.
   sim::Memory memory;
   std::map<const Tensor *, uint64_t> mapped;
-  std::vector<uint64_t> values;
+  std::vector<uint8_t> block(kernel.entry.parameterBytes);
   for (size_t p = 0; p < request.parameters.size(); ++p) {
     const KernelParameter &parameter = request.parameters[p];
-    if (!parameter.pointer) {
-      values.push_back(parameter.value);
-      continue;
+    uint64_t value = parameter.value;
+    if (parameter.pointer) {
+      auto known = mapped.find(parameter.pointer);
+      if (known == mapped.end()) {
+        Result<uint64_t> address =
+            mapTensor(memory, *parameter.pointer, request.names[p]);
+        if (!address)
+          return address.error();
+        known = mapped.emplace(parameter.pointer, *address).first;
+      }
+      value = known->second;
     }
-    auto known = mapped.find(parameter.pointer);
-    if (known == mapped.end()) {
-      Result<uint64_t> address =
-          mapTensor(memory, *parameter.pointer, request.names[p]);
-      if (!address)
-        return address.error();
-      known = mapped.emplace(parameter.pointer, *address).first;
-    }
-    values.push_back(known->second);
+    uint8_t *place = block.data() + declared[p].offset;
+    if (!parameter.box)
+      std::memcpy(place, &value, sizeof value);
+    else if (Status status =
+                 encodeMap(*parameter.pointer, *parameter.box, value, place);
+             !status)
+      return status.error().in("tensor map of '" + request.names[p] + "'");
   }
 
   SimLaunch launch;
@@ -384,7 +420,7 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
   launch.sharedBytes = request.sharedBytes;
   launch.report = sim::Simulator::launch(
       kernel.module, kernel.entry.name, {request.blocks, 1, 1},
-      {request.threads, 1, 1}, request.sharedBytes, values.data(), bytes,
+      {request.threads, 1, 1}, request.sharedBytes, block.data(), block.size(),
       memory, options.launch);
   Status status = Status::success();
   if (!launch.report.ok && options.findingsAreErrors)

@@ -225,10 +225,25 @@ public:
   }
 
   Status launch(const LaunchRequest &request, Stream stream) override {
+    struct alignas(TensorBox::mapAlignment) Map {
+      uint8_t bytes[TensorBox::mapBytes];
+    };
     std::vector<uint64_t> values;
+    std::vector<Map> maps;
     std::vector<void *> pointers;
     values.reserve(request.parameters.size());
-    for (const KernelParameter &parameter : request.parameters) {
+    maps.reserve(request.parameters.size());
+    for (size_t p = 0; p < request.parameters.size(); ++p) {
+      const KernelParameter &parameter = request.parameters[p];
+      if (parameter.box) {
+        maps.push_back({});
+        pointers.push_back(&maps.back());
+        if (Status status = encodeMap(*parameter.pointer, *parameter.box,
+                                      maps.back().bytes);
+            !status)
+          return status.error().in("tensor map of '" + request.names[p] + "'");
+        continue;
+      }
       values.push_back(parameter.pointer ? parameter.pointer->address()
                                          : parameter.value);
       pointers.push_back(&values.back());
@@ -244,6 +259,39 @@ public:
   }
 
 private:
+  /// Leaves `map` alone where none can be made of the tensor.
+  Status encodeMap(const Tensor &tensor, const TensorBox &box,
+                   void *map) const {
+    std::optional<TensorMapLayout> layout = layoutForTensorMap(tensor);
+    if (!layout)
+      return Status::success();
+    if (!driver.tensorMapEncodeTiled)
+      return Error{ErrorCode::Unsupported,
+                   "the CUDA driver '" + driver.path +
+                       "' has no cuTensorMapEncodeTiled, expected one of CUDA "
+                       "12.0 or later"};
+    std::vector<uint32_t> sizes(box.sizes.begin(), box.sizes.end()),
+        steps(sizes.size(), 1);
+    int type = tensor.type == ElementType::F16    ? tensorMapFloat16
+               : tensor.type == ElementType::BF16 ? tensorMapBFloat16
+                                                  : tensorMapFloat32;
+    // CUtensorMapSwizzle counts 0, 32, 64 and 128 bytes from 0.
+    int swizzle = box.swizzle == 128  ? 3
+                  : box.swizzle == 64 ? 2
+                  : box.swizzle == 32 ? 1
+                                      : 0;
+    return call([&] {
+      return driver.check("cuTensorMapEncodeTiled",
+                          driver.tensorMapEncodeTiled(
+                              map, type, static_cast<unsigned>(sizes.size()),
+                              reinterpret_cast<void *>(tensor.address()),
+                              layout->sizes.data(), layout->strides.data(),
+                              sizes.data(), steps.data(),
+                              /*interleave=*/0, swizzle, tensorMapPromotion128,
+                              /*oobFill=*/0));
+    });
+  }
+
   template <typename Fn>
   Status call(Fn fn) const {
     Current current(driver, context);

@@ -51,6 +51,10 @@ static Result<std::unique_ptr<Driver>> load(const std::string &path) {
                      "' has no " name ", expected one of CUDA 11.2 or later"};
   ATTN_CUDA_SYMBOLS(ATTN_CUDA_LOAD)
 #undef ATTN_CUDA_LOAD
+#define ATTN_CUDA_LOAD(member, name, types)                                    \
+  driver->member = reinterpret_cast<CuResult(*) types>(::dlsym(library, name));
+  ATTN_CUDA_OPTIONAL_SYMBOLS(ATTN_CUDA_LOAD)
+#undef ATTN_CUDA_LOAD
 
   CuResult result = driver->init(0);
   if (result == errorNoDevice)

@@ -46,6 +46,12 @@ inline constexpr int jitErrorLogBuffer = 5;
 inline constexpr int jitErrorLogBufferSize = 6;
 // CUstream_flags
 inline constexpr unsigned streamNonBlocking = 1;
+// CUtensorMapDataType
+inline constexpr int tensorMapFloat16 = 6;
+inline constexpr int tensorMapFloat32 = 7;
+inline constexpr int tensorMapBFloat16 = 9;
+// CUtensorMapL2promotion
+inline constexpr int tensorMapPromotion128 = 2;
 // CUmemorytype
 inline constexpr int memoryTypeHost = 1;
 inline constexpr int memoryTypeDevice = 2;
@@ -105,10 +111,18 @@ struct Memcpy2D {
     (CuFunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,   \
      unsigned, CuStream, void **, void **))
 
-/// The driver's functions. All of them are there: drivers from CUDA 11.2 on.
+/// What a driver need not have, in the same form: older ones do without.
+#define ATTN_CUDA_OPTIONAL_SYMBOLS(X)                                          \
+  X(tensorMapEncodeTiled, "cuTensorMapEncodeTiled",                            \
+    (void *, int, unsigned, void *, const uint64_t *, const uint64_t *,        \
+     const uint32_t *, const uint32_t *, int, int, int, int))
+
+/// The driver's functions. All but the optional of them are there: drivers from
+/// CUDA 11.2 on.
 struct Driver {
 #define ATTN_CUDA_MEMBER(member, name, types) CuResult(*member) types = nullptr;
   ATTN_CUDA_SYMBOLS(ATTN_CUDA_MEMBER)
+  ATTN_CUDA_OPTIONAL_SYMBOLS(ATTN_CUDA_MEMBER)
 #undef ATTN_CUDA_MEMBER
 
   std::string path; ///< of the library, for messages

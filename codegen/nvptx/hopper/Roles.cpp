@@ -384,8 +384,10 @@ void RoleScheduler::buildProducer(RolesOp roles) {
       b.clone(*op, mapping);
   }
   SmallVector<ForTilesOp> clones;
-  for (ForTilesOp loop : loops)
-    clones.push_back(cast<ForTilesOp>(b.clone(*loop, mapping)));
+  for (ForTilesOp loop : loops) {
+    IRMapping scratch(mapping); // What is inside of a loop stays itself.
+    clones.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
+  }
   auto byRows = [&] { buildLoads(clones, mapping, /*boxes=*/false); };
   if (hasMaps) {
     auto choice =
