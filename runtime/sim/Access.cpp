@@ -172,7 +172,7 @@ uint32_t resolveShared(Warp &warp, const Op &op, const uint64_t *addresses,
       shadowRead(shadow.region, first, count, access);
     else if (kind == AccessKind::CopyWrite)
       shadowWrite(shadow.region, first, count, access,
-                  makeEpoch(uint32_t(block.warps.size()) + warp.id,
+                  makeEpoch(block.agents.firstCopy + warp.id,
                             warp.copies.nextSequence(), lane));
     else
       shadowWrite(shadow.region, first, count, access,
@@ -284,6 +284,8 @@ uint32_t resolvePrivate(Warp &warp, const Op &op, Space space,
   return good;
 }
 
+} // namespace
+
 Space windowOf(uint64_t address, uint64_t &window) {
   const std::pair<uint64_t, Space> windows[] = {{SharedWindow, Space::Shared},
                                                 {LocalWindow, Space::Local},
@@ -298,8 +300,6 @@ Space windowOf(uint64_t address, uint64_t &window) {
   return Space::Global;
 }
 
-} // namespace
-
 void laneAddresses(const Warp &warp, uint32_t base, bool wide, uint64_t offset,
                    uint64_t *addresses) {
   const uint32_t *slot = warp.regs + base;
@@ -313,9 +313,63 @@ void laneAddresses(const Warp &warp, uint32_t base, bool wide, uint64_t offset,
   }
 }
 
+uint8_t *resolveRun(Warp &warp, const Op &op, unsigned lane, uint64_t address,
+                    uint64_t bytes, unsigned alignment, bool write) {
+  Block &block = *warp.block;
+  if (address & (alignment - 1)) {
+    reportMisaligned(warp, op, Space::Global, lane, address, alignment);
+    return nullptr;
+  }
+  Range &range = block.cache.last;
+  auto inside = [&] {
+    return address >= range.begin && address < range.end &&
+           range.end - address >= bytes;
+  };
+  if (!inside())
+    if (const Range *found = block.launch.memory->find(address))
+      range = *found;
+  if (inside())
+    return range.data + (address - range.begin);
+  reportOutOfBounds(warp, op, Space::Global, lane, address, unsigned(bytes),
+                    write ? AccessKind::Write : AccessKind::Read);
+  return nullptr;
+}
+
+void traceRun(Warp &warp, const Op &op, unsigned lane, uint64_t address,
+              uint64_t bytes, Epoch epoch) {
+  Block &block = *warp.block;
+  AccessCounters &counters = block.accesses[op.id];
+  (epoch ? counters.write : counters.read) = true;
+  if (block.launch.options.countMemory) {
+    uint64_t last = address + bytes - 1;
+    counters.sectors += last / 32 - address / 32 + 1;
+    counters.ideal += (bytes + 31) / 32;
+    counters.lines += last / 128 - address / 128 + 1;
+    counters.bytes += bytes;
+  }
+  if (!block.launch.options.checkRaces)
+    return;
+  GlobalShadow &shadow = block.globalShadow;
+  const uint64_t page = GlobalShadow::PageBytes;
+  for (uint64_t at = address, end = address + bytes; at < end;) {
+    uint64_t stop = std::min(end, (at / page + 1) * page);
+    uint32_t first = uint32_t(at % page) >> shadow.granuleShift,
+             last = uint32_t((stop - 1) % page) >> shadow.granuleShift;
+    const ShadowRegion &region = shadow.page(at).region;
+    Access access{warp, op, lane, at, true};
+    if (epoch)
+      shadowWrite(region, first, last - first + 1, access, epoch);
+    else
+      shadowRead(region, first, last - first + 1, access);
+    at = stop;
+  }
+}
+
 uint32_t resolve(Warp &warp, const Op &op, Space space,
                  const uint64_t *addresses, uint32_t mask, unsigned bytes,
                  AccessKind kind, uint8_t **pointers, bool collective) {
+  if (!isStrong(kind))
+    warp.touched |= mask;
   AccessCounters &counters = warp.block->accesses[op.id];
   (isWrite(kind) ? counters.write : counters.read) = true;
   uint32_t good = 0;

@@ -32,6 +32,18 @@ uint32_t resolve(Warp &warp, const Op &op, Space space,
                  const uint64_t *addresses, uint32_t mask, unsigned bytes,
                  AccessKind kind, uint8_t **pointers, bool collective = false);
 
+/// The space of a generic address, and where its window starts.
+Space windowOf(uint64_t address, uint64_t &window);
+
+/// Host memory of a run of global memory, or null after a finding. No race
+/// check. `alignment` is a power of two.
+uint8_t *resolveRun(Warp &warp, const Op &op, unsigned lane, uint64_t address,
+                    uint64_t bytes, unsigned alignment, bool write);
+/// Accounts for a run of global memory that the asynchronous unit reads for
+/// `lane`, or writes as `epoch`.
+void traceRun(Warp &warp, const Op &op, unsigned lane, uint64_t address,
+              uint64_t bytes, Epoch epoch);
+
 } // namespace attn::sim
 
 #endif // ATTN_RUNTIME_SIM_ACCESS_H

@@ -36,8 +36,8 @@ struct Operand {
   bool single =
       false;        ///< Float written as 0f: `value` holds the exact f32 bits
   std::string name; ///< Symbol, or the base symbol of an Address
-  std::vector<Operand>
-      elements; ///< Vector elements; for `a|b` the second element
+  std::vector<Operand> elements; ///< Vector elements; for `a|b` the second
+                                 ///< element; coordinates of a tensor Address
   Place place;
 };
 
@@ -82,6 +82,8 @@ struct Function {
   uint64_t localBytes = 0;
   unsigned requiredThreads[3] = {0, 0, 0};
   unsigned maxThreads = 0;
+  unsigned maxRegisters = 0;  ///< .maxnreg
+  unsigned blocksPerUnit = 0; ///< .minnctapersm
 };
 
 struct ParsedModule {

@@ -1,4 +1,4 @@
-//===- Async.cpp - the cp.async queue of a warp ----------------*- C++ -*-===//
+//===- Async.cpp - the copy queues of a warp -------------------*- C++ -*-===//
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
@@ -9,10 +9,42 @@
 
 namespace attn::sim {
 
-void CopyQueue::reset() {
-  copies.clear();
+void GroupLog::reset() {
   groups.clear();
   committed = 0;
+}
+
+uint32_t GroupLog::commit(uint32_t lanes) {
+  groups.push_back({++committed, lanes});
+  return committed;
+}
+
+uint32_t GroupLog::limit(unsigned lane, unsigned keep) const {
+  uint32_t limit = committed;
+  unsigned kept = 0;
+  for (size_t i = groups.size(); i-- > 0 && kept < keep;)
+    if (groups[i].lanes >> lane & 1) {
+      ++kept;
+      limit = groups[i].sequence - 1;
+    }
+  return limit;
+}
+
+void GroupLog::retire(const uint32_t *limits) {
+  size_t left = 0;
+  for (Group &group : groups) {
+    for (unsigned lane = 0; lane < 32; ++lane)
+      if (group.sequence <= limits[lane])
+        group.lanes &= ~(1u << lane);
+    if (group.lanes)
+      groups[left++] = group;
+  }
+  groups.resize(left);
+}
+
+void CopyQueue::reset() {
+  copies.clear();
+  groups.reset();
   std::fill(std::begin(done), std::end(done), 0);
 }
 
@@ -23,27 +55,19 @@ void CopyQueue::perform(Copy &copy) {
 }
 
 void CopyQueue::commit(uint32_t lanes) {
-  ++committed;
+  uint32_t sequence = groups.commit(lanes);
   for (Copy &copy : copies)
     if (!copy.sequence && (lanes >> copy.lane & 1))
-      copy.sequence = committed;
-  groups.push_back({committed, lanes});
+      copy.sequence = sequence;
 }
 
 void CopyQueue::wait(uint32_t lanes, unsigned keep) {
   uint32_t limit[32]; // by lane: groups up to this one complete
   for (unsigned lane = 0; lane < 32; ++lane) {
-    limit[lane] = lanes >> lane & 1 ? committed : 0;
-    unsigned kept = 0;
-    for (size_t i = groups.size(); i-- > 0 && limit[lane] && kept < keep;)
-      if (groups[i].lanes >> lane & 1) {
-        ++kept;
-        limit[lane] = groups[i].sequence - 1;
-      }
-  }
-  for (unsigned lane = 0; lane < 32; ++lane)
+    limit[lane] = lanes >> lane & 1 ? groups.limit(lane, keep) : 0;
     if (lanes >> lane & 1)
-      done[lane] = committed;
+      done[lane] = groups.last();
+  }
   size_t kept = 0;
   for (Copy &copy : copies) {
     bool mine = lanes >> copy.lane & 1;
@@ -56,15 +80,7 @@ void CopyQueue::wait(uint32_t lanes, unsigned keep) {
     copies[kept++] = copy;
   }
   copies.resize(kept);
-  size_t left = 0;
-  for (Group &group : groups) {
-    for (unsigned lane = 0; lane < 32; ++lane)
-      if (group.sequence <= limit[lane])
-        group.lanes &= ~(1u << lane);
-    if (group.lanes)
-      groups[left++] = group;
-  }
-  groups.resize(left);
+  groups.retire(limit);
 }
 
 uint32_t CopyQueue::doneForAll() const {
@@ -96,14 +112,86 @@ void CopyQueue::drain() {
 }
 
 std::string CopyQueue::describe() const {
-  if (copies.empty() && groups.empty())
+  if (copies.empty() && !groups.open())
     return "";
   size_t open = 0;
   for (const Copy &copy : copies)
     open += !copy.sequence;
   return std::to_string(copies.size()) + " cp.async copies in flight in " +
-         std::to_string(groups.size()) + " groups, " + std::to_string(open) +
+         std::to_string(groups.open()) + " groups, " + std::to_string(open) +
          " not committed";
+}
+
+void StoreQueue::reset() {
+  stores.clear();
+  groups.reset();
+}
+
+void StoreQueue::perform(Store &store) {
+  if (!store.done)
+    for (const Piece &piece : store.pieces)
+      std::memcpy(piece.to, piece.from, piece.bytes);
+  store.done = true;
+}
+
+void StoreQueue::commit(uint32_t lanes) {
+  uint32_t sequence = groups.commit(lanes);
+  for (Store &store : stores)
+    if (!store.sequence && (lanes >> store.lane & 1))
+      store.sequence = sequence;
+}
+
+void StoreQueue::wait(uint32_t lanes, unsigned keep) {
+  uint32_t limit[32];
+  for (unsigned lane = 0; lane < 32; ++lane)
+    limit[lane] = lanes >> lane & 1 ? groups.limit(lane, keep) : 0;
+  size_t kept = 0;
+  for (Store &store : stores) {
+    if (store.sequence && store.sequence <= limit[store.lane]) {
+      perform(store);
+      continue;
+    }
+    if (&stores[kept] != &store)
+      stores[kept] = std::move(store);
+    ++kept;
+  }
+  stores.resize(kept);
+  groups.retire(limit);
+}
+
+uint32_t StoreQueue::waitedFor() const {
+  uint32_t oldest = nextSequence() + 1;
+  for (const Store &store : stores)
+    oldest = std::min(oldest, store.issued);
+  return oldest - 1;
+}
+
+const StoreQueue::Store *StoreQueue::open(uint32_t lanes) const {
+  for (const Store &store : stores)
+    if (lanes >> store.lane & 1)
+      return &store;
+  return nullptr;
+}
+
+void StoreQueue::completeSome(uint64_t seed) {
+  // Nothing orders one bulk copy with another.
+  for (Store &store : stores) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    if (seed >> 63)
+      perform(store);
+  }
+}
+
+void StoreQueue::drain() {
+  for (Store &store : stores)
+    perform(store);
+  stores.clear();
+}
+
+std::string StoreQueue::describe() const {
+  return stores.empty() ? ""
+                        : std::to_string(stores.size()) +
+                              " bulk stores that no wait covers";
 }
 
 } // namespace attn::sim

@@ -11,6 +11,8 @@
 
 namespace attn::sim {
 
+struct Op;
+
 /// An asynchronous agent: it owns effects on memory that were issued and have
 /// not happened yet. Each agent has its own entry in the vector clocks; shadow
 /// memory remembers its writes under that entry, numbered by `sequence`.
@@ -29,8 +31,32 @@ public:
   virtual std::string describe() const = 0;
 };
 
-/// The cp.async copies of one warp. A group is what one commit covers; groups
-/// of a lane complete in order.
+/// Groups of the lanes of a warp. A group is what one commit covers; groups of
+/// a lane complete in order.
+class GroupLog {
+public:
+  void reset();
+  /// Number of the new group.
+  uint32_t commit(uint32_t lanes);
+  /// Latest group of `lane` that a wait for all but the last `keep` covers.
+  uint32_t limit(unsigned lane, unsigned keep) const;
+  /// Forgets the groups up to limits[lane] of each lane.
+  void retire(const uint32_t *limits);
+  uint32_t last() const { return committed; }
+  size_t open() const { return groups.size(); }
+
+private:
+  /// Groups not yet waited for, oldest first, with the lanes that have them
+  /// open.
+  struct Group {
+    uint32_t sequence;
+    uint32_t lanes;
+  };
+  std::vector<Group> groups;
+  uint32_t committed = 0;
+};
+
+/// The cp.async copies of one warp.
 class CopyQueue final : public AsyncAgent {
 public:
   struct Copy {
@@ -46,7 +72,7 @@ public:
 
   void reset();
   /// Group number that a copy issued now will get.
-  uint32_t nextSequence() const { return committed + 1; }
+  uint32_t nextSequence() const { return groups.last() + 1; }
   void issue(const Copy &copy) { copies.push_back(copy); }
   void commit(uint32_t lanes);
   /// Completes all but the latest `keep` committed groups of each lane.
@@ -67,15 +93,47 @@ private:
   static void perform(Copy &copy);
 
   std::vector<Copy> copies;
-  /// Groups not yet waited for, oldest first, with the lanes that have them
-  /// open.
-  struct Group {
-    uint32_t sequence;
-    uint32_t lanes;
-  };
-  std::vector<Group> groups;
-  uint32_t committed = 0;
+  GroupLog groups;
   uint32_t done[32] = {};
+};
+
+/// The copies of a warp from shared to global memory: cp.async.bulk with
+/// bulk_group. Shared memory is read when the copy happens.
+class StoreQueue final : public AsyncAgent {
+public:
+  struct Piece {
+    const uint8_t *from;
+    uint8_t *to;
+    uint32_t bytes;
+  };
+  struct Store {
+    const Op *op;
+    uint32_t issued, sequence; ///< as of CopyQueue::Copy
+    uint8_t lane;
+    bool done;
+    std::vector<Piece> pieces;
+  };
+
+  void reset();
+  uint32_t nextSequence() const { return groups.last() + 1; }
+  void issue(Store store) { stores.push_back(std::move(store)); }
+  void commit(uint32_t lanes);
+  void wait(uint32_t lanes, unsigned keep);
+  /// Last group such that its stores and all earlier ones were waited for.
+  uint32_t waitedFor() const;
+  /// A store of these lanes that no wait has covered, or null.
+  const Store *open(uint32_t lanes) const;
+
+  size_t pending() const override { return stores.size(); }
+  void completeSome(uint64_t seed) override;
+  void drain() override;
+  std::string describe() const override;
+
+private:
+  static void perform(Store &store);
+
+  std::vector<Store> stores;
+  GroupLog groups;
 };
 
 } // namespace attn::sim

@@ -97,7 +97,16 @@ public:
   uint32_t constantSlot(uint64_t bits, bool wide);
   void noteAccess(Space space, unsigned bytes);
   void noteSequential();
+  void noteMbarriers();
+  void noteBulkStores();
+  /// Number of the wgmma, for Op::c.
+  uint32_t addMma(MmaInfo info);
+  /// The same of a bulk copy.
+  uint32_t addBulk(BulkInfo info);
+  /// address(), as a value; leaves op.a, op.imm and op.space behind.
+  AddressOperand addressOperand(const Operand &operand, Space space);
   uint32_t branchTarget(const Operand &operand);
+  HostIsa hostIsa() const;
 
   Handler fail(const Operand &where, const std::string &message);
   Handler fail(const std::string &message);
@@ -127,7 +136,7 @@ using Builder = Handler (*)(Build &);
           X(slct) X(move) X(predicateLogic) X(floatBinary) X(floatFma)         \
               X(floatUnary) X(floatMinMax) X(floatDivide) X(floatApprox)       \
                   X(halfApprox) X(convert) X(convertPacked) X(mma16)           \
-                      X(mmaTf32) X(bitCount) X(testp) X(copysign) X(addCarry)
+                      X(mmaTf32) X(wgmmaProduct) X(bitCount) X(testp) X(copysign) X(addCarry)
 // clang-format on
 // clang-format off
 #define ATTN_SIM_OTHER_BUILDERS(X)                                             \
@@ -139,7 +148,14 @@ using Builder = Handler (*)(Build &);
   X(cpAsync) X(cpCommit) X(cpWait) X(atomic) X(convertAddress) X(isSpace)      \
       X(branch) X(leave) X(trap) X(barrier) X(barrierReduce) X(warpBarrier)    \
           X(fence) X(shuffle) X(vote) X(matchLanes) X(activeMask)              \
-              X(reduceLanes) X(electLane) X(nothing)
+              X(reduceLanes) X(electLane) X(nothing) X(mbarrierInit)           \
+                  X(mbarrierInval) X(mbarrierTx) X(mbarrierArrive)             \
+                      X(mbarrierWait) X(mbarrierPending) X(proxyFence)         \
+                          X(bulkLoad) X(bulkStore) X(tensorLoad)               \
+                              X(tensorStore) X(bulkCommit) X(bulkWait)         \
+                                  X(wgmma) X(wgmmaFence) X(wgmmaCommit)        \
+                                      X(wgmmaWait) X(setRegisters)             \
+                                          X(mapAddress)
 // clang-format on
 
 #define ATTN_SIM_NAME(name) name,
@@ -152,7 +168,8 @@ enum class BuilderId : uint8_t {
 /// by spaces: `a|b` alternatives, a trailing
 /// `?` optional, `$set` a named set. `operands` has one letter for each: d
 /// destination, s source, p predicate destination, q predicate source, m
-/// memory, v vector or register, l label, i integer, after a `?` optional ones.
+/// memory, t tensor map with coordinates, v vector or register, l label, i
+/// integer, after a `?` optional ones. A target of 1000 + x is sm_xa only.
 struct Opcode {
   const char *name;
   const char *pattern;
@@ -174,8 +191,8 @@ struct Match {
   std::vector<std::string_view> chosen;
   std::string problem;
 };
-Match matchOpcode(const Instruction &instruction, unsigned version,
-                  unsigned sm);
+Match matchOpcode(const Instruction &instruction, unsigned version, unsigned sm,
+                  char variant);
 
 /// The builder to use, for the instruction set asked for or the best that the
 /// machine has below it.

@@ -23,21 +23,50 @@ const std::pair<std::string_view, Type> typeNames[] = {
     {"s16x2", Type::S16x2},
 };
 const char *const specialNames[SpecialCount] = {
-    "%tid.x",           "%tid.y",
-    "%tid.z",           "%ntid.x",
-    "%ntid.y",          "%ntid.z",
-    "%ctaid.x",         "%ctaid.y",
-    "%ctaid.z",         "%nctaid.x",
-    "%nctaid.y",        "%nctaid.z",
-    "%laneid",          "%warpid",
-    "%nwarpid",         "%smid",
-    "%nsmid",           "%gridid",
-    "%lanemask_eq",     "%lanemask_le",
-    "%lanemask_lt",     "%lanemask_ge",
-    "%lanemask_gt",     "%dynamic_smem_size",
-    "%total_smem_size", "%clock",
-    "%clock_hi",        "%clock64",
-    "%globaltimer",     "%globaltimer_lo",
+    "%tid.x",
+    "%tid.y",
+    "%tid.z",
+    "%ntid.x",
+    "%ntid.y",
+    "%ntid.z",
+    "%ctaid.x",
+    "%ctaid.y",
+    "%ctaid.z",
+    "%nctaid.x",
+    "%nctaid.y",
+    "%nctaid.z",
+    "%laneid",
+    "%warpid",
+    "%nwarpid",
+    "%smid",
+    "%nsmid",
+    "%gridid",
+    "%lanemask_eq",
+    "%lanemask_le",
+    "%lanemask_lt",
+    "%lanemask_ge",
+    "%lanemask_gt",
+    "%dynamic_smem_size",
+    "%total_smem_size",
+    "%clusterid.x",
+    "%clusterid.y",
+    "%clusterid.z",
+    "%nclusterid.x",
+    "%nclusterid.y",
+    "%nclusterid.z",
+    "%cluster_ctaid.x",
+    "%cluster_ctaid.y",
+    "%cluster_ctaid.z",
+    "%cluster_nctaid.x",
+    "%cluster_nctaid.y",
+    "%cluster_nctaid.z",
+    "%cluster_ctarank",
+    "%cluster_nctarank",
+    "%clock",
+    "%clock_hi",
+    "%clock64",
+    "%globaltimer",
+    "%globaltimer_lo",
     "%globaltimer_hi",
 };
 } // namespace
@@ -367,6 +396,23 @@ void Build::noteAccess(Space space, unsigned bytes) {
 }
 
 void Build::noteSequential() { function.program->sequential = true; }
+void Build::noteMbarriers() { function.program->usesMbarriers = true; }
+void Build::noteBulkStores() { function.program->usesBulkStores = true; }
+uint32_t Build::addMma(MmaInfo info) {
+  function.program->mmas.push_back(std::move(info));
+  return uint32_t(function.program->mmas.size() - 1);
+}
+HostIsa Build::hostIsa() const { return function.isa; }
+
+uint32_t Build::addBulk(BulkInfo info) {
+  function.program->bulks.push_back(info);
+  return uint32_t(function.program->bulks.size() - 1);
+}
+
+AddressOperand Build::addressOperand(const Operand &operand, Space space) {
+  address(operand, space);
+  return {op.a, op.variant == 1, op.space, op.imm};
+}
 
 uint32_t Build::branchTarget(const Operand &operand) {
   auto label = function.source.labels.find(operand.name);
@@ -389,6 +435,8 @@ void FunctionBuilder::describeEntry() {
   std::copy(std::begin(source.requiredThreads),
             std::end(source.requiredThreads), entry.requiredThreads);
   entry.maxThreads = source.maxThreads;
+  program->registersAtLaunch = source.maxRegisters;
+  program->blocksPerUnit = source.blocksPerUnit;
   program->localBytes = uint32_t((source.localBytes + 15) / 16 * 16);
   program->registers = source.registers;
 }
@@ -429,7 +477,7 @@ Result<std::unique_ptr<Program>> FunctionBuilder::run() {
   std::vector<Op> ops;
   std::vector<RegisterEffects> effects;
   for (const Instruction &inst : source.instructions) {
-    Match match = matchOpcode(inst, module.version, module.sm);
+    Match match = matchOpcode(inst, module.version, module.sm, module.variant);
     if (!match.row)
       return Error{match.problem, inst.place.line, inst.place.column};
     Build build(*this, inst);
@@ -467,6 +515,7 @@ Result<std::unique_ptr<Program>> FunctionBuilder::run() {
       program->constantBase + uint32_t(program->constants.size()) * 2 * Lanes;
   program->sharedGranule = std::max(1u, program->sharedGranule);
   layoutBlocks(*program, ops, effects);
+  markMmaRegisters(*program);
   trackRegisters(*program);
   return std::move(program);
 }

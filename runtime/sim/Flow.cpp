@@ -258,6 +258,41 @@ void layoutBlocks(Program &program, const std::vector<Op> &ops,
       op.target = newPosition[op.target];
 }
 
+void markMmaRegisters(Program &program) {
+  if (program.mmas.empty())
+    return;
+  std::vector<unsigned> number(program.registers.size(), None);
+  for (const Op &op : program.ops) {
+    if (!(op.flags & IsMma))
+      continue;
+    const uint32_t *slot = op.list;
+    MmaInfo &info = program.mmas[op.c];
+    for (std::vector<uint32_t> *list : {&info.d, &info.a})
+      for (uint32_t &reg : *list) {
+        if (number[reg] == None) {
+          number[reg] = unsigned(program.mmaRegisters.size());
+          program.mmaRegisters.push_back(program.registers[reg].name);
+          program.mmaSlots.push_back(*slot);
+        }
+        ++slot;
+        reg = number[reg];
+      }
+  }
+  program.mmaTouches.resize(program.ops.size());
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    Op &op = program.ops[i];
+    if (op.flags & IsMma)
+      continue;
+    for (const std::vector<unsigned> *list :
+         {&program.effects[i].uses, &program.effects[i].defines})
+      for (unsigned reg : *list)
+        if (number[reg] != None) {
+          program.mmaTouches[i].push_back(number[reg]);
+          op.flags |= TouchesMma;
+        }
+  }
+}
+
 void trackRegisters(Program &program) {
   std::vector<BasicBlock> blocks = splitBlocks(program.ops);
   std::vector<bool> suspects = MustWrite(program, blocks).suspects();

@@ -16,6 +16,10 @@ namespace attn::sim {
 void layoutBlocks(Program &program, const std::vector<Op> &ops,
                   const std::vector<RegisterEffects> &effects);
 
+/// Numbers the registers that wgmma instructions name and marks all other
+/// operations that touch one. Before trackRegisters, which renumbers.
+void markMmaRegisters(Program &program);
+
 /// Finds the registers that some path may read before it wrote them, and marks
 /// every operation that touches one. All others need no check while running.
 /// Renumbers the marked effects densely and sets program.registers to match.

@@ -131,6 +131,7 @@ template <typename D, typename A, typename B, typename C, typename F>
 #include "attn/runtime/sim/LanesSelect.inc"
 #include "attn/runtime/sim/LanesConvert.inc"
 #include "attn/runtime/sim/LanesMma.inc"
+#include "attn/runtime/sim/LanesWgmma.inc"
 // clang-format on
 
 #define ATTN_SIM_ENTRY(name) name,

@@ -56,8 +56,19 @@ Block::Block(const Launch &launch) : launch(launch), program(*launch.program) {
   writtenFile.resize(size_t(count) * program.registers.size());
   localFile.resize(size_t(count) * Lanes * program.localBytes);
   shared.resize(launch.sharedBytes);
-  sharedShadow.prepare(launch.sharedBytes, program.sharedGranule, count);
-  globalShadow.prepare(program.globalGranule, count);
+  const uint32_t groupCount = program.mmas.empty() ? 0 : (count + 3) / 4;
+  agents.warps = count;
+  agents.groups = groupCount;
+  agents.firstStore = count;
+  agents.firstGroup = agents.firstStore + (program.usesBulkStores ? count : 0);
+  agents.firstCopy = agents.firstGroup + groupCount;
+  agents.firstMbarrier = agents.firstCopy + count;
+  agents.mbarriers =
+      program.usesMbarriers ? MaxAgents - agents.firstMbarrier : 0;
+  groups.resize(groupCount);
+  sharedShadow.prepare(launch.sharedBytes, program.sharedGranule,
+                       agents.readers());
+  globalShadow.prepare(program.globalGranule, agents.readers());
   warps.resize(count);
   for (uint32_t w = 0; w < count; ++w) {
     Warp &warp = warps[w];
@@ -78,6 +89,24 @@ Block::Block(const Launch &launch) : launch(launch), program(*launch.program) {
   }
 }
 
+/// Registers that each thread starts with: what a block of the required or
+/// largest size can have. 0 where the kernel does not say, and setmaxnreg has
+/// no effect.
+static unsigned registersAtLaunch(const Launch &launch) {
+  constexpr unsigned Registers = 65536, Most = 255, Unit = 8;
+  const Program &program = *launch.program;
+  if (program.registersAtLaunch)
+    return program.registersAtLaunch;
+  const unsigned *required = program.entry.requiredThreads;
+  unsigned threads = required[0] ? required[0] * required[1] * required[2]
+                                 : program.entry.maxThreads;
+  if (!threads)
+    return 0;
+  threads = (threads + Lanes - 1) / Lanes * Lanes;
+  unsigned share = Registers / threads / std::max(1u, program.blocksPerUnit);
+  return std::min(share, Most) / Unit * Unit;
+}
+
 void Block::start(uint32_t number) {
   linear = number;
   index[0] = number % launch.grid.x;
@@ -90,6 +119,14 @@ void Block::start(uint32_t number) {
   globalShadow.clear();
   for (Barrier &barrier : barriers)
     barrier = Barrier{};
+  mbarriers.clear();
+  mbarrierAt.clear();
+  loads.clear();
+  groups.assign(groups.size(), {});
+  registerPool = 0;
+  progress = 0;
+  bulkBytes = 0;
+  const unsigned registers = registersAtLaunch(launch);
   random.state = launch.options.seed * 0x9e3779b97f4a7c15ull +
                  number * 0xd1342543de82ef95ull + 1;
   orderedAfter.clear();
@@ -112,8 +149,19 @@ void Block::start(uint32_t number) {
     warp.status = WarpStatus::Ready;
     warp.others.clear();
     warp.clock = 1;
-    warp.seen.assign(2 * warps.size(), 0);
+    warp.view.reset(agents.total());
+    warp.laneViews.clear();
+    warp.touched = 0;
     warp.copies.reset();
+    warp.stores.reset();
+    warp.mma = {};
+    warp.mma.registers.resize(program.mmaRegisters.size());
+    if (!program.mmas.empty() && launch.options.mode != Mode::Eager) {
+      warp.mma.hidden.resize(program.constantBase);
+      warp.mma.isHidden.resize(program.mmaRegisters.size());
+    }
+    warp.registers = registers;
+    warp.triedGate = ~0u;
     warp.barrierOp = nullptr;
     const uint32_t uniform[][2] = {{NtidX, dims.x},
                                    {NtidY, dims.y},
@@ -128,6 +176,20 @@ void Block::start(uint32_t number) {
                                    {NWarpId, uint32_t(warps.size())},
                                    {SmId, 0},
                                    {NSmId, 1},
+                                   {ClusterIdX, index[0]},
+                                   {ClusterIdY, index[1]},
+                                   {ClusterIdZ, index[2]},
+                                   {NClusterIdX, launch.grid.x},
+                                   {NClusterIdY, launch.grid.y},
+                                   {NClusterIdZ, launch.grid.z},
+                                   {ClusterCtaidX, 0},
+                                   {ClusterCtaidY, 0},
+                                   {ClusterCtaidZ, 0},
+                                   {ClusterNctaidX, 1},
+                                   {ClusterNctaidY, 1},
+                                   {ClusterNctaidZ, 1},
+                                   {ClusterCtaRank, 0},
+                                   {ClusterNctaRank, 1},
                                    {GridId, 0},
                                    {DynamicSmemSize, launch.dynamicShared},
                                    {TotalSmemSize, launch.sharedBytes}};
@@ -180,6 +242,7 @@ struct BlockResult {
   std::vector<uint64_t> executed;
   std::vector<AccessCounters> accesses;
   std::set<uint32_t> orderedAfter;
+  uint64_t bulkBytes = 0;
   bool fatal = false;
 };
 
@@ -214,6 +277,9 @@ public:
       counters.warpInstructions += executed[id];
       counters.byOpcode[word] += executed[id];
       counters.mma += word == "mma" ? executed[id] : 0;
+      // All four warps of a warpgroup execute a wgmma.
+      if (spelled.compare(0, 15, "wgmma.mma_async") == 0)
+        counters.wgmma += executed[id] / 4;
       counters.barriers +=
           word == "bar" || word == "barrier" ? executed[id] : 0;
       LineCounters &line = counters.byLine[program.lines[id]];
@@ -234,6 +300,7 @@ public:
       counters.idealSectors += access.ideal;
       counters.globalBytes += access.bytes;
     }
+    counters.bulkBytes = bulkBytes;
     report.findings = std::move(findings);
     report.ok = std::none_of(report.findings.begin(), report.findings.end(),
                              [](const Finding &finding) {
@@ -262,6 +329,7 @@ private:
       to.read |= from.read;
       to.write |= from.write;
     }
+    bulkBytes += result.bulkBytes;
     for (Finding &finding : result.findings)
       add(std::move(finding));
     shadow.add(block, result.pages, [&](const GridShadow::Conflict &conflict) {
@@ -303,6 +371,7 @@ private:
   GridShadow shadow;
   std::vector<uint64_t> executed;
   std::vector<AccessCounters> accesses;
+  uint64_t bulkBytes = 0;
   std::vector<Finding> findings;
   std::set<std::pair<unsigned, unsigned>> reported;
 };
@@ -313,6 +382,7 @@ BlockResult takeResult(Block &block) {
   result.executed = block.executed;
   result.accesses = block.accesses;
   result.orderedAfter = block.orderedAfter;
+  result.bulkBytes = block.bulkBytes;
   result.fatal = block.fatal;
   if (block.launch.options.checkRaces &&
       block.launch.grid.x * block.launch.grid.y * block.launch.grid.z > 1)

@@ -7,6 +7,7 @@
 
 #include "attn/runtime/sim/Ast.h"
 #include "attn/runtime/sim/Async.h"
+#include "attn/runtime/sim/Wgmma.h"
 
 namespace attn::sim {
 
@@ -53,6 +54,20 @@ enum SpecialRegister : unsigned {
   LaneMaskGt,
   DynamicSmemSize,
   TotalSmemSize,
+  ClusterIdX, // clusters have one block each
+  ClusterIdY,
+  ClusterIdZ,
+  NClusterIdX,
+  NClusterIdY,
+  NClusterIdZ,
+  ClusterCtaidX,
+  ClusterCtaidY,
+  ClusterCtaidZ,
+  ClusterNctaidX,
+  ClusterNctaidY,
+  ClusterNctaidZ,
+  ClusterCtaRank,
+  ClusterNctaRank,
   FirstVolatile, // from here on: the value changes while the warp runs
   ClockLo = FirstVolatile,
   ClockHi,
@@ -63,7 +78,17 @@ enum SpecialRegister : unsigned {
   SpecialCount
 };
 
-enum class Control : uint8_t { None, Branch, Exit, Barrier, WarpBarrier, Trap };
+enum class Control : uint8_t {
+  None,
+  Branch,
+  Exit,
+  Barrier,
+  WarpBarrier,
+  Trap,
+  MbarrierWait,
+  MmaWait,     ///< wgmma.wait_group
+  SetRegisters ///< setmaxnreg
+};
 
 /// Flags of an Op.
 enum : uint8_t {
@@ -72,7 +97,9 @@ enum : uint8_t {
   Inserted = 2, ///< a jump that the layout of blocks needed; not in the text
   FlipA = 4,
   FlipB = 8,
-  FlipC = 16, ///< predicate operands to be inverted
+  FlipC = 16,      ///< predicate operands to be inverted
+  TouchesMma = 32, ///< reads or writes a register that a wgmma uses too
+  IsMma = 64,      ///< a wgmma, numbered by Op::c
 };
 
 /// One decoded instruction. dst and a..d are offsets into Warp::regs in words,
@@ -104,6 +131,23 @@ struct RegisterEffects {
                        ///< unwritten, and is no finding
 };
 
+/// One of several addresses of an instruction.
+struct AddressOperand {
+  uint32_t base = 0; ///< slot
+  bool wide = true;
+  Space space = Space::Generic;
+  uint64_t offset = 0;
+};
+
+/// A cp.async.bulk, numbered by Op::c. `global` is the tensor map of a tensor
+/// copy, whose rank is not 0.
+struct BulkInfo {
+  AddressOperand shared, global, mbarrier;
+  unsigned rank = 0;
+  uint32_t coordinates[5] = {}; ///< slots
+  uint32_t size = 0;            ///< slot, where there is no tensor map
+};
+
 /// A kernel ready to run.
 struct Program {
   Entry entry;
@@ -124,16 +168,60 @@ struct Program {
            globalGranule = 16; ///< smallest access, in bytes
   bool sequential = false; ///< blocks talk through global atomics: run them one
                            ///< after the other
+  bool usesMbarriers = false, usesBulkStores = false;
+  unsigned registersAtLaunch = 0; ///< .maxnreg
+  unsigned blocksPerUnit = 0;     ///< .minnctapersm
+  std::vector<BulkInfo> bulks;
+  std::vector<MmaInfo> mmas; ///< wgmma instructions, numbered by Op::c
+  std::vector<std::string> mmaRegisters; ///< registers that a wgmma names
+  std::vector<uint32_t> mmaSlots;        ///< of those registers
+  /// By Op: numbers of the mmaRegisters that it touches, where TouchesMma.
+  std::vector<std::vector<uint32_t>> mmaTouches;
+};
+
+/// What happens before some point: by agent, the latest clock; and the latest
+/// clock of generic accesses that a proxy fence lies behind.
+struct View {
+  std::vector<uint32_t> seen, fenced;
+
+  void reset(size_t agents) {
+    seen.assign(agents, 0);
+    fenced.assign(agents, 0);
+  }
+  void join(const View &other) {
+    for (size_t i = 0; i < seen.size(); ++i) {
+      seen[i] = seen[i] > other.seen[i] ? seen[i] : other.seen[i];
+      fenced[i] = fenced[i] > other.fenced[i] ? fenced[i] : other.fenced[i];
+    }
+  }
+};
+
+/// What some lanes of a warp have seen beyond what all of it has.
+struct LaneView {
+  uint32_t lanes;
+  View view;
 };
 
 /// A set of lanes at one place; a divergent warp has several.
 struct Fragment {
   uint32_t pc = 0;
   uint32_t mask = 0;
-  uint32_t waitMask = 0; ///< nonzero: at a bar.warp.sync for these lanes
+  uint32_t waitMask = 0;      ///< nonzero: at a bar.warp.sync for these lanes
+  const Op *gateOp = nullptr; ///< suspended at a try_wait
+  unsigned gate = 0;          ///< index of its mbarrier
+  uint32_t gateClock = 0;     ///< waits for so many completions of it
+
+  bool ready() const { return !waitMask && !gateOp; }
 };
 
-enum class WarpStatus : uint8_t { Ready, AtBarrier, Stuck, Done };
+enum class WarpStatus : uint8_t {
+  Ready,
+  AtBarrier,
+  Stuck,   ///< every lane is at a bar.warp.sync
+  Waiting, ///< suspended until Block::progress moves on, then looks again
+  Polling, ///< a test_wait or the first try_wait failed: others go first
+  Done
+};
 
 struct Warp {
   uint32_t *regs = nullptr;
@@ -152,10 +240,17 @@ struct Warp {
   std::vector<Fragment> others;
 
   uint32_t clock = 1;
-  /// By agent: the latest clock that happens before now. Agents are the warps,
-  /// then the copy queue of each warp.
-  std::vector<uint32_t> seen;
+  /// What happens before now. Agents are numbered by Block::agents.
+  View view;
+  std::vector<LaneView> laneViews;
+  uint32_t touched = 0; ///< lanes that accessed memory since lanes last met
   CopyQueue copies;
+  StoreQueue stores;
+  MmaQueue mma;
+  unsigned registers = 0;   ///< for each thread, as setmaxnreg left it
+  uint64_t waitedAt = 0;    ///< Block::progress when it began to wait
+  unsigned triedGate = ~0u; ///< mbarrier of the last try_wait that failed
+  uint32_t triedClock = 0;
   unsigned barrier = 0; ///< AtBarrier: its id
   const Op *barrierOp = nullptr;
 

@@ -36,6 +36,15 @@ const std::pair<std::string_view, std::string_view> sets[] = {
     {"$l2", "L2::64B|L2::128B|L2::256B"},
     {"$cvt", "u8|s8|u16|s16|u32|s32|u64|s64|f16|bf16|f32|f64"},
     {"$cvtrnd", "rn|rz|rm|rp|rni|rzi|rmi|rpi"},
+    {"$cta", "shared|shared::cta"},
+    {"$dsmem", "shared|shared::cta|shared::cluster"},
+    {"$dim", "1d|2d|3d|4d|5d"},
+    {"$wgmma", "m64n8k16|m64n16k16|m64n24k16|m64n32k16|m64n40k16|m64n48k16|m"
+               "64n56k16|m64n64k16|m64n72k16|m64n80k16|m64n88k16|m64n96k16|m"
+               "64n104k16|m64n112k16|m64n120k16|m64n128k16|m64n136k16|m64n14"
+               "4k16|m64n152k16|m64n160k16|m64n168k16|m64n176k16|m64n184k16|"
+               "m64n192k16|m64n200k16|m64n208k16|m64n216k16|m64n224k16|m64n2"
+               "32k16|m64n240k16|m64n248k16|m64n256k16"},
 };
 
 const Opcode table[] = {
@@ -222,6 +231,83 @@ const Opcode table[] = {
     {"fence", "sc|acq_rel|acquire|release? cta|cluster|gpu|sys", "", 60, 70,
      B::fence},
 
+    {"fence", "proxy alias", "", 75, 70, B::fence},
+    {"fence", "proxy async", "", 80, 90, B::proxyFence},
+    {"fence", "proxy async global|shared::cta|shared::cluster", "", 80, 90,
+     B::proxyFence},
+    {"fence", "mbarrier_init release cluster", "", 80, 90, B::fence},
+
+    // Objects in shared memory that count arrivals and bytes.
+    {"mbarrier", "init $cta? b64", "ms", 70, 80, B::mbarrierInit},
+    {"mbarrier", "inval $cta? b64", "m", 70, 80, B::mbarrierInval},
+    {"mbarrier", "expect_tx|complete_tx $dsmem? b64", "ms", 80, 90,
+     B::mbarrierTx},
+    {"mbarrier", "expect_tx|complete_tx relaxed cta|cluster $dsmem? b64", "ms",
+     80, 90, B::mbarrierTx},
+    {"mbarrier", "arrive|arrive_drop $cta? b64", "dm", 70, 80,
+     B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop $dsmem? b64", "dm?s", 80, 90,
+     B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop release cta|cluster $dsmem? b64", "dm?s",
+     80, 90, B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop relaxed cta|cluster $dsmem? b64", "dm?s",
+     86, 90, B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop noComplete $cta? b64", "dms", 70, 80,
+     B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop noComplete release cta $cta? b64", "dms",
+     80, 80, B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop expect_tx $dsmem? b64", "dms", 80, 90,
+     B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop expect_tx release cta|cluster $dsmem? b64",
+     "dms", 80, 90, B::mbarrierArrive},
+    {"mbarrier", "arrive|arrive_drop expect_tx relaxed cta|cluster $dsmem? b64",
+     "dms", 86, 90, B::mbarrierArrive},
+    {"mbarrier", "test_wait $cta? b64", "pms", 70, 80, B::mbarrierWait},
+    {"mbarrier", "test_wait parity $cta? b64", "pms", 71, 80, B::mbarrierWait},
+    {"mbarrier", "try_wait parity? $cta? b64", "pms?s", 78, 90,
+     B::mbarrierWait},
+    {"mbarrier", "test_wait parity? acquire cta|cluster $cta? b64", "pms", 80,
+     90, B::mbarrierWait},
+    {"mbarrier", "try_wait parity? acquire cta|cluster $cta? b64", "pms?s", 80,
+     90, B::mbarrierWait},
+    {"mbarrier", "test_wait parity? relaxed cta|cluster $cta? b64", "pms", 86,
+     90, B::mbarrierWait},
+    {"mbarrier", "try_wait parity? relaxed cta|cluster $cta? b64", "pms?s", 86,
+     90, B::mbarrierWait},
+    {"mbarrier", "pending_count b64", "ds", 70, 80, B::mbarrierPending},
+
+    // Bulk and tensor copies.
+    {"cp",
+     "async bulk shared::cluster global mbarrier::complete_tx::bytes "
+     "L2::cache_hint?",
+     "mmsm?s", 80, 90, B::bulkLoad},
+    {"cp",
+     "async bulk shared::cta global mbarrier::complete_tx::bytes "
+     "L2::cache_hint?",
+     "mmsm?s", 86, 90, B::bulkLoad},
+    {"cp", "async bulk global shared::cta bulk_group L2::cache_hint?", "mms?s",
+     80, 90, B::bulkStore},
+    {"cp",
+     "async bulk tensor $dim shared::cluster global tile? "
+     "mbarrier::complete_tx::bytes L2::cache_hint?",
+     "mtm?s", 80, 90, B::tensorLoad},
+    {"cp",
+     "async bulk tensor $dim shared::cta global tile? "
+     "mbarrier::complete_tx::bytes L2::cache_hint?",
+     "mtm?s", 86, 90, B::tensorLoad},
+    {"cp",
+     "async bulk tensor $dim global shared::cta tile? bulk_group "
+     "L2::cache_hint?",
+     "tm?s", 80, 90, B::tensorStore},
+    {"cp", "async bulk commit_group", "", 80, 90, B::bulkCommit},
+    {"cp", "async bulk wait_group read?", "i", 80, 90, B::bulkWait},
+    {"cp", "async bulk prefetch L2 global L2::cache_hint?", "ms?s", 80, 90,
+     B::nothing},
+    {"cp", "async bulk prefetch tensor $dim L2 global tile? L2::cache_hint?",
+     "t?s", 80, 90, B::nothing},
+    {"prefetch", "const|param? tensormap", "m", 80, 90, B::nothing},
+    {"mapa", "shared::cluster? u32|u64", "dss", 78, 90, B::mapAddress},
+
     // Matrix products.
     {"mma", "sync aligned m16n8k8|m16n8k16 row col f32 f16|bf16 f16|bf16 f32",
      "vvvv", 70, 80, B::mma16},
@@ -229,6 +315,14 @@ const Opcode table[] = {
      80, B::mma16},
     {"mma", "sync aligned m16n8k4|m16n8k8 row col f32 tf32 tf32 f32", "vvvv",
      70, 80, B::mmaTf32},
+    {"wgmma", "mma_async sync aligned $wgmma f32 f16|bf16 f16|bf16", "vssqiiii",
+     80, 1090, B::wgmma},
+    {"wgmma", "mma_async sync aligned $wgmma f32 f16|bf16 f16|bf16", "vvsqiii",
+     80, 1090, B::wgmma},
+    {"wgmma", "fence sync aligned", "", 80, 1090, B::wgmmaFence},
+    {"wgmma", "commit_group sync aligned", "", 80, 1090, B::wgmmaCommit},
+    {"wgmma", "wait_group sync aligned", "i", 80, 1090, B::wgmmaWait},
+    {"setmaxnreg", "inc|dec sync aligned u32", "i", 80, 1090, B::setRegisters},
 
     // Warp-wide and block-wide.
     {"shfl", "sync up|down|bfly|idx b32", "dssss", 60, 30, B::shuffle},
@@ -264,6 +358,8 @@ const Opcode table[] = {
     {"brkpt", "", "", 11, 11, B::trap},
     {"nanosleep", "u32", "s", 63, 70, B::nothing},
     {"pmevent", "", "i", 14, 20, B::nothing},
+    // The grid depends on none, and none on it.
+    {"griddepcontrol", "launch_dependents|wait", "", 78, 90, B::nothing},
 };
 
 struct Slot {
@@ -350,7 +446,9 @@ bool operandFits(char letter, const Operand &operand) {
     return operand.kind == Operand::Register ||
            operand.kind == Operand::Integer;
   case 'm':
-    return operand.kind == Operand::Address;
+    return operand.kind == Operand::Address && operand.elements.empty();
+  case 't':
+    return operand.kind == Operand::Address && !operand.elements.empty();
   case 'i':
     return operand.kind == Operand::Integer;
   case 'l':
@@ -386,10 +484,15 @@ std::string operandProblem(const char *shape, const Instruction &instruction) {
   return "";
 }
 
+/// `sm_80`, or of a row's target that exists in one variant only, `sm_90a`.
+std::string showTarget(unsigned sm) {
+  return "sm_" + std::to_string(sm % 1000) + (sm >= 1000 ? "a" : "");
+}
+
 } // namespace
 
-Match matchOpcode(const Instruction &instruction, unsigned version,
-                  unsigned sm) {
+Match matchOpcode(const Instruction &instruction, unsigned version, unsigned sm,
+                  char variant) {
   Match match;
   auto rows = index().find(instruction.opcode);
   if (rows == index().end()) {
@@ -402,14 +505,17 @@ Match matchOpcode(const Instruction &instruction, unsigned version,
     if (!matchSlots(row.slots, 0, instruction.modifiers, 0, chosen, farthest))
       continue;
     std::string problem = operandProblem(row.opcode->operands, instruction);
-    if (problem.empty() &&
-        (version < row.opcode->version || sm < row.opcode->sm))
+    const unsigned target = row.opcode->sm;
+    const bool targetFits =
+        target < 1000 ? sm >= target : sm + 1000 == target && variant == 'a';
+    if (problem.empty() && (version < row.opcode->version || !targetFits))
       problem = "'" + instruction.spelled() + "' needs PTX " +
                 std::to_string(row.opcode->version / 10) + "." +
-                std::to_string(row.opcode->version % 10) + " and sm_" +
-                std::to_string(row.opcode->sm) + ", this module is for PTX " +
+                std::to_string(row.opcode->version % 10) + " and " +
+                showTarget(target) + ", this module is for PTX " +
                 std::to_string(version / 10) + "." +
-                std::to_string(version % 10) + " and sm_" + std::to_string(sm);
+                std::to_string(version % 10) + " and " +
+                showTarget(sm + (variant == 'a' ? 1000 : 0));
     if (problem.empty()) {
       match.row = row.opcode;
       match.chosen = std::move(chosen);

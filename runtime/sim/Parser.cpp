@@ -325,9 +325,19 @@ private:
           std::memcpy(function.requiredThreads, dims, sizeof dims);
         else
           function.maxThreads = dims[0] * dims[1] * dims[2];
-      } else if (word.text == "minnctapersm" || word.text == "maxnreg" ||
-                 word.text == "maxnctapersm") {
+      } else if (word.text == "maxnreg") {
+        function.maxRegisters = unsigned(expectInteger());
+      } else if (word.text == "minnctapersm") {
+        function.blocksPerUnit = unsigned(expectInteger());
+      } else if (word.text == "maxnctapersm") {
         expectInteger();
+      } else if (word.text == "reqnctapercluster" ||
+                 word.text == "maxclusterrank") {
+        do
+          if (expectInteger() != 1)
+            fail(word, "only clusters of one block are supported");
+        while (accept(','));
+      } else if (word.text == "explicitcluster") {
       } else if (word.text == "pragma") {
         next();
         expect(';');
@@ -619,8 +629,12 @@ private:
     } else {
       fail(token, "expected an address, found " + show(token));
     }
-    if (peek().is(','))
-      fail(peek(), "tensor coordinates are not supported");
+    if (accept(',')) {
+      if (!peek().is('{'))
+        fail(peek(), "expected the coordinates of a tensor in braces, found " +
+                         show(peek()));
+      result.elements = simpleOperand().elements;
+    }
     expect(']');
   }
 

@@ -28,7 +28,13 @@ const char *name(FindingKind kind) {
                                       "instruction-budget",
                                       "bad-launch",
                                       "trap",
-                                      "invalid-operand"};
+                                      "invalid-operand",
+                                      "missing-fence",
+                                      "registers-in-flight",
+                                      "mbarrier",
+                                      "wrong-parity",
+                                      "byte-count",
+                                      "register-pool"};
   return names[unsigned(kind)];
 }
 
@@ -56,6 +62,8 @@ std::string LaunchReport::json(int indent) const {
   ordered_json total;
   total["warp_instructions"] = counters.warpInstructions;
   total["mma"] = counters.mma;
+  total["wgmma"] = counters.wgmma;
+  total["bulk_bytes"] = counters.bulkBytes;
   total["barriers"] = counters.barriers;
   total["shared_passes"] = counters.sharedPasses;
   total["bank_conflicts"] = counters.bankConflicts;

@@ -9,37 +9,19 @@
 namespace attn::sim {
 namespace {
 
-unsigned firstLane(uint32_t mask) {
-  return mask ? unsigned(__builtin_ctz(mask)) : 0;
-}
-
-std::string showMask(uint32_t mask) {
-  char text[16];
-  std::snprintf(text, sizeof text, "0x%08x", mask);
-  return text;
-}
-
 void updateMergePoint(Warp &warp) {
   warp.mergeAt = ~0u;
   for (const Fragment &fragment : warp.others)
-    if (!fragment.waitMask)
+    if (fragment.ready())
       warp.mergeAt = std::min(warp.mergeAt, fragment.pc);
 }
 
-/// What the warp did so far now happens before everything that it does from
-/// here on.
-void advanceClock(Warp &warp) {
-  Block &block = *warp.block;
-  unsigned warps = unsigned(block.warps.size());
-  warp.seen[warp.id] = warp.clock;
-  warp.seen[warps + warp.id] =
-      std::max(warp.seen[warps + warp.id], warp.copies.doneForAll());
-  if (++warp.clock >= MaxClock)
-    block.report(FindingKind::InstructionBudget, warp,
-                 block.program.ops[warp.pc], 0, 0,
-                 "the race checker is limited to " + std::to_string(MaxClock) +
-                     " barriers for a block",
-                 true);
+/// Lets the lanes go on whose phase has completed.
+void openGates(Warp &warp) {
+  for (Fragment &fragment : warp.others)
+    if (fragment.gateOp &&
+        warp.block->mbarriers[fragment.gate].completions >= fragment.gateClock)
+      fragment.gateOp = nullptr;
 }
 
 /// Releases the lanes at bar.warp.sync whose companions have all arrived or
@@ -66,16 +48,24 @@ void releaseWarpBarriers(Warp &warp) {
 /// others there.
 void pickFragment(Warp &warp) {
   releaseWarpBarriers(warp);
+  openGates(warp);
   updateMergePoint(warp);
   warp.active = 0;
   if (warp.mergeAt == ~0u) {
-    warp.status = warp.live ? WarpStatus::Stuck : WarpStatus::Done;
+    bool gate =
+        std::any_of(warp.others.begin(), warp.others.end(),
+                    [](const Fragment &fragment) { return fragment.gateOp; });
+    warp.status = !warp.live ? WarpStatus::Done
+                  : gate     ? WarpStatus::Waiting
+                             : WarpStatus::Stuck;
+    warp.waitedAt = warp.block->progress;
     return;
   }
+  warp.status = WarpStatus::Ready;
   warp.pc = warp.mergeAt;
   size_t kept = 0;
   for (Fragment &fragment : warp.others)
-    if (!fragment.waitMask && fragment.pc == warp.pc)
+    if (fragment.ready() && fragment.pc == warp.pc)
       warp.active |= fragment.mask;
     else
       warp.others[kept++] = fragment;
@@ -85,7 +75,7 @@ void pickFragment(Warp &warp) {
 
 void switchFragment(Warp &warp) {
   if (warp.active)
-    warp.others.push_back({warp.pc, warp.active, 0});
+    warp.others.push_back({warp.pc, warp.active});
   pickFragment(warp);
 }
 
@@ -124,18 +114,37 @@ void branch(Warp &warp, const Op &op, uint32_t taken) {
   } else if (!taken) {
     ++warp.pc;
   } else {
-    warp.others.push_back({warp.pc + 1, warp.active & ~taken, 0});
-    warp.others.push_back({op.target, taken, 0});
+    warp.others.push_back({warp.pc + 1, warp.active & ~taken});
+    warp.others.push_back({op.target, taken});
     warp.active = 0;
     pickFragment(warp);
   }
 }
 
-void leave(Warp &warp, uint32_t lanes) {
+/// Reports copies and products that would still touch the block's memory or
+/// registers after it.
+void checkLeave(Warp &warp, const Op &op, uint32_t lanes) {
+  Block &block = *warp.block;
+  if (const StoreQueue::Store *store = warp.stores.open(lanes))
+    block.report(FindingKind::MissingWait, warp, *store->op, store->lane, 0,
+                 "may still read shared memory when its thread exits: no "
+                 "cp.async.bulk.wait_group covers it");
+  if (!warp.mma.products.empty())
+    block.report(FindingKind::MissingWait, warp, *warp.mma.products.front().op,
+                 firstLane(lanes), 0,
+                 "is in flight when its warp exits at line " +
+                     std::to_string(op.line) +
+                     ": no wgmma.wait_group covers it");
+}
+
+void leave(Warp &warp, const Op &op, uint32_t lanes) {
+  checkLeave(warp, op, lanes);
   warp.live &= ~lanes;
+  ++warp.block->progress;
   warp.active &= ~lanes;
   if (warp.live == 0) {
     warp.copies.drain();
+    warp.stores.drain();
     warp.status = WarpStatus::Done;
   } else if (!warp.active) {
     pickFragment(warp);
@@ -213,13 +222,23 @@ bool control(Warp &warp, const Op &op, uint32_t mask) {
     branch(warp, op, mask);
     break;
   case Control::Exit:
-    leave(warp, mask);
+    leave(warp, op, mask);
     break;
   case Control::WarpBarrier:
     warpBarrier(warp, op, mask);
     break;
   case Control::Barrier:
     return blockBarrier(warp, op, mask);
+  case Control::MbarrierWait:
+    if (waitAtMbarrier(warp, op, mask))
+      break;
+    if (!warp.active)
+      pickFragment(warp);
+    return false;
+  case Control::MmaWait:
+    return waitForProducts(warp, op, mask);
+  case Control::SetRegisters:
+    return setRegisters(warp, op, mask);
   case Control::Trap:
     block.report(FindingKind::Trap, warp, op, firstLane(mask), 0,
                  "the kernel executes " + block.program.opcodes[op.id], true);
@@ -240,8 +259,12 @@ void runWarp(Warp &warp, uint64_t quantum) {
       switchFragment(warp);
     const Op &op = ops[warp.pc];
     uint32_t mask = warp.active & (warp.preds[op.predicate] ^ op.predicateFlip);
-    if (op.flags & TracksRegisters)
-      checkRegisters(warp, op, mask);
+    if (op.flags & (TracksRegisters | TouchesMma)) {
+      if (op.flags & TracksRegisters)
+        checkRegisters(warp, op, mask);
+      if (mask && (op.flags & TouchesMma))
+        touchMma(warp, op);
+    }
     if (op.control == Control::None) {
       ++warp.pc;
       if (mask) {
@@ -254,69 +277,6 @@ void runWarp(Warp &warp, uint64_t quantum) {
     }
   }
   block.issued += quantum - (left == ~0ull ? 0 : left);
-}
-
-std::string listWarps(uint32_t set) {
-  std::string text;
-  for (unsigned w = 0; w < 32; ++w)
-    if (set >> w & 1)
-      text += (text.empty() ? "" : " ") + std::to_string(w);
-  return text.empty() ? "none" : text;
-}
-
-/// No warp can go on: says where each one stands.
-void reportStuck(Block &block) {
-  std::string text;
-  uint32_t done = 0, stuck = 0;
-  for (const Warp &warp : block.warps) {
-    done |= uint32_t(warp.status == WarpStatus::Done) << warp.id;
-    stuck |= uint32_t(warp.status == WarpStatus::Stuck) << warp.id;
-  }
-  const Warp *witness = nullptr;
-  bool exitedExplains = false;
-  for (unsigned id = 0; id < 16; ++id) {
-    const Barrier &barrier = block.barriers[id];
-    if (!barrier.expected)
-      continue;
-    text += "; barrier " + std::to_string(id) + ": " +
-            std::to_string(barrier.arrived) + " of " +
-            std::to_string(barrier.expected) +
-            " warps arrived (waiting: " + listWarps(barrier.waiting) + ")";
-    if (barrier.waiting && !witness) {
-      witness = &block.warps[firstLane(barrier.waiting)];
-      exitedExplains =
-          done && barrier.arrived + unsigned(__builtin_popcount(done)) >=
-                      barrier.expected;
-    }
-  }
-  if (done)
-    text += "; exited warps: " + listWarps(done);
-  for (const Warp &warp : block.warps) {
-    if (warp.status == WarpStatus::Stuck) {
-      witness = witness ? witness : &warp;
-      for (const Fragment &fragment : warp.others)
-        text += "; warp " + std::to_string(warp.id) + ": lanes " +
-                showMask(fragment.mask) + " wait at line " +
-                std::to_string(block.program.ops[fragment.pc - 1].line) +
-                " in bar.warp.sync for " +
-                showMask(fragment.waitMask & warp.live);
-    }
-    std::string copies = warp.copies.describe();
-    if (!copies.empty())
-      text += "; warp " + std::to_string(warp.id) + ": " + copies;
-  }
-  const Op *op = witness->barrierOp;
-  if (!op || witness->status == WarpStatus::Stuck)
-    op =
-        &block.program.ops[witness->others.empty() ? witness->pc
-                                                   : witness->others[0].pc - 1];
-  if (exitedExplains && !stuck)
-    block.report(FindingKind::BarrierDivergence, *witness, *op, 0, 0,
-                 "warps wait at a barrier for warps that have exited" + text,
-                 true);
-  else
-    block.report(FindingKind::Deadlock, *witness, *op, 0, 0,
-                 "no warp can go on" + text, true);
 }
 
 } // namespace
@@ -354,17 +314,15 @@ bool Block::arrive(Warp &warp, const Op &op, unsigned id, uint32_t count,
            true);
     return false;
   }
-  const unsigned total = unsigned(warps.size());
   if (!barrier.expected)
-    barrier.clocks.assign(2 * total, 0);
+    barrier.view.reset(agents.total());
   barrier.expected = expected;
   ++barrier.arrived;
   barrier.joined |= 1u << warp.id;
   barrier.population += population;
   barrier.threads += uint32_t(__builtin_popcount(warp.live));
   advanceClock(warp);
-  for (unsigned i = 0; i < 2 * total; ++i)
-    barrier.clocks[i] = std::max(barrier.clocks[i], warp.seen[i]);
+  barrier.view.join(warp.view);
   ++warp.pc;
   if (wait) {
     barrier.waiting |= 1u << warp.id;
@@ -377,8 +335,7 @@ bool Block::arrive(Warp &warp, const Op &op, unsigned id, uint32_t count,
   for (Warp &other : warps) {
     if (!(barrier.waiting >> other.id & 1))
       continue;
-    for (unsigned i = 0; i < 2 * total; ++i)
-      other.seen[i] = std::max(other.seen[i], barrier.clocks[i]);
+    other.view.join(barrier.view);
     other.status = WarpStatus::Ready;
     if (const Op &waited = *other.barrierOp; waited.variant & 2) {
       bool all = barrier.population == barrier.threads,
@@ -395,30 +352,88 @@ bool Block::arrive(Warp &warp, const Op &op, unsigned id, uint32_t count,
   return true;
 }
 
+namespace {
+
+/// Wakes the warps for which something may have changed; how many can run.
+unsigned wake(Block &block) {
+  unsigned ready = 0;
+  for (Warp &warp : block.warps) {
+    if ((warp.status == WarpStatus::Waiting ||
+         warp.status == WarpStatus::Polling) &&
+        warp.waitedAt != block.progress) {
+      if (warp.active)
+        warp.status = WarpStatus::Ready;
+      else
+        pickFragment(warp);
+    }
+    ready += warp.status == WarpStatus::Ready;
+  }
+  return ready;
+}
+
+/// Nothing is ready: the warps whose tests failed look again, or a copy in
+/// flight ends. False if neither helps.
+bool unblock(Block &block, unsigned &rounds) {
+  constexpr unsigned Patience = 1000;
+  bool polling = false;
+  for (const Warp &warp : block.warps)
+    polling |= warp.status == WarpStatus::Polling;
+  if (!block.loads.empty() && (!polling || rounds >= 2)) {
+    size_t which = block.launch.options.mode == Mode::Random
+                       ? block.random.next() % block.loads.size()
+                       : 0;
+    block.complete(which);
+    rounds = 0;
+    return true;
+  }
+  if (!polling || ++rounds > Patience)
+    return false;
+  for (Warp &warp : block.warps)
+    if (warp.status == WarpStatus::Polling)
+      warp.status = WarpStatus::Ready;
+  return true;
+}
+
+/// Random mode: some work in flight happens now.
+void completeSome(Block &block) {
+  Warp &lucky = block.warps[block.random.next() % block.warps.size()];
+  if (block.random.next() % 4 == 0) {
+    lucky.copies.completeSome(block.random.next());
+    lucky.stores.completeSome(block.random.next());
+    if (!lucky.mma.products.empty())
+      completeProducts(lucky, unsigned(block.random.next() % 4));
+  }
+  if (!block.loads.empty() && block.random.next() % 4 == 0)
+    block.complete(block.random.next() % block.loads.size());
+}
+
+} // namespace
+
 void runBlock(Block &block) {
   const LaunchOptions &options = block.launch.options;
   const unsigned count = unsigned(block.warps.size());
   const bool random = options.mode == Mode::Random;
-  unsigned turn = 0;
+  unsigned turn = 0, rounds = 0;
+  uint64_t progress = 0;
   while (!block.fatal) {
-    unsigned ready = 0;
-    for (const Warp &warp : block.warps)
-      ready += warp.status == WarpStatus::Ready;
-    if (!ready) {
+    if (progress != block.progress)
+      rounds = 0;
+    progress = block.progress;
+    if (!wake(block)) {
       bool done = std::all_of(
           block.warps.begin(), block.warps.end(),
           [](const Warp &warp) { return warp.status == WarpStatus::Done; });
-      if (!done)
-        reportStuck(block);
-      return;
+      if (done)
+        return checkEnd(block);
+      if (unblock(block, rounds))
+        continue;
+      return reportStuck(block);
     }
     uint64_t quantum = 4096;
     if (random) {
       quantum = 1 + block.random.next() % 48;
       turn = unsigned(block.random.next() % count);
-      Warp &lucky = block.warps[block.random.next() % count];
-      if (block.random.next() % 4 == 0)
-        lucky.copies.completeSome(block.random.next());
+      completeSome(block);
     }
     while (block.warps[turn].status != WarpStatus::Ready)
       turn = (turn + 1) % count;

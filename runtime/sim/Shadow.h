@@ -11,10 +11,11 @@
 
 namespace attn::sim {
 
-/// Who made an access and when: agent (7 bits), clock (18 bits), lane (7 bits).
+/// Who made an access and when: agent (8 bits), clock (17 bits), lane (7 bits).
 /// Zero: nobody yet.
 using Epoch = uint32_t;
-constexpr unsigned LaneBits = 7, ClockBits = 18;
+constexpr unsigned LaneBits = 7, ClockBits = 17;
+constexpr uint32_t MaxAgents = 256;
 constexpr uint32_t LaneMaskBits = (1u << LaneBits) - 1,
                    MaxClock = (1u << ClockBits) - 1;
 /// Lane codes beside 0..31: several lanes; and a bit for strong accesses
@@ -32,10 +33,11 @@ inline uint32_t laneOf(Epoch epoch) { return epoch & LaneMaskBits; }
 struct ShadowRegion {
   Epoch *writer = nullptr;
   uint32_t *readers =
-      nullptr; ///< [warp][granule]: clock and lane of the last read
+      nullptr; ///< [agent][granule]: clock and lane of the last read
   uint16_t *writerOp = nullptr,
            *readerOp = nullptr; ///< Op::id + 1 of the last access, 0 for none
   uint32_t granules = 0;
+  uint32_t rows = 0; ///< agents that may read; those of Block::agents, from 0
 };
 
 /// One access by one lane.
@@ -45,7 +47,12 @@ struct Access {
   uint32_t lane; ///< lane or ManyLanes, perhaps with StrongBit
   uint64_t address;
   bool global;
+  bool async = false; ///< through the async proxy
 };
+
+/// Does a write or copy of this epoch happen before what a lane (a code as in
+/// Access) of `warp` does now?
+bool ordered(Epoch epoch, const Warp &warp, uint32_t code);
 
 /// Both check the granules against the clocks, report what is wrong and record
 /// the access. `agentEpoch` is what a write leaves behind.
@@ -54,10 +61,15 @@ void shadowRead(const ShadowRegion &region, uint32_t first, uint32_t count,
 void shadowWrite(const ShadowRegion &region, uint32_t first, uint32_t count,
                  const Access &access, Epoch agentEpoch);
 
+/// A read that goes on after the instruction: by a wgmma or a bulk store, until
+/// `agent` has completed its `clock`.
+void shadowAsyncRead(const ShadowRegion &region, uint32_t first, uint32_t count,
+                     const Access &access, uint32_t agent, uint32_t clock);
+
 /// Storage of the shadow of shared memory.
 class SharedShadow {
 public:
-  void prepare(uint32_t bytes, uint32_t granule, uint32_t warps);
+  void prepare(uint32_t bytes, uint32_t granule, uint32_t rows);
   void clear();
   uint32_t granuleShift = 4;
   ShadowRegion region;
@@ -79,7 +91,7 @@ public:
     std::vector<uint16_t> ops;
   };
 
-  void prepare(uint32_t granule, uint32_t warps);
+  void prepare(uint32_t granule, uint32_t rows);
   void clear();
   Page &page(uint64_t address) {
     uint64_t number = address / PageBytes;
@@ -100,7 +112,7 @@ private:
   Page &lookup(uint64_t number);
   std::vector<std::unique_ptr<Page>> pages;
   uint32_t used = 0;
-  uint32_t warps = 1;
+  uint32_t rows = 1;
   std::unordered_map<uint64_t, Page *> byNumber;
   Page *last = nullptr;
 };

@@ -126,6 +126,12 @@ enum class FindingKind {
   BadLaunch,
   Trap,
   InvalidOperand,
+  MissingFence,
+  RegistersInFlight,
+  Mbarrier,
+  WrongParity,
+  ByteCount,
+  RegisterPool,
 };
 /// `race`, `uninitialised-shared`, ...
 const char *name(FindingKind kind);
@@ -164,6 +170,8 @@ struct Counters {
   std::map<std::string, uint64_t>
       byOpcode; ///< keyed by the first word: `mma`, `ldmatrix`, ...
   uint64_t mma = 0;
+  uint64_t wgmma = 0;     ///< of warpgroups
+  uint64_t bulkBytes = 0; ///< boxes of cp.async.bulk, in full
   uint64_t barriers = 0;
   uint64_t sharedPasses = 0;
   uint64_t bankConflicts = 0;

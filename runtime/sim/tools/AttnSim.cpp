@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 #include "attn/runtime/sim/Simulator.h"
+#include "attn/runtime/sim/TensorMap.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +26,8 @@ kernel on the CPU, checks every access, and prints the findings.
   --block=X[,Y[,Z]]  threads of a block (default: .reqntid, else 32)
   --shared=BYTES     dynamic shared memory (default 0)
   --param=VALUE      next parameter: an integer (0x for hexadecimal), a float such as 1.5f, or buffer:BYTES for
-                     the address of that many zero bytes
+                     the address of that many zero bytes, or tensor:TYPE:DIMS:BOX:SWIZZLE for a tensor map of
+                     packed zeros, such as tensor:bf16:128x512:64x64:128, the innermost dimension first
   --mode=MODE        eager, lazy or random (default eager)
   --seed=N           seed of --mode=random
   --budget=N         warp instructions for each block before it counts as a hang
@@ -59,12 +61,74 @@ bool parseDim(const char *text, Dim3 &dim) {
   return false;
 }
 
+/// `128x512` as numbers; the end of the text, or null.
+const char *parseSizes(const char *text, uint64_t *sizes, unsigned &count) {
+  for (count = 0; count < TensorMap::MaxRank; ++text) {
+    char *end = nullptr;
+    sizes[count++] = std::strtoull(text, &end, 10);
+    if (end == text)
+      return nullptr;
+    text = end;
+    if (*text != 'x')
+      return text;
+  }
+  return nullptr;
+}
+
+/// `tensor:TYPE:DIMS:BOX:SWIZZLE` as a tensor map of fresh memory; says what is
+/// wrong with it.
+bool addTensor(const char *text, const Parameter &parameter,
+               std::vector<uint8_t> &bytes, Memory &memory) {
+  using Element = TensorMap::Element;
+  const std::pair<const char *, Element> types[] = {
+      {"u8:", Element::U8},   {"f16:", Element::F16}, {"bf16:", Element::BF16},
+      {"f32:", Element::F32}, {"u32:", Element::U32}, {"f64:", Element::F64}};
+  TensorMap map;
+  const char *at = nullptr;
+  for (const auto &[name, element] : types)
+    if (take(text, name, at)) {
+      map.element = element;
+      break;
+    }
+  uint64_t box[TensorMap::MaxRank];
+  unsigned boxRank = 0;
+  if (!at || !(at = parseSizes(at, map.dims, map.rank)) || *at != ':' ||
+      !(at = parseSizes(at + 1, box, boxRank)) || *at != ':' ||
+      boxRank != map.rank || parameter.size != TensorMap::Bytes)
+    return false;
+  const char *const swizzles[] = {"0", "32", "64", "128"};
+  unsigned swizzle = 0;
+  while (swizzle < 4 && std::strcmp(at + 1, swizzles[swizzle]) != 0)
+    ++swizzle;
+  if (swizzle == 4)
+    return false;
+  map.swizzle = TensorMap::Swizzle(swizzle);
+  uint64_t stride = bytesOf(map.element);
+  for (unsigned i = 0; i < map.rank; ++i) {
+    map.box[i] = uint32_t(box[i]);
+    stride = (stride * map.dims[i] + 15) / 16 * 16;
+    if (i + 1 < map.rank)
+      map.strides[i] = stride;
+  }
+  map.address = memory.allocate(stride, parameter.name);
+  Result<std::array<uint8_t, TensorMap::Bytes>> encoded = map.encode();
+  if (!encoded) {
+    std::fprintf(stderr, "attn-sim: %s\n", encoded.error().message.c_str());
+    return false;
+  }
+  std::memcpy(bytes.data() + parameter.offset, encoded->data(),
+              TensorMap::Bytes);
+  return true;
+}
+
 /// Appends one parameter of the size that the entry declares.
 bool addParameter(const char *text, const Parameter &parameter,
                   std::vector<uint8_t> &bytes, Memory &memory) {
   bytes.resize(parameter.offset + parameter.size);
   uint64_t value = 0;
   char *end = nullptr;
+  if (std::strncmp(text, "tensor:", 7) == 0)
+    return addTensor(text + 7, parameter, bytes, memory);
   if (std::strncmp(text, "buffer:", 7) == 0) {
     value = memory.allocate(std::strtoull(text + 7, &end, 0), parameter.name);
   } else if (std::strpbrk(text, ".") && text[std::strlen(text) - 1] == 'f') {
@@ -184,10 +248,11 @@ int main(int argc, char **argv) {
                  name(finding.kind), finding.message.c_str());
   if (!json)
     std::printf(
-        "%llu warp instructions, %llu mma, %llu bank conflicts, %llu of %llu "
-        "sectors needed\n",
+        "%llu warp instructions, %llu mma, %llu wgmma, %llu bank conflicts, "
+        "%llu of %llu sectors needed\n",
         static_cast<unsigned long long>(report.counters.warpInstructions),
         static_cast<unsigned long long>(report.counters.mma),
+        static_cast<unsigned long long>(report.counters.wgmma),
         static_cast<unsigned long long>(report.counters.bankConflicts),
         static_cast<unsigned long long>(report.counters.idealSectors),
         static_cast<unsigned long long>(report.counters.globalSectors));

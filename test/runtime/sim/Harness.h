@@ -54,7 +54,7 @@ class Arguments {
 public:
   template <typename T>
   Arguments &add(T value) {
-    bytes.resize((bytes.size() + sizeof(T) - 1) / sizeof(T) * sizeof(T));
+    bytes.resize((bytes.size() + alignof(T) - 1) / alignof(T) * alignof(T));
     const auto *raw = reinterpret_cast<const uint8_t *>(&value);
     bytes.insert(bytes.end(), raw, raw + sizeof(T));
     return *this;

@@ -94,6 +94,76 @@ TEST(Parser, RefusesWhatItDoesNotKnow) {
   }
 }
 
+/// What sm_90a has, what only it has, and what is not supported.
+TEST(Parser, KnowsHopper) {
+  auto parse = [](const std::string &instruction, const char *target) {
+    Result<Module> module = Module::parse(
+        std::string(".version 8.3\n.target ") + target +
+        "\n.address_size 64\n.shared .align 1024 .b8 tile[1024];\n.visible "
+        ".entry k(.param .align 64 .b8 map[128])\n{\n.reg .pred %p<2>; .reg "
+        ".b32 %r<8>; .reg .b64 %d<8>; .reg .f32 %f<8>;\n" +
+        instruction + "\nret;\n}\n");
+    if (module)
+      return std::string("fine");
+    EXPECT_EQ(module.error().line, 8u) << instruction;
+    return module.error().message;
+  };
+  const char *const load =
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
+      "tx::bytes [tile], [%d0, {%r0, 5}], [%r2];";
+  const char *const product =
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f0, %f1, %f2, "
+      "%f3}, %d0, %d1, %p0, 1, -1, 0, 1;";
+  EXPECT_EQ(parse(load, "sm_90a"), "fine");
+  EXPECT_EQ(parse(product, "sm_90a"), "fine");
+  const std::pair<std::string, const char *> cases[] = {
+      {"wgmma.mma_async.sync.aligned.m64n12k16.f32.bf16.bf16 {%f0}, %d0, %d1, "
+       "1, 1, 1, 0, 0;",
+       "does not take modifier '.m64n12k16'"},
+      {"wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%f0, %f1}, %d0, "
+       "%d1, 1, 1, 1, 0, 0;",
+       "expected 8 registers in braces, found 2"},
+      {"wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.f16 {%f0, %f1, %f2, "
+       "%f3}, %d0, %d1, 1, 1, 1, 0, 0;",
+       "both factors must have one type"},
+      {"wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0, %f1, %f2, "
+       "%f3}, %d0, %d1, 1, 1, 2, 0, 0;",
+       "expected 1 or -1, found 2"},
+      {"wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {%f0, %f1, %f2, "
+       "%f3}, %d0, %d1, 1, 1, 1;",
+       "does not take modifier '.m64n8k8'"},
+      {"cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
+       "tx::bytes.multicast::cluster [tile], [%d0, {%r0, %r1}], [%r2], %r3;",
+       "does not take modifier '.multicast::cluster'"},
+      {"cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_"
+       "tx::bytes [tile], [%d0, {%r0, %r1}], [%r2];",
+       "expected 3 coordinates, found 2"},
+      {"cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
+       "tx::bytes [tile], [%d0], [%r2];",
+       "has the wrong kind"},
+      {"cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_"
+       "tx::bytes.L2::cache_hint [tile], [%d0, {%r0, %r1}], [%r2];",
+       ".L2::cache_hint comes with a 64-bit policy"},
+      {"ld.global.u32 %r0, [%d0, {%r1}];", "has the wrong kind"},
+      {"ld.global.u32 %r0, [%d0, %r1];", "expected the coordinates"},
+      {"mbarrier.arrive.relaxed.cta.shared.b64 _, [%r0];", "needs PTX 8.6"},
+      {"setmaxnreg.inc.sync.aligned.u32 250;", "expected a multiple of 8"},
+      {"barrier.cluster.arrive;", "does not take modifier '.cluster'"},
+  };
+  for (const auto &[instruction, message] : cases) {
+    std::string said = parse(instruction, "sm_90a");
+    EXPECT_NE(said.find(message), std::string::npos)
+        << instruction << "\n  said: " << said;
+  }
+  EXPECT_NE(parse(product, "sm_90")
+                .find("needs PTX 8.0 and sm_90a, this "
+                      "module is for PTX 8.3 and sm_90"),
+            std::string::npos);
+  EXPECT_NE(parse(product, "sm_100a").find("and sm_90a"), std::string::npos);
+  EXPECT_NE(parse(load, "sm_80").find("needs PTX 8.0 and sm_90,"),
+            std::string::npos);
+}
+
 TEST(Parser, RefusesBrokenModules) {
   const std::pair<const char *, const char *> cases[] = {
       {"", "expected '.version'"},
