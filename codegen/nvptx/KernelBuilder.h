@@ -104,6 +104,8 @@ public:
   /// Waits for all threads that share the barrier: those of the block, or of
   /// the role that the code is for.
   void barrier();
+  /// The same, and whether `flag`, an i1, holds in any of them.
+  Value barrierOr(Value flag);
   /// The barrier's number and threads, i32; null for all threads of the block.
   Value barrierId, barrierThreads;
   /// Orders this thread's accesses to shared memory before those of tensor

@@ -91,13 +91,7 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
   Value found = b.compare(
       Predicate::ne, b.andBits(marks, b.i32(static_cast<int32_t>(0x80008000))),
       b.i32(0));
-  Value any =
-      NVVM::BarrierOp::create(b, b.i32Type, b.barrierId, b.barrierThreads,
-                              NVVM::BarrierReductionAttr::get(
-                                  b.getContext(), NVVM::BarrierReduction::OR),
-                              LLVM::ZExtOp::create(b, b.i32Type, found))
-          .getResult(0);
-  return b.compare(Predicate::ne, any, b.i32(0));
+  return b.barrierOr(found);
 }
 
 /// Zeroes the elements that are not finite. Every thread has chunks of its own.
