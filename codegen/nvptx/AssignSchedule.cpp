@@ -26,9 +26,10 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
 
   LogicalResult assign(AttentionOp op, const Target &gpu,
                        const ScheduleOverrides &overrides) {
-    Problem problem{
-        op.getQ().getType().getDimSize(3), op.getV().getType().getDimSize(3),
-        op.getQ().getType().getElementType(), isSimpleMask(op.getMask())};
+    Problem problem{op.getQ().getType().getDimSize(3),
+                    op.getV().getType().getDimSize(3),
+                    op.getQ().getType().getElementType(),
+                    isSimpleMask(op.getMask()), isPlainMask(op.getMask())};
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;

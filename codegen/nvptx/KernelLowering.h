@@ -61,6 +61,8 @@ public:
 private:
   // Control flow.
   LogicalResult lower(scf::ForallOp op);
+  LogicalResult lowerProgram(scf::ForallOp forall,
+                             llvm::iterator_range<Block::iterator> ops);
   LogicalResult decodeBlock(scf::ForallOp op, Value block);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
@@ -124,6 +126,8 @@ private:
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
   int64_t numProducts = 0;
+  /// The number of the block, an i32.
+  Value blockIndex;
   /// Positions are computed anew, hidden from the optimizer, so that it does
   /// not find them in the common path and keep them alive.
   bool inRarePath = false;

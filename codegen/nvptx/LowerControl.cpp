@@ -117,10 +117,16 @@ static bool isTileLoop(Operation &op) {
 /// and of sizes is computed again for them: it would else stay in registers
 /// through the loops.
 LogicalResult KernelLowering::lower(scf::ForallOp op) {
-  Value block = NVVM::BlockIdXOp::create(b, b.i32Type);
-  if (failed(decodeBlock(op, block)))
+  blockIndex = NVVM::BlockIdXOp::create(b, b.i32Type);
+  if (failed(decodeBlock(op, blockIndex)))
     return failure();
-  auto ops = op.getBody()->without_terminator();
+  return lowerProgram(op, op.getBody()->without_terminator());
+}
+
+/// Lowers `ops`, those of one iteration of `forall` or of a role in it.
+LogicalResult
+KernelLowering::lowerProgram(scf::ForallOp forall,
+                             llvm::iterator_range<Block::iterator> ops) {
   auto tileLoops = llvm::make_filter_range(ops, isTileLoop);
   auto lowerAll = [&](auto range) {
     for (Operation &inner : range) {
@@ -138,7 +144,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
   auto epilogue =
       llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
   if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
-      failed(decodeBlock(op, b.shuffleXor(block, 0))))
+      failed(decodeBlock(forall, b.shuffleXor(blockIndex, 0))))
     return failure();
 
   llvm::SmallPtrSet<Operation *, 16> needed;
@@ -146,7 +152,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
   while (!worklist.empty())
     for (Value operand : worklist.pop_back_val()->getOperands()) {
       Operation *source = operand.getDefiningOp();
-      if (source && source->getBlock() == op.getBody() &&
+      if (source && source->getBlock() == lastLoop->getBlock() &&
           source->isBeforeInBlock(lastLoop) && isMemoryEffectFree(source) &&
           !isa<VectorType>(operand.getType()) && source->getNumRegions() == 0 &&
           needed.insert(source).second)

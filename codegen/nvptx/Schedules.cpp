@@ -24,11 +24,14 @@ static constexpr Target targets[] = {
 };
 
 namespace {
+/// The masks that a row of the table is for.
+enum class Masks { Any, Simple, Plain };
+
 /// One row of the table: the tiles for head sizes up to `headSize` (the larger
 /// of D and Dv).
 struct Choice {
   int64_t headSize;
-  bool simpleMasksOnly;
+  Masks masks;
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
@@ -40,21 +43,27 @@ struct Choice {
 // fragment of K and V two uses; above, the accumulator leaves registers for
 // one. ptxas assembles each without spills for simple masks.
 static constexpr Choice choices[] = {
-    {64, true, 128, 64, 4, 2, false},   {64, false, 128, 48, 4, 2, false},
-    {128, false, 128, 64, 8, 2, false}, {128, false, 128, 32, 8, 2, false},
-    {192, false, 128, 64, 8, 2, false}, {192, false, 128, 32, 8, 2, false},
-    {192, false, 64, 32, 4, 2, false},  {256, false, 128, 32, 8, 2, false},
-    {256, false, 64, 32, 4, 2, false},  {256, false, 64, 16, 4, 2, false},
+    {64, Masks::Simple, 128, 64, 4, 2, false},
+    {64, Masks::Any, 128, 48, 4, 2, false},
+    {128, Masks::Any, 128, 64, 8, 2, false},
+    {128, Masks::Any, 128, 32, 8, 2, false},
+    {192, Masks::Any, 128, 64, 8, 2, false},
+    {192, Masks::Any, 128, 32, 8, 2, false},
+    {192, Masks::Any, 64, 32, 4, 2, false},
+    {256, Masks::Any, 128, 32, 8, 2, false},
+    {256, Masks::Any, 64, 32, 4, 2, false},
+    {256, Masks::Any, 64, 16, 4, 2, false},
 };
 
 // With roles: 64 query rows for each warpgroup that computes, and the product
 // of a key tile in one instruction for each 16 columns. The registers of all
 // warpgroups fit in the 64 K of a multiprocessor.
 static constexpr Choice roleChoices[] = {
-    {64, false, 192, 128, 12, 4, false, 32, 160},
-    {128, false, 192, 128, 12, 2, false, 32, 160},
-    {192, false, 128, 112, 8, 2, false, 24, 240},
-    {256, false, 128, 80, 8, 2, false, 24, 240},
+    {64, Masks::Any, 192, 128, 12, 4, false, 32, 160},
+    {128, Masks::Plain, 192, 128, 12, 2, false, 32, 160},
+    {128, Masks::Any, 128, 128, 8, 2, false, 24, 240},
+    {192, Masks::Any, 128, 112, 8, 2, false, 24, 240},
+    {256, Masks::Any, 128, 80, 8, 2, false, 24, 240},
 };
 
 static ArrayRef<Choice> getChoices(const Target &target) {
@@ -77,6 +86,10 @@ bool nvptx::isSimpleMask(MaskAttr mask) {
   default:
     return false;
   }
+}
+
+bool nvptx::isPlainMask(MaskAttr mask) {
+  return mask.getKind() == MaskKind::All || mask.getKind() == MaskKind::Causal;
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }
@@ -135,7 +148,9 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
   for (const Choice &choice : getChoices(target))
     if (headSize <= choice.headSize &&
-        (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
+        (choice.masks == Masks::Any ||
+         (choice.masks == Masks::Simple ? problem.hasSimpleMask
+                                        : problem.hasPlainMask)) &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
   return nullptr;

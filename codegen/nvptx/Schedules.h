@@ -39,10 +39,14 @@ struct Problem {
   /// bounds: no unions, complements or residues. Other masks take more
   /// registers.
   bool hasSimpleMask = true;
+  /// Whether there is no mask but causal, if any.
+  bool hasPlainMask = true;
 };
 
 /// See Problem::hasSimpleMask.
 bool isSimpleMask(MaskAttr mask);
+/// See Problem::hasPlainMask.
+bool isPlainMask(MaskAttr mask);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

@@ -32,11 +32,10 @@ LogicalResult KernelLowering::lower(RolesOp op) {
   b.barrier();
   LogicalResult result = success();
   auto lowerRole = [&](Region &region) {
-    for (Operation &inner : region.front()) {
-      b.setLoc(inner.getLoc());
-      if (succeeded(result))
-        result = lowerOp(&inner);
-    }
+    if (succeeded(result))
+      result = lowerProgram(
+          op->getParentOfType<scf::ForallOp>(),
+          llvm::make_range(region.front().begin(), region.front().end()));
   };
   // From one lane, so that ptxas sees a branch of whole warps.
   Value warp = b.shuffleFrom(b.warp, b.i32(0));
@@ -271,16 +270,12 @@ void KernelLowering::storeWarpRows(StoreOp op) {
 LogicalResult KernelLowering::lower(WgmmaOp op) {
   const SharedTile &right = buffers.find(op.getRhs())->second;
   auto type = cast<VectorType>(op.getResult().getType());
-  int64_t numN = getNumN(type), width = right.panelWidth;
+  int64_t numN = getNumN(type);
   WarpgroupProduct product;
   product.rightTile = right;
   product.rightBase = shared.getSlot(right, getScalar(op.getSlot()));
   product.transposed = op.getTransposed();
-  // Whole panels where they lie along the columns; those past the last hold
-  // zeros.
   product.n = 8 * numN;
-  if (product.transposed)
-    product.n = (product.n + width - 1) / width * width;
   product.depth = (op.getDepth() + 15) / 16 * 16;
   product.elementType = op.getRhs().getType().getElementType();
   auto left = buffers.find(op.getLhs());
@@ -298,13 +293,10 @@ LogicalResult KernelLowering::lower(WgmmaOp op) {
     product.left = weights.elements;
   }
   SmallVector<Value> acc;
-  if (op.getAcc()) {
+  if (op.getAcc())
     acc = getAccumulators(op.getAcc());
-    acc.resize(product.n / 2, b.f32(0.0f));
-  }
-  SmallVector<Value> result = issueProduct(b, product, acc, numProducts);
-  result.truncate(4 * numN);
-  tiles[op.getResult()] = {Layout::Tile, std::move(result)};
+  tiles[op.getResult()] = {Layout::Tile,
+                           issueProduct(b, product, acc, numProducts)};
   return success();
 }
 

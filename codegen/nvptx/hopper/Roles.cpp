@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -65,6 +66,7 @@ public:
 private:
   LogicalResult collect();
   LogicalResult matchProducts(ForTilesOp loop);
+  void widenAccumulators();
   void resolveStart(Operand &operand);
   void allocate();
   void buildProducer(RolesOp roles);
@@ -236,6 +238,84 @@ void RoleScheduler::resolveStart(Operand &operand) {
     }
   }
   operand.tensor = argument;
+}
+
+/// Makes the accumulators as wide as the panels of V: the columns past the head
+/// size are zero and never stored. Products then take whole panels.
+void RoleScheduler::widenAccumulators() {
+  int64_t columns = value.tile.getDimSize(1),
+          padded = getPanelledHeadSize(columns);
+  if (columns == padded)
+    return;
+  llvm::SetVector<Value> wide;
+  auto add = [&](Value value) {
+    auto type = dyn_cast<VectorType>(value.getType());
+    if (type && type.getRank() == 2 && type.getDimSize(1) == columns)
+      wide.insert(value);
+  };
+  for (const Products &product : products)
+    add(vector::ContractionOp(product.output).getResult());
+  // Whatever is computed elementwise with them, and where they are carried.
+  for (size_t i = 0; i < wide.size(); ++i) {
+    Value value = wide[i];
+    Operation *source = value.getDefiningOp();
+    if (source && OpTrait::hasElementwiseMappableTraits(source))
+      llvm::for_each(source->getOperands(), add);
+    if (auto mask = dyn_cast_if_present<vector::MaskOp>(source))
+      llvm::for_each(mask.getMaskableOp()->getResults(), add);
+    if (auto contract = dyn_cast_if_present<vector::ContractionOp>(source))
+      add(contract.getAcc());
+    auto carry = [&](ForTilesOp loop, unsigned number) {
+      add(loop.getInits()[number]);
+      add(loop.getIterArgs()[number]);
+      add(loop.getResults()[number]);
+      add(loop.getBody().front().getTerminator()->getOperand(number));
+    };
+    if (auto loop = dyn_cast_if_present<ForTilesOp>(source))
+      carry(loop, cast<OpResult>(value).getResultNumber());
+    if (auto argument = dyn_cast<BlockArgument>(value))
+      if (auto loop = dyn_cast<ForTilesOp>(argument.getOwner()->getParentOp()))
+        carry(loop, argument.getArgNumber() - 1);
+    for (OpOperand &use : value.getUses()) {
+      Operation *user = use.getOwner();
+      if (OpTrait::hasElementwiseMappableTraits(user)) {
+        llvm::for_each(user->getResults(), add);
+        llvm::for_each(user->getOperands(), add);
+      } else if (auto loop = dyn_cast<ForTilesOp>(user)) {
+        carry(loop, use.getOperandNumber() -
+                        (loop->getNumOperands() - loop.getInits().size()));
+      } else if (isa<YieldOp>(user)) {
+        if (auto loop = dyn_cast<ForTilesOp>(user->getParentOp()))
+          carry(loop, use.getOperandNumber());
+        else
+          llvm::for_each(user->getParentOp()->getResults(), add);
+      } else if (auto yield = dyn_cast<vector::YieldOp>(user)) {
+        llvm::for_each(yield->getParentOp()->getResults(), add);
+      } else if (auto contract = dyn_cast<vector::ContractionOp>(user)) {
+        add(contract.getResult());
+      }
+    }
+  }
+  for (Value value : wide) {
+    auto old = cast<VectorType>(value.getType());
+    auto type =
+        VectorType::get({old.getDimSize(0), padded}, old.getElementType());
+    if (auto constant = value.getDefiningOp<arith::ConstantOp>()) {
+      // Constants may serve other tiles of this shape.
+      b.setInsertionPoint(constant);
+      auto splat = cast<SplatElementsAttr>(constant.getValue());
+      Value copy = arith::ConstantOp::create(
+          b, SplatElementsAttr::get(type, splat.getSplatValue<Attribute>()));
+      value.replaceUsesWithIf(copy, [&](OpOperand &use) {
+        return isa<ForTilesOp>(use.getOwner()) ||
+               llvm::any_of(use.getOwner()->getResults(), [&](Value result) {
+                 return wide.contains(result);
+               });
+      });
+    } else {
+      value.setType(type);
+    }
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -548,6 +628,8 @@ static void eraseUnused(Block &block) {
 LogicalResult RoleScheduler::run() {
   if (failed(collect()))
     return failure();
+  if (!loops.empty())
+    widenAccumulators();
   for (Operation &op : forall.getBody()->without_terminator())
     program.push_back(&op);
   b.setInsertionPoint(forall.getBody()->getTerminator());

@@ -54,6 +54,50 @@ const char *sample = R"json({
 }
 )json";
 
+/// The example with one more parameter.
+std::string withParam(const std::string &param) {
+  std::string text = sample;
+  const std::string last = R"({"kind": "scalar", "argument": 3})";
+  return text.insert(text.find(last) + last.size(), ", " + param);
+}
+
+TEST(Manifest, TensorMaps) {
+  const std::string map =
+      R"({"kind": "tensor_map", "buffer": 1, "box": [64, 128, 1, 1], "swizzle": 128})";
+  Result<Manifest> m =
+      parseManifest(withParam(map + R"(, {"kind": "tensor_maps_fit"})"));
+  ASSERT_TRUE(m) << errorOf(m);
+  ASSERT_EQ(m->launches[0].params.size(), 6u);
+  EXPECT_EQ(m->launches[0].params[4],
+            ParamDesc::tensorMap(1, {{64, 128, 1, 1}, 128}));
+  EXPECT_EQ(m->launches[0].params[5], ParamDesc::tensorMapsFit());
+  Result<std::string> text = writeManifest(*m);
+  ASSERT_TRUE(text) << errorOf(text);
+  Result<Manifest> again = parseManifest(*text);
+  ASSERT_TRUE(again) << errorOf(again);
+  EXPECT_EQ(*again, *m);
+
+  auto refused = [&](const std::string &from, const std::string &to) {
+    std::string changed = map;
+    changed.replace(changed.find(from), from.size(), to);
+    Result<Manifest> m = parseManifest(withParam(changed));
+    EXPECT_FALSE(m) << changed;
+    return errorOf(m);
+  };
+  const std::string at = "launches[0].params[4].";
+  EXPECT_EQ(refused("64, 128", "257, 128").find(at + "box[0]: expected 1 to"),
+            0u);
+  EXPECT_EQ(refused("64, 128, 1, 1", "64, 128, 1").find(at + "box: "), 0u);
+  EXPECT_EQ(refused("64, 128", "12, 128").find(at + "box[0]: "), 0u);
+  EXPECT_EQ(
+      refused("\"swizzle\": 128", "\"swizzle\": 64").find(at + "box[0]: "), 0u);
+  EXPECT_EQ(
+      refused("\"swizzle\": 128", "\"swizzle\": 16").find(at + "swizzle: "),
+      0u);
+  EXPECT_EQ(refused("\"buffer\": 1", "\"buffer\": 6").find(at + "buffer: "),
+            0u);
+}
+
 TEST(Manifest, ReadsTheDocumentedExample) {
   Result<Manifest> m = parseManifest(sample);
   ASSERT_TRUE(m) << errorOf(m);
@@ -253,7 +297,7 @@ const Refusal values[] = {
     {"/launches/0/shared", "2097152",
      "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
     {"/launches/0/params/0/kind", "\"value\"",
-     "launches[0].params[0].kind: expected pointer, size, stride or scalar, "
+     "launches[0].params[0].kind: expected pointer, size, stride, scalar, "
      "found 'value'"},
     {"/launches/0/params/0/buffer", "6",
      "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
