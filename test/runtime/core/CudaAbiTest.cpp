@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "attn/runtime/core/TensorBox.h"
 #include "attn/runtime/cuda/Driver.h"
 
 #include <gtest/gtest.h>
@@ -40,6 +41,18 @@ static_assert(cu::jitErrorLogBufferSize == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
 static_assert(cu::streamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(cu::memoryTypeHost == CU_MEMORYTYPE_HOST);
 static_assert(cu::memoryTypeDevice == CU_MEMORYTYPE_DEVICE);
+#if CUDA_VERSION >= 12000
+static_assert(cu::tensorMapFloat16 == CU_TENSOR_MAP_DATA_TYPE_FLOAT16);
+static_assert(cu::tensorMapFloat32 == CU_TENSOR_MAP_DATA_TYPE_FLOAT32);
+static_assert(cu::tensorMapBFloat16 == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+static_assert(cu::tensorMapPromotion128 == CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
+static_assert(CU_TENSOR_MAP_SWIZZLE_128B == 3 &&
+              CU_TENSOR_MAP_SWIZZLE_32B == 1);
+static_assert(sizeof(CUtensorMap) == attn::TensorBox::mapBytes &&
+              alignof(CUtensorMap) == attn::TensorBox::mapAlignment);
+static_assert(std::is_same_v<cuuint64_t, uint64_t> &&
+              std::is_same_v<cuuint32_t, uint32_t>);
+#endif
 
 // Types: sizes, and the places of the copy's fields.
 static_assert(sizeof(cu::CuResult) == sizeof(CUresult));

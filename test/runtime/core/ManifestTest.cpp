@@ -298,7 +298,7 @@ const Refusal values[] = {
      "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
     {"/launches/0/params/0/kind", "\"value\"",
      "launches[0].params[0].kind: expected pointer, size, stride, scalar, "
-     "found 'value'"},
+     "tensor_map or tensor_maps_fit, found 'value'"},
     {"/launches/0/params/0/buffer", "6",
      "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
     {"/launches/0/params/0/buffer", "-1",

@@ -250,8 +250,8 @@ TEST(SimDevice, RefusesBadCode) {
   Tensor x = hostTensor(in, {1, 64}), y = hostTensor(out, {1, 64});
   EXPECT_EQ(
       errorOf(executable->run({x}, {y}, {1})),
-      "kernel 'scale': the manifest has 4 parameters of 8 bytes, the code "
-      "declares 5 parameters of 40 bytes in all");
+      "kernel 'scale': the manifest has 4 parameters, of 8 bytes or 128 for "
+      "a tensor map, the code declares 5 parameters of 40 bytes in all");
 }
 
 TEST(SimDevice, SimulatesTheLimitsOfATarget) {
