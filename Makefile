@@ -4,12 +4,13 @@
 BUILD ?= build
 export BUILD
 
-.PHONY: help demo test build bench docs format tidy sanitize clean
+.PHONY: help demo test build wheel bench docs format tidy sanitize clean
 
 help:
-	@echo "make demo      compile the examples to PTX, run them, draw their masks, print errors and costs"
+	@echo "make demo      compile the examples, run them on GPU or CPU and in the simulator, print masks, errors, costs"
 	@echo "make test      run every test; the last line is 'N passed, N failed, N skipped'"
 	@echo "make build     configure and build into $(BUILD)/bin"
+	@echo "make wheel     build the Python package as build/dist/attn-*.whl and try it in a new environment"
 	@echo "make bench     print the measured figures that the README names"
 	@echo "make docs      write the generated op and pass docs"
 	@echo "make format    format the C++ sources"
@@ -25,6 +26,10 @@ demo: build
 
 test: build
 	@scripts/test.sh
+
+wheel:
+	@scripts/setup.sh
+	@scripts/wheel.sh
 
 bench: build
 	@scripts/bench.sh

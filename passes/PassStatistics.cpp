@@ -7,6 +7,7 @@
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassInstrumentation.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/Statistic.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <map>
@@ -17,11 +18,13 @@ using namespace mlir;
 // constructor leaves the fields of ours, which are compiled with them,
 // uninitialised. This is upstream's definition with the fields; being hidden,
 // it replaces the library's for this project's passes alone.
+#if LLVM_ENABLE_STATS
 Pass::Statistic::Statistic(Pass *owner, const char *name,
                            const char *description)
     : llvm::Statistic{/*DebugType=*/"", name, description} {
   owner->statistics.push_back(this);
 }
+#endif
 
 namespace {
 
@@ -61,9 +64,11 @@ private:
       return;
     std::vector<Counter> &counters = passes[pass->getArgument()][pass];
     counters.clear();
+#if LLVM_ENABLE_STATS
     for (const Pass::Statistic *statistic : pass->getStatistics())
       counters.push_back(
           {statistic->getName(), statistic->getDesc(), statistic->getValue()});
+#endif
   }
 
   raw_ostream &os;

@@ -159,8 +159,11 @@ typedef struct attn_device attn_device;
  *         threads=<n>              host threads; 0 for all (0)
  *         target=sm_<n>            the GPU whose limits apply (sm_90a)
  *   host  threads=<n>              how many work on a launch, at least 1 (one
- * for each processor that the process may use) cuda  library=<path> the driver
- * library (libcuda.so.1, or the environment variable ATTN_LIBCUDA)
+ *                                  for each processor that the process may use)
+ *         poison=<byte>            what scratch memory holds before each work
+ *                                  item, to see that no result depends on it
+ *   cuda  library=<path>           the driver library (libcuda.so.1, or the
+ *                                  environment variable ATTN_LIBCUDA)
  *
  * Tensors for "cuda" are ATTN_DL_CUDA or ATTN_DL_CUDA_MANAGED with this GPU's
  * device_id; tensors for "host" and "sim" are ATTN_DL_CPU or

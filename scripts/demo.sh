@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiles the examples to PTX, runs them on the best device there is, and shows masks, errors and costs.
+# Compiles the examples to PTX, runs them on the best device there is (a GPU, else the CPU), the first one in the
+# simulator too, and shows masks, errors and costs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BUILD:-build}/bin
@@ -41,7 +42,9 @@ example() { # name, arguments as a list, arguments of attn-run
 data=test/data/minilm
 shape=$(.venv/bin/python -c "import numpy, sys; print('x'.join(map(str, numpy.load(sys.argv[1]).shape)))" "$data/q.npy")
 echo "Real data: one attention layer of the MiniLM sentence encoder on a paragraph of English ($data/README.md)"
-example minilm "$shape,$shape,$shape" --input="$data/q.npy" --input="$data/k.npy" --input="$data/v.npy" \
-  --output="$out/minilm-o.npy"
+inputs=(--input="$data/q.npy" --input="$data/k.npy" --input="$data/v.npy")
+example minilm "$shape,$shape,$shape" "${inputs[@]}" --output="$out/minilm-o.npy"
+echo "  The same PTX in the simulator, which also looks for races, missing waits and stray accesses:"
+"$bin/attn-run" examples/minilm.mlir --device=sim "${inputs[@]}" --check --report="$out/minilm-sim.json" | sed 's/^/  /'
 example causal 1x8x500x64,1x2x700x64,1x2x700x64,200 --random=1x8x500x64,1x2x700x64,1x2x700x64,200
 example longformer 1x2x1024x64,1x2x1024x64,1x2x1024x64 --random=1x2x1024x64,1x2x1024x64,1x2x1024x64

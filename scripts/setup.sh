@@ -40,3 +40,11 @@ if ! cmp -s "$requirements" .venv/requirements.txt 2>/dev/null; then
   .venv/bin/pip install -q --disable-pip-version-check -r "$requirements"
   cp "$requirements" .venv/requirements.txt
 fi
+
+# PyTorch, Transformers and JAX are large: only on request.
+frameworks=scripts/requirements-frameworks.txt
+if [ "${ATTN_TEST_TORCH:-0}" = 1 ] && ! cmp -s "$frameworks" .venv/requirements-frameworks.txt 2>/dev/null; then
+  echo "adding PyTorch, Transformers and JAX to .venv"
+  .venv/bin/pip install -q --disable-pip-version-check -r "$requirements" -r "$frameworks"
+  cp "$frameworks" .venv/requirements-frameworks.txt
+fi

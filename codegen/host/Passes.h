@@ -39,7 +39,11 @@ struct KernelParam {
 
 /// The parameters of an outlined kernel: for each memref its address, its
 /// dynamic sizes, and all its strides.
+/// Where `attn.splits` is set, the address of the parts' states follows.
 SmallVector<KernelParam> getKernelParams(func::FuncOp kernel);
+
+/// The function that merges the parts of a kernel whose keys are split.
+std::string getMergeName(StringRef kernel);
 
 } // namespace host
 

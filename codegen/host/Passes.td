@@ -37,6 +37,35 @@ def AttnAssignHostSchedule : Pass<"attn-assign-host-schedule", "::mlir::func::Fu
     Statistic<"numKept", "kept", "Number of ops that had one">];
 }
 
+def AttnPackHeads : Pass<"attn-pack-heads", "::mlir::ModuleOp"> {
+  let summary = "Few queries (decoding): query heads become rows of one tile, and the keys are split";
+  let description = [{
+    For kernels at the level after `attn-outline` that have at most 16 queries, a number known from the type. Two decisions
+    that `attn-to-host` carries out; they depend on shapes alone:
+
+    - `attn.group`: so many query heads read the same keys and are the rows of one tile, row `g * queries + i`. The heads of the
+      loop then advance by so many. Only where nothing but the slices of q and of the results depends on the head,
+      and at most 128 rows in all. `attn.rows` is the number of rows of the tile.
+    - `attn.splits`: the live tiles of keys are divided into so many parts, each a work item of its own, of at least
+      `attn.tiles_per_split` tiles; one for 1024 keys, at most 64, which is also the number where the type leaves the length open. A part
+      ends with the state of its online softmax (maximum, sum, accumulator) in a temporary; a second launch, `<entry>_merge`,
+      merges the states in the order of the parts and finishes the rows.
+
+    ```mlir
+    func.func private @f_0(%q: memref<1x8x1x64xf32, ...>, %k: memref<1x2x?x64xf32, ...>, ...) attributes {attn.kernel, ...} {
+      scf.forall (%b, %h, %i) = (0, 0, 0) to (1, 8, 1) step (1, 1, 96) { ... }
+    ```
+    becomes
+    ```mlir
+    func.func private @f_0(...) attributes {attn.kernel, attn.group = 4 : i64, attn.rows = 4 : i64, attn.splits = 64 : i64, attn.tiles_per_split = 8 : i64, ...} {
+      scf.forall (%b, %h, %i) = (0, 0, 0) to (1, 8, 1) step (1, 4, 96) { ... }
+    ```
+  }];
+  let statistics = [
+    Statistic<"numPacked", "packed", "Number of kernels whose tiles hold the rows of several heads">,
+    Statistic<"numSplit", "split", "Number of kernels whose keys are split">];
+}
+
 def AttnToHost : Pass<"attn-to-host", "::mlir::ModuleOp"> {
   let summary = "Lower kernels to loops over register blocks (changes numerics: exp2 and log2 become polynomials)";
   let description = [{

@@ -82,6 +82,12 @@ void RegisterBuilder::store(Value value, Value address, int64_t alignment) {
   LLVM::StoreOp::create(*this, value, address, unsigned(alignment));
 }
 
+void RegisterBuilder::prefetch(Value address) {
+  // For reading, into the second level: a tile of K and V would push what is in
+  // use out of the first.
+  LLVM::Prefetch::create(*this, address, /*rw=*/0, /*hint=*/2, /*cache=*/1);
+}
+
 scf::ForOp RegisterBuilder::beginLoop(Value lower, Value upper, int64_t step,
                                       ValueRange inits) {
   auto loop = scf::ForOp::create(*this, lower, upper, index(step), inits);

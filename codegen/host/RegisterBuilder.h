@@ -43,6 +43,8 @@ public:
   /// `alignment` in bytes.
   Value load(Type type, Value address, int64_t alignment);
   void store(Value value, Value address, int64_t alignment);
+  /// Asks for the cache line of an address that need not be valid.
+  void prefetch(Value address);
 
   /// An scf.for with the insertion point in its body, until endLoop. Bounds are
   /// of type index.

@@ -91,8 +91,9 @@ int64_t availableThreads() {
 
 class HostDevice final : public Device {
 public:
-  HostDevice(DeviceProperties limits, int64_t threads)
-      : limits(std::move(limits)), pool(threads) {}
+  /// `poison`: a byte that scratch is filled with before each item; -1: none.
+  HostDevice(DeviceProperties limits, int64_t threads, int64_t poison)
+      : limits(std::move(limits)), pool(threads), poison(poison) {}
   ~HostDevice() override {
     for (uint64_t address : allocations)
       std::free(reinterpret_cast<void *>(address));
@@ -180,8 +181,11 @@ public:
         outOfMemory = true;
         return;
       }
-      for (int64_t item = 0; items.next(item);)
+      for (int64_t item = 0; items.next(item);) {
+        if (poison >= 0)
+          std::memset(memory, static_cast<int>(poison), request.sharedBytes);
         entry(params.data(), item, memory);
+      }
     });
     if (outOfMemory)
       return Error{ErrorCode::OutOfMemory,
@@ -194,28 +198,41 @@ public:
 private:
   const DeviceProperties limits;
   ThreadPool pool;
+  const int64_t poison;
   std::mutex mutex; ///< guards the allocations
   std::set<uint64_t> allocations;
 };
 
 } // namespace
 
+static bool parseBetween(const std::string &text, int64_t least, int64_t most,
+                         int64_t &value) {
+  const char *end = text.data() + text.size();
+  auto [rest, failure] = std::from_chars(text.data(), end, value);
+  return failure == std::errc() && rest == end && value >= least &&
+         value <= most;
+}
+
 Result<std::shared_ptr<Device>>
 host::openHostDevice(const DeviceOptions &options) {
-  int64_t threads = availableThreads();
+  int64_t threads = availableThreads(), poison = -1;
   for (const auto &[key, text] : options) {
-    if (key != "threads")
+    if (key == "threads") {
+      if (!parseBetween(text, 1, maxThreads, threads))
+        return invalidArgument("device option 'threads': expected 1 to " +
+                               std::to_string(maxThreads) + ", found '" + text +
+                               "'; this process may use " +
+                               std::to_string(availableThreads()) +
+                               " processors");
+    } else if (key == "poison") {
+      if (!parseBetween(text, 0, 255, poison))
+        return invalidArgument(
+            "device option 'poison': expected a byte, 0 to 255, found '" +
+            text + "'");
+    } else {
       return invalidArgument("device 'host' has no option '" + key +
-                             "', it has: threads");
-    const char *begin = text.data(), *end = begin + text.size();
-    auto [rest, failure] = std::from_chars(begin, end, threads);
-    if (failure != std::errc() || rest != end || threads < 1 ||
-        threads > maxThreads)
-      return invalidArgument("device option 'threads': expected 1 to " +
-                             std::to_string(maxThreads) + ", found '" + text +
-                             "'; this process may use " +
-                             std::to_string(availableThreads()) +
-                             " processors");
+                             "', it has: poison, threads");
+    }
   }
   Result<std::string> best = bestCpuTarget();
   if (!best)
@@ -227,5 +244,5 @@ host::openHostDevice(const DeviceOptions &options) {
   limits.threadsPerBlock = 1;
   limits.target = *best;
   return std::shared_ptr<Device>(
-      std::make_shared<HostDevice>(std::move(limits), threads));
+      std::make_shared<HostDevice>(std::move(limits), threads, poison));
 }

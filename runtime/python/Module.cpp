@@ -8,6 +8,7 @@
 #include "attn/runtime/core/DLPack.h"
 #include "attn/runtime/jit/Compiler.h"
 #include "attn/runtime/jit/Jit.h"
+#include "attn/runtime/python/XlaFfi.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -15,6 +16,9 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstdlib>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -81,7 +85,7 @@ struct LoadedKernel {
 struct Session {
   std::shared_ptr<Device> device;
   std::string target;
-  Jit jit;
+  std::shared_ptr<Jit> jit = std::make_shared<Jit>();
 
   Session(const std::string &name, const std::string &options)
       : device(valueOf(openDevice(name, options))),
@@ -90,9 +94,9 @@ struct Session {
   LoadedKernel compile(const std::string &source, const std::string &function) {
     nb::gil_scoped_release unlocked;
     CompileRequest request = {source, function, target};
-    Result<std::shared_ptr<const Bundle>> bundle = jit.compile(request);
+    Result<std::shared_ptr<const Bundle>> bundle = jit->compile(request);
     Result<std::shared_ptr<const Executable>> program =
-        bundle ? jit.load(device, request)
+        bundle ? jit->load(device, request)
                : Result<std::shared_ptr<const Executable>>(bundle.error());
     if (!program) {
       nb::gil_scoped_acquire locked;
@@ -110,7 +114,7 @@ struct Session {
     {
       nb::gil_scoped_release unlocked;
       bundle =
-          jit.compile({source, function, wanted.empty() ? target : wanted});
+          jit->compile({source, function, wanted.empty() ? target : wanted});
     }
     if (!bundle)
       raise(bundle.error());
@@ -119,7 +123,100 @@ struct Session {
   }
 };
 
+//===----------------------------------------------------------------------===//
+// XLA
+//===----------------------------------------------------------------------===//
+
+/// XLA knows a handler by its address alone, so it has one session. Set before
+/// the handler can be known to XLA, and kept to the end of the process: an
+/// executable of XLA may outlive every object of Python.
+const Session *xlaSession = nullptr;
+
+Result<Tensor> tensorOf(const xla::Buffer &buffer) {
+  attn_tensor view = {};
+  view.data = buffer.data;
+  view.device = {ATTN_DL_CPU, 0};
+  view.ndim = static_cast<int32_t>(buffer.rank);
+  switch (buffer.type) {
+  case xla::typeF16:
+    view.dtype = {ATTN_DL_FLOAT, 16, 1};
+    break;
+  case xla::typeBF16:
+    view.dtype = {ATTN_DL_BFLOAT, 16, 1};
+    break;
+  case xla::typeF32:
+    view.dtype = {ATTN_DL_FLOAT, 32, 1};
+    break;
+  default:
+    return invalidArgument("expected elements of type f16, bf16 or f32, found "
+                           "type number " +
+                           std::to_string(buffer.type) + " of XLA");
+  }
+  view.shape = buffer.sizes;
+  return dlpack::toTensor(view);
+}
+
+/// The arguments are q, k, v and one array of the scalars.
+Status runForXla(const xla::Call &call) {
+  Result<std::shared_ptr<const Executable>> program = xlaSession->jit->load(
+      xlaSession->device, {std::string(call.source), "", xlaSession->target});
+  if (!program)
+    return program.error();
+  if (call.arguments.empty())
+    return invalidArgument("expected the scalars as the last argument");
+  std::vector<Tensor> in, out;
+  for (size_t i = 0; i + 1 < call.arguments.size(); ++i) {
+    Result<Tensor> tensor = tensorOf(*call.arguments[i]);
+    if (!tensor)
+      return tensor.error().in("argument " + std::to_string(i));
+    in.push_back(std::move(*tensor));
+  }
+  for (size_t i = 0; i < call.results.size(); ++i) {
+    Result<Tensor> tensor = tensorOf(*call.results[i]);
+    if (!tensor)
+      return tensor.error().in("result " + std::to_string(i));
+    out.push_back(std::move(*tensor));
+  }
+  const xla::Buffer &numbers = *call.arguments.back();
+  if (numbers.rank != 1 ||
+      (numbers.type != xla::typeS32 && numbers.type != xla::typeS64))
+    return invalidArgument("expected the scalars as an array of integers");
+  std::vector<int64_t> scalars;
+  for (int64_t i = 0; i < numbers.sizes[0]; ++i)
+    scalars.push_back(numbers.type == xla::typeS32
+                          ? static_cast<const int32_t *>(numbers.data)[i]
+                          : static_cast<const int64_t *>(numbers.data)[i]);
+  return (*program)->run(in, out, scalars);
+}
+
+xla::Error *xlaHandler(xla::CallFrame *frame) {
+  return xla::serve(frame, runForXla);
+}
+
 } // namespace
+
+/// New memory, aligned so that every library takes it as it is.
+static nb::ndarray<nb::array_api, nb::device::cpu>
+makeEmpty(const std::vector<int64_t> &shape, const std::string &type) {
+  std::optional<ElementType> element = parseElementType(type);
+  if (!element)
+    throw nb::type_error(("unknown element type " + type).c_str());
+  size_t bytes = sizeOf(*element);
+  std::vector<size_t> sizes;
+  for (int64_t size : shape) {
+    sizes.push_back(static_cast<size_t>(size));
+    bytes *= sizes.back();
+  }
+  void *memory =
+      std::aligned_alloc(64, (std::max<size_t>(bytes, 1) + 63) / 64 * 64);
+  if (!memory)
+    throw std::bad_alloc();
+  nb::capsule owner(memory, [](void *p) noexcept { std::free(p); });
+  attn_dl_type dl = dlpack::toDLType(*element);
+  return nb::ndarray<nb::array_api, nb::device::cpu>(
+      memory, sizes.size(), sizes.data(), owner, nullptr,
+      {dl.code, dl.bits, dl.lanes});
+}
 
 static std::string
 makeSource(const std::string &type, std::vector<int64_t> sizes,
@@ -148,9 +245,12 @@ makeSource(const std::string &type, std::vector<int64_t> sizes,
     spec.alignment = AttentionSpec::Alignment::Start;
   else if (align == "offset")
     spec.alignment = AttentionSpec::Alignment::Offset;
+  else if (align == "offsets")
+    spec.alignment = AttentionSpec::Alignment::OffsetPerBatch;
   else if (align != "end")
     throw nb::value_error(
-        ("align: expected 'end', 'start' or an integer, found '" + align + "'")
+        ("align: expected 'end', 'start', 'offset' or 'offsets', found '" +
+         align + "'")
             .c_str());
   return valueOf(toMlir(spec));
 }
@@ -178,7 +278,7 @@ NB_MODULE(_attn, m) {
       .def("compile", &Session::compile, "source"_a, "function"_a = "")
       .def("emit", &Session::emit, "source"_a, "function"_a = "",
            "target"_a = "")
-      .def("clear", [](Session &s) { s.jit.clear(); })
+      .def("clear", [](Session &s) { s.jit->clear(); })
       .def_ro("target", &Session::target)
       .def_prop_ro("name",
                    [](const Session &s) { return s.device->properties().name; })
@@ -189,17 +289,30 @@ NB_MODULE(_attn, m) {
                    })
       .def("statistics",
            [](const Session &s) {
-             Jit::Statistics seen = s.jit.statistics();
+             Jit::Statistics seen = s.jit->statistics();
              nb::dict result;
              result["memory_hits"] = seen.memoryHits;
              result["disk_hits"] = seen.diskHits;
              result["compilations"] = seen.compilations;
              return result;
            })
-      .def("report", [](const Session &s, bool clear) {
-        return valueOf(s.device->report(clear));
-      });
+      .def(
+          "report",
+          [](const Session &s, bool clear) {
+            return valueOf(s.device->report(clear));
+          },
+          "clear"_a);
 
+  m.def("empty", &makeEmpty, "shape"_a, "type"_a);
+  m.def(
+      "xla_handler",
+      [](const Session &session) {
+        if (!xlaSession)
+          xlaSession = new Session(session);
+        return nb::capsule(reinterpret_cast<void *>(&xlaHandler),
+                           "xla._CUSTOM_CALL_TARGET");
+      },
+      "session"_a);
   m.def("make_source", &makeSource, "type"_a, "sizes"_a, "mask"_a, "symbols"_a,
         "scale"_a.none(), "align"_a, "lse"_a);
 }

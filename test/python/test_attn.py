@@ -4,7 +4,6 @@
 
 import json
 import threading
-import time
 import unittest
 import xml.dom.minidom
 
@@ -82,7 +81,7 @@ class Masks(unittest.TestCase):
             (lambda: attn.affine("i % j == 0"), ValueError, "condition: expected a positive constant behind %, found 'j'"),
             (lambda: attn.affine("i"), ValueError, "condition: expected one comparison by <, <=, ==, >= or >, found 'i'"),
             (lambda: attn.affine("exit() > 0"), ValueError,
-             "condition: expected h, i, j, integers, +, -, *, // and %, found 'exit()'"),
+             "condition: expected h, i, j, symbols, integers, +, -, *, // and %, found 'exit()'"),
             (lambda: masks.parse("__import__('os')"), ValueError,
              "expected masks combined with &, | and ~, found '__import__('os')'"),
             (lambda: bool(attn.causal()), TypeError,
@@ -203,7 +202,7 @@ class Attention(unittest.TestCase):
         readonly = np.zeros((2, 4, 37, 48), np.float16)
         readonly.flags.writeable = False
         for call, kind, text in [
-            (lambda: attn.attention([1], k, v), TypeError, "q: expected an array of NumPy, PyTorch or another library"),
+            (lambda: attn.attention([1], k, v), TypeError, "q: expected an array of NumPy, PyTorch, JAX or another library"),
             (lambda: attn.attention(q, k.astype(np.int32), v), TypeError, "k: expected elements of type float16, bfloat16 "
              "or float32, found int32"),
             (lambda: attn.attention(q, k, v.astype(np.float32)), TypeError, "v: expected elements of type f16 as in q, "
@@ -219,8 +218,8 @@ class Attention(unittest.TestCase):
             (lambda: attn.attention(q, k, v, mask="causal"), TypeError, "mask: expected a mask such as attn.causal(), "
              "found str"),
             (lambda: attn.attention(q, k, v, scale="1"), TypeError, "scale: expected a number, found str"),
-            (lambda: attn.attention(q, k, v, align="middle"), ValueError, "align: expected 'end', 'start' or an integer, "
-             "found 'middle'"),
+            (lambda: attn.attention(q, k, v, align="middle"), ValueError, "align: expected 'end', 'start', an integer or "
+             "an array of one for each batch, found 'middle'"),
             (lambda: attn.attention(q, k, v, device="tpu"), ValueError, "unknown device 'tpu'"),
             (lambda: attn.attention(q, k, v.swapaxes(2, 3).copy().swapaxes(2, 3)), ValueError, "argument 2 'v': the last "
              "dimension must be contiguous"),
@@ -235,20 +234,6 @@ class Attention(unittest.TestCase):
             with self.assertRaises(kind) as caught:
                 call()
             self.assertIn(text, str(caught.exception))
-
-    def test_calls_leave_nothing_behind(self):
-        q, k, v = inputs((1, 1, 0, 16), 4, 1, 16)  # nothing to compute
-        def resident():
-            with open("/proc/self/statm") as file:
-                return int(file.read().split()[1]) * 4096
-        call = lambda: attn.attention(q, k, v)  # noqa: E731
-        for _ in range(2000):
-            call()
-        before, start = resident(), time.process_time()
-        for _ in range(10000):
-            call()
-        self.assertLess((time.process_time() - start) / 10000, 5e-4)
-        self.assertLess(resident() - before, 1 << 20)
 
 
 class Translators(unittest.TestCase):

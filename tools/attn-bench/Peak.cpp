@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <thread>
+#include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -87,7 +89,32 @@ static float runSse(int64_t steps) {
     total += _mm_cvtss_f32(sum);
   return total;
 }
+
+__attribute__((target("avx512f"))) static float readAvx512(const float *data,
+                                                           int64_t count) {
+  __m512 sums[8];
+  for (__m512 &sum : sums)
+    sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i + 128 <= count; i += 128)
+    for (int64_t c = 0; c < 8; ++c)
+      sums[c] = _mm512_add_ps(sums[c], _mm512_load_ps(data + i + 16 * c));
+  __m512 total = sums[0];
+  for (int64_t c = 1; c < 8; ++c)
+    total = _mm512_add_ps(total, sums[c]);
+  return _mm512_reduce_add_ps(total);
+}
 #endif
+
+static float readPlain(const float *data, int64_t count) {
+  float sums[64] = {};
+  for (int64_t i = 0; i + 64 <= count; i += 64)
+    for (int64_t c = 0; c < 64; ++c)
+      sums[c] += data[i + c];
+  float total = 0;
+  for (float sum : sums)
+    total += sum;
+  return total;
+}
 
 static volatile float sink;
 
@@ -128,4 +155,31 @@ double attn::bench::measureBf16Peak() {
     return best(runBf16, 64);
 #endif
   return 0;
+}
+
+double attn::bench::measureReadBandwidth(int64_t threads) {
+  // Several times the last-level cache of a large server, in all.
+  constexpr int64_t total = int64_t(1) << 29;
+  static std::vector<float> memory(total / 4 + 16, 1.0f);
+  auto *data = reinterpret_cast<float *>(
+      (reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
+  auto read = readPlain;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f"))
+    read = readAvx512;
+#endif
+  int64_t count = total / 4 / threads;
+  auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> others;
+  for (int64_t t = 1; t < threads; ++t)
+    others.emplace_back(
+        [=] { sink = read(data + t * (count / 16 * 16), count); });
+  sink = read(data, count);
+  for (std::thread &other : others)
+    other.join();
+  double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
+  return double(count) * 4 * double(threads) / seconds;
 }

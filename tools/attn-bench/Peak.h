@@ -5,6 +5,8 @@
 #ifndef ATTN_TOOLS_ATTN_BENCH_PEAK_H
 #define ATTN_TOOLS_ATTN_BENCH_PEAK_H
 
+#include <cstdint>
+
 namespace attn::bench {
 
 /// Floating-point operations per second of one thread in a loop of independent
@@ -14,6 +16,10 @@ double measureFmaPeak();
 
 /// The same for products of pairs of bf16; 0 where the CPU has none.
 double measureBf16Peak();
+
+/// Bytes per second that `threads` threads together read from memory that no
+/// cache holds, each in a loop over a part of its own.
+double measureReadBandwidth(int64_t threads);
 
 } // namespace attn::bench
 

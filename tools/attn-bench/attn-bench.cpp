@@ -8,6 +8,7 @@
 #include "attn/runtime/core/Bundle.h"
 #include "attn/runtime/core/Executable.h"
 #include "attn/runtime/host/Cpu.h"
+#include "attn/tools/attn-bench/CompileBench.h"
 #include "attn/tools/attn-bench/Peak.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -59,6 +60,16 @@ static cl::opt<double> seconds("seconds",
 static cl::opt<bool> peaks("peaks",
                            cl::desc("Only measure and print this CPU's peaks"),
                            cl::cat(category));
+static cl::opt<bool> compileOnly(
+    "compile",
+    cl::desc("Time compiling in place of running: without a cache, from the "
+             "disk and from memory, lengths and batch left to run time"),
+    cl::cat(category));
+static cl::list<std::string>
+    targets("target", cl::CommaSeparated,
+            cl::desc("Of --compile (default: host,sm_90)"), cl::cat(category));
+static cl::opt<int> runs("runs", cl::desc("Of --compile (default 5)"),
+                         cl::init(5), cl::cat(category));
 static cl::opt<std::string>
     saveBundle("save-bundle",
                cl::desc("Write the bundle to this folder and do not run it"),
@@ -130,6 +141,8 @@ int main(int argc, char **argv) {
     json["cpu"] = attn::host::cpuName();
     json["f32_peak_gflops"] = attn::bench::measureFmaPeak() * 1e-9;
     json["bf16_peak_gflops"] = attn::bench::measureBf16Peak() * 1e-9;
+    json["read_gbytes"] =
+        attn::bench::measureReadBandwidth(threads > 0 ? threads : 1) * 1e-9;
     llvm::outs() << json.dump() << "\n";
     return 0;
   }
@@ -142,6 +155,28 @@ int main(int argc, char **argv) {
   }
   if (extents.size() != 6)
     return fail("--shape: expected six integers B,Hq,Hkv,Nq,Nk,D");
+  if (compileOnly) {
+    attn::AttentionSpec spec;
+    spec.queryHeads = extents[1];
+    spec.kvHeads = extents[2];
+    spec.headSize = extents[5];
+    spec.mask = mask;
+    std::optional<attn::ElementType> type = attn::parseElementType(element);
+    if (!type || runs < 1)
+      return fail("--type: expected f32, f16 or bf16; --runs: at least 1");
+    spec.type = *type;
+    std::vector<std::string> wanted(targets.begin(), targets.end());
+    if (wanted.empty())
+      wanted = {"host", "sm_90"};
+    auto times = attn::bench::measureCompile(spec, wanted, runs);
+    if (!times)
+      return fail(times.error().message);
+    json["mask"] = mask.getValue();
+    json["type"] = element.getValue();
+    json.update(*times);
+    llvm::outs() << json.dump() << "\n";
+    return 0;
+  }
   if (cpu.empty()) {
     attn::Result<std::string> best = attn::host::bestCpuTarget();
     if (!best)

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/dialect/reference/Reference.h"
+#include "attn/runtime/host/Cpu.h"
 #include "attn/tools/attn-run/Run.h"
 #include "attn/tools/support/Arguments.h"
 #include "attn/tools/support/Compile.h"
@@ -34,13 +35,15 @@ static cl::opt<std::string>
 static cl::opt<std::string>
     target("target",
            cl::desc("sm_80, sm_86, sm_89, sm_90, sm_90a, host or a CPU's "
-                    "instruction set (default: host on the device host, "
-                    "else sm_80)"),
+                    "instruction set (default: what the device is, sm_80 for "
+                    "cuda and sim)"),
            cl::cat(category));
 static cl::opt<std::string> deviceName(
     "device",
-    cl::desc("cuda, cuda:N, host, sim or reference (default: host for code for "
-             "CPUs, else cuda if there is a GPU, else sim)"),
+    cl::desc(
+        "cuda, cuda:N, host, sim or reference (default: cuda if there is a "
+        "GPU, else host; with a target, the first of cuda, host and sim "
+        "that can run it)"),
     cl::cat(category));
 static cl::opt<std::string> deviceOptions(
     "device-options",
@@ -225,17 +228,23 @@ static LogicalResult checkOutputCount(size_t results) {
   return success();
 }
 
-/// Opens the device asked for; without a wish, the CPU if the code is for it,
-/// else a GPU if there is one, else the simulator.
-static ::attn::Result<std::shared_ptr<::attn::Device>>
-openDevice(StringRef codeTarget) {
+using DeviceOr = ::attn::Result<std::shared_ptr<::attn::Device>>;
+
+/// Opens the device asked for; without a wish, a GPU if there is one, else the
+/// CPU, else the simulator: of those that can run code for `codeTarget`, if it
+/// is not empty.
+static DeviceOr openDevice(StringRef codeTarget) {
   if (!deviceName.empty())
     return ::attn::openDevice(deviceName, deviceOptions);
-  if (isCpu(codeTarget))
+  bool isForGpu = !codeTarget.empty() && !isCpu(codeTarget);
+  if (!isCpu(codeTarget)) {
+    DeviceOr device = ::attn::openDevice("cuda", deviceOptions);
+    if (device)
+      return device;
+  }
+  if (!isForGpu && ::attn::host::bestCpuTarget())
     return ::attn::openDevice("host", deviceOptions);
-  ::attn::Result<std::shared_ptr<::attn::Device>> device =
-      ::attn::openDevice("cuda", deviceOptions);
-  return device ? std::move(device) : ::attn::openDevice("sim", deviceOptions);
+  return ::attn::openDevice("sim", deviceOptions);
 }
 
 static LogicalResult writeReport(const Json &report) {
@@ -285,9 +294,7 @@ private:
   }
 
   LogicalResult executeSource() {
-    if (target.empty())
-      target = deviceName == "host" ? "host" : "sm_80";
-    if (!resolveTarget(target.getValue()))
+    if (failed(chooseTarget()))
       return failure();
     DialectRegistry registry;
     registerCompilerDialects(registry);
@@ -334,36 +341,49 @@ private:
     return runBundle(std::move(*bundle), *values, expected);
   }
 
+  /// The target, if none is given, is that of the device.
+  LogicalResult chooseTarget() {
+    if (target.empty() && deviceName != "reference") {
+      DeviceOr opened = openDevice("");
+      if (!opened)
+        return fail(opened.error());
+      device = *opened;
+      target = device->kind() == ::attn::DeviceKind::Host ? "host" : "sm_80";
+    }
+    return success(target.empty() || resolveTarget(target.getValue()));
+  }
+
   LogicalResult runBundle(::attn::Bundle bundle,
                           const std::vector<run::Value> &values,
                           const std::vector<reference::Output> &expected) {
-    ::attn::Result<std::shared_ptr<::attn::Device>> device =
-        openDevice(bundle.manifest.target);
-    if (!device)
-      return fail(device.error());
+    if (!device) {
+      DeviceOr opened = openDevice(bundle.manifest.target);
+      if (!opened)
+        return fail(opened.error());
+      device = *opened;
+    }
     ::attn::Result<std::unique_ptr<::attn::Executable>> executable =
-        ::attn::Executable::load(*device, std::move(bundle));
+        ::attn::Executable::load(device, std::move(bundle));
     if (!executable)
       return fail(executable.error());
     if (failed(checkOutputCount((*executable)->resultBuffers().size())))
       return failure();
     double seconds = 0;
     ::attn::Result<std::vector<run::Value>> results = [&] {
-      Progress progress("attn-run: running on " + (*device)->properties().name);
+      Progress progress("attn-run: running on " + device->properties().name);
       return run::runOnDevice(**executable, values, seconds);
     }();
     if (!results)
       return fail(results.error());
 
     llvm::outs() << "ran " << (*executable)->manifest().function << " on "
-                 << (*device)->properties().name << " in "
+                 << device->properties().name << " in "
                  << llvm::format("%.3f", 1e3 * seconds) << " ms\n";
     report["function"] = (*executable)->manifest().function;
     report["target"] = (*executable)->manifest().target;
-    report["device"] = (*device)->properties().name;
+    report["device"] = device->properties().name;
     report["seconds"] = seconds;
-    if (::attn::Result<std::string> observed =
-            (*device)->report(/*clear=*/true);
+    if (::attn::Result<std::string> observed = device->report(/*clear=*/true);
         observed)
       report["observed"] = Json::parse(*observed);
 
@@ -396,6 +416,7 @@ private:
     return success();
   }
 
+  std::shared_ptr<::attn::Device> device;
   Json report;
 };
 

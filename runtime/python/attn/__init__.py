@@ -8,10 +8,10 @@
 
 from . import masks, translate
 from ._attn import __version__
-from .api import Kernel, attention, compile, device_for
-from .masks import (Mask, affine, all_, causal, chunked, dilated, fixed, global_, heads, keys, longformer, prefix, queries,
-                    same_block, streaming, stride, strided, summary, window)
+from .api import Kernel, attention, compile, device_for, statistics
+from .masks import (Mask, Symbol, affine, all_, causal, chunked, dilated, fixed, global_, heads, keys, longformer, prefix, queries,
+                    same_block, streaming, stride, strided, summary, sym, window)
 
-__all__ = ["Kernel", "Mask", "affine", "all_", "attention", "causal", "chunked", "compile", "device_for", "dilated", "fixed",
-           "global_", "heads", "keys", "longformer", "masks", "prefix", "queries", "same_block", "streaming", "stride",
-           "strided", "summary", "translate", "window", "__version__"]
+__all__ = ["Kernel", "Mask", "Symbol", "affine", "all_", "attention", "causal", "chunked", "compile", "device_for", "dilated", "fixed",
+           "global_", "heads", "keys", "longformer", "masks", "prefix", "queries", "same_block", "statistics", "streaming", "stride",
+           "strided", "summary", "sym", "translate", "window", "__version__"]

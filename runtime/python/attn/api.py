@@ -8,14 +8,12 @@ import functools
 import json
 import math
 import operator
-import sys
+from xml.sax.saxutils import escape
 
 import numpy as np
 
-from . import _attn
+from . import _attn, arrays
 from .masks import Mask, all_
-
-_TYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}
 
 
 @functools.lru_cache(maxsize=None)
@@ -33,90 +31,53 @@ def _host_device():
         return "sim"
 
 
-def _torch(array):
-    torch = sys.modules.get("torch")
-    return torch if torch is not None and isinstance(array, torch.Tensor) else None
-
-
-def _place(name, array):
-    """(where the array lives, its element type)"""
-    if not hasattr(array, "__dlpack__"):
-        raise TypeError(f"{name}: expected an array of NumPy, PyTorch or another library with DLPack, "
-                        f"found {type(array).__name__}")
-    if _torch(array):
-        place = str(array.device)
-        place = "cpu" if place == "cpu" else f"cuda:{array.device.index or 0}" if array.device.type == "cuda" else place
-        dtype = str(array.dtype).removeprefix("torch.")
-    else:
-        kind, index = array.__dlpack_device__()
-        place = "cpu" if kind in (1, 3) else f"cuda:{index}" if kind in (2, 13) else f"DLPack device {int(kind)}"
-        dtype = str(array.dtype)
-    if dtype not in _TYPES:
-        raise TypeError(f"{name}: expected elements of type float16, bfloat16 or float32, found {dtype}")
-    if place != "cpu" and not place.startswith("cuda:"):
-        raise ValueError(f"{name}: expected an array in host memory or on a CUDA device, found {place}")
-    return place, _TYPES[dtype]
-
-
 def device_for(array):
     """The name of the device that attention() uses for an array: "cuda:<n>" for one on a GPU, else "host" if this build
     has it, else "sim", the simulator."""
-    place, _ = _place("array", array)
+    place, _ = arrays.place_of("array", array)
     return _host_device() if place == "cpu" else place
 
 
-def _shape(text):
-    return "(" + ", ".join(map(str, text)) + ")"
+def _offset_of(align):
+    """(how the source is written, the value that each call passes)"""
+    if isinstance(align, str):
+        if align not in ("end", "start", "offset", "offsets"):
+            raise ValueError(f"align: expected 'end', 'start', an integer or an array of one for each batch, found '{align}'")
+        return align, None
+    try:
+        value = operator.index(align)
+    except TypeError:
+        if len(getattr(align, "shape", ())) == 1:
+            return "offsets", align
+        raise TypeError(f"align: expected 'end', 'start', an integer or an array of one for each batch, found {align!r}") from None
+    if abs(value) > 1 << 40:
+        raise ValueError(f"align: expected an offset within +-2^40, found {value}")
+    return "offset", value
 
 
-def _check(q, k, v):
-    """The element type and place of q, k and v; raises unless they belong together."""
-    places = {name: _place(name, array) for name, array in (("q", q), ("k", k), ("v", v))}
-    for name, array in (("q", q), ("k", k), ("v", v)):
-        if len(array.shape) != 4:
-            raise ValueError(f"{name}: expected batch x heads x length x head size, found shape {_shape(array.shape)}")
-        if places[name][1] != places["q"][1]:
-            raise TypeError(f"{name}: expected elements of type {places['q'][1]} as in q, found {places[name][1]}")
-        if places[name][0] != places["q"][0]:
-            raise ValueError(f"{name}: expected an array on {places['q'][0]} as q is, found one on {places[name][0]}")
-    for name, array in (("k", k), ("v", v)):
-        if array.shape[0] != q.shape[0]:
-            raise ValueError(f"{name}: expected batch size {q.shape[0]} as in q, found {array.shape[0]}")
-    if k.shape[3] != q.shape[3]:
-        raise ValueError(f"k: expected head size {q.shape[3]} as in q, found {k.shape[3]}")
-    for axis, what in ((1, "heads"), (2, "length")):
-        if v.shape[axis] != k.shape[axis]:
-            raise ValueError(f"v: expected {what} {k.shape[axis]} as in k, found {v.shape[axis]}")
-    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"q: expected a number of heads that is a multiple of the {k.shape[1]} of k, found {q.shape[1]}")
-    return places["q"]
-
-
-def _empty(like, shape, float32=False):
-    """A new array of like's library, device and element type."""
-    torch = _torch(like)
-    if torch:
-        return torch.empty(shape, dtype=torch.float32 if float32 else like.dtype, device=like.device)
-    if isinstance(like, np.ndarray):
-        return np.empty(shape, dtype=np.float32 if float32 else like.dtype)
-    if not hasattr(like, "__array_namespace__"):
-        raise TypeError(f"expected an array of NumPy, PyTorch or a library of the array API standard, "
-                        f"found {type(like).__name__}")
-    library = like.__array_namespace__()
-    return library.empty(shape, dtype=library.float32 if float32 else like.dtype, device=like.device)
-
-
-def _stream(array):
-    torch = _torch(array)
-    return torch.cuda.current_stream(array.device).cuda_stream if torch and array.is_cuda else 0
+def _check_offsets(offsets, q):
+    shape = tuple(getattr(offsets, "shape", ()))
+    if not hasattr(offsets, "__dlpack__") or len(shape) != 1:
+        raise TypeError(f"align: expected an array of offsets, one for each batch, found {type(offsets).__name__}")
+    if shape[0] != q.shape[0]:
+        raise ValueError(f"align: expected {q.shape[0]} offsets, one for each batch, found {shape[0]}")
+    if str(offsets.dtype).removeprefix("torch.") != "int64":
+        raise TypeError(f"align: expected offsets of type int64, found {str(offsets.dtype).removeprefix('torch.')}")
 
 
 class Kernel:
-    """A compiled attention for one device. It serves every batch size and length."""
+    """A compiled attention for one device. It serves every batch size, length, symbol and offset."""
 
     def __init__(self, native, mask, align, lse, device, sizes, element):
-        self._native, self.mask, self.align, self.device = native, mask, align, device
-        self.has_lse, self._sizes, self._element = lse, sizes, element
+        self._native, self.mask, self.device = native, mask, device
+        self.align, self.has_lse, self._sizes, self._element = align, lse, sizes, element
+        self._alignment, self._offset = _offset_of(align)
+        self._session = _session(device)
+
+    def __repr__(self):
+        heads, kv_heads, size, value_size = self._sizes
+        return (f"<attn.Kernel {self.mask!r}, {heads} heads on {kv_heads}, head size {size}"
+                f"{'' if size == value_size else f' and {value_size}'}, {self._element}, {self.device}>")
 
     @property
     def ptx(self):
@@ -130,7 +91,7 @@ class Kernel:
         """The function that was compiled."""
         return self._native.mlir
 
-    def report(self, queries=None, keys=None, offset=None, tile=(128, 64)):
+    def report(self, queries=None, keys=None, offset=None, tile=(128, 64), symbols=None):
         """What the kernel is made of; with lengths, also how many pairs are live and how many tiles of `tile` queries x
         keys are empty, full and partial."""
         manifest = json.loads(self._native.manifest)
@@ -138,45 +99,73 @@ class Kernel:
             {key: launch[key] for key in ("entry", "threads", "shared", "schedule", "mask")}
             for launch in manifest["launches"]]}
         if queries is not None and keys is not None:
-            classes = _classify(self._dense(queries, keys, offset), tile)
-            result["live_pairs"] = int(self._dense(queries, keys, offset).sum())
+            dense = self._dense(queries, keys, offset, symbols)
+            classes = _classify(dense, tile)
+            result["live_pairs"] = int(dense.sum())
             result["tiles"] = {name: int((classes == number).sum())
                                for number, name in enumerate(("empty", "partial", "full"))}
         return result
 
-    def draw(self, queries=256, keys=256, offset=None, tile=(16, 16)):
+    def draw(self, queries=256, keys=256, offset=None, tile=(16, 16), symbols=None):
         """The mask's tiles as a picture that notebooks show; its `svg` is the text."""
-        return Picture(_classify(self._dense(queries, keys, offset), tile), str(self.mask))
+        return Picture(_classify(self._dense(queries, keys, offset, symbols), tile), repr(self.mask))
 
-    def _dense(self, queries, keys, offset):
+    def _repr_html_(self):
+        heads, kv_heads, size, value_size = self._sizes
+        rows = {"mask": repr(self.mask), "heads": f"{heads} on {kv_heads}", "head size": f"{size}, {value_size} of v",
+                "elements": self._element, "device": self.device}
+        table = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        picture = "" if self.mask.symbols or self._alignment in ("offset", "offsets") and self._offset is None \
+            else self.draw().svg
+        return f"<table>{table}</table>{picture}"
+
+    def _dense(self, queries, keys, offset, symbols):
         if offset is None:
-            offset = {"end": keys - queries, "start": 0}.get(self.align, self.align)
-        return self.mask.to_dense(queries, keys, offset)
+            offset = {"end": keys - queries, "start": 0}.get(self._alignment, self._offset)
+            if not isinstance(offset, int):
+                raise ValueError("offset: expected the offset of query 0, which this kernel is given at each call, found none")
+        return self.mask.to_dense(queries, keys, offset, symbols=symbols)
 
-    def __call__(self, q, k, v, out=None, lse=None, stream=None):
+    def __call__(self, q, k, v, out=None, lse=None, stream=None, symbols=None, align=None):
         """Runs on the arrays' current stream and returns o, or o and lse."""
-        place, element = _check(q, k, v)
+        place, element = arrays.check(q, k, v)
         found = (q.shape[1], k.shape[1], q.shape[3], v.shape[3])
         if found != self._sizes or element != self._element:
             raise ValueError("q, k, v: this kernel is for (heads of q, heads of k, head size, head size of v) "
-                             f"{_shape(self._sizes)} of {self._element}, found {_shape(found)} of {element}")
-        session = _session(self.device)
+                             f"{self._sizes} of {self._element}, found {found} of {element}")
+        session = self._session
         if (place == "cpu") != session.on_host or (place != "cpu" and place != self.device):
             raise ValueError(f"q: expected an array for the device '{self.device}', found one on {place}")
+        inputs, scalars = [q, k, v], self.mask.values_of(symbols)
+        alignment, offset = self._alignment, self._offset
+        if align is not None:
+            given, offset = _offset_of(align)
+            if given != alignment:
+                raise ValueError(f"align: this kernel was compiled for '{alignment}', found {align!r}")
+        if alignment == "offset":
+            if offset is None:
+                raise ValueError("align: expected the offset of query 0, found none")
+            scalars.append(offset)
+        elif alignment == "offsets":
+            _check_offsets(offset, q)
+            inputs.append(offset)
         shape = (*q.shape[:3], v.shape[3])
-        results = [_empty(q, shape) if out is None else out]
+        for name, array in (("out", out), ("lse", lse)):
+            if array is not None and (found := arrays.place_of(name, array)[0]) != place:
+                raise ValueError(f"{name}: expected an array on {place} as q is, found one on {found}")
+        made = [(out, out) if out is not None else arrays.empty(q, shape)]
         if self.has_lse:
-            results.append(_empty(q, shape[:3], float32=True) if lse is None else lse)
-        scalars = [self.align] if isinstance(self.align, int) else []
+            made.append((lse, lse) if lse is not None else arrays.empty(q, shape[:3], float32=True))
+        elif lse is not None:
+            raise ValueError("lse: this kernel was compiled without return_lse=True, found an array")
+        results = [memory for memory, _ in made]
         try:
-            self._native.run([q, k, v], results, scalars, _stream(q) if stream is None else stream)
+            self._native.run(inputs, results, scalars, arrays.stream_of(q) if stream is None else stream)
         except TypeError:
-            for name, array in (("out", out), ("lse", lse)):
-                flags = getattr(array, "flags", None)
-                if flags is not None and not getattr(flags, "writeable", True):
-                    raise ValueError(f"{name}: expected an array that can be written, found a read-only one") from None
-            raise TypeError("q, k, v: expected arrays that DLPack can describe, found one that it cannot") from None
-        return tuple(results) if self.has_lse else results[0]
+            named = list(zip(("q", "k", "v", "align"), inputs)) + list(zip(("out", "lse"), results))
+            arrays.explain(named, ("out", "lse"))
+        answers = tuple(arrays.finished(q, memory, array) for memory, array in made)
+        return answers if self.has_lse else answers[0]
 
 
 class Picture:
@@ -188,7 +177,7 @@ class Picture:
         rows, columns = classes.shape
         cell = max(2, min(16, 640 // max(rows, columns, 1)))
         parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{columns * cell}" height="{rows * cell}" '
-                 f'shape-rendering="crispEdges"><title>{title.replace("&", "&amp;").replace("<", "&lt;")}</title>']
+                 f'shape-rendering="crispEdges"><title>{escape(title)}</title>']
         for row in range(rows):
             start = 0
             for column in range(1, columns + 1):
@@ -199,6 +188,9 @@ class Picture:
         self.svg = "".join(parts) + "</svg>"
 
     def _repr_svg_(self):
+        return self.svg
+
+    def _repr_html_(self):
         return self.svg
 
 
@@ -214,49 +206,81 @@ def _classify(dense, tile):
 
 
 def compile(*, heads, kv_heads=None, head_size, value_head_size=None, dtype="f16", mask=None, scale=None, align="end",
-            return_lse=False, device=None):
-    """Compiles an attention whose batch size and lengths are left to run time.
+            return_lse=False, device=None, batch=None, queries=None, keys=None):
+    """Compiles an attention. Batch size and lengths are left to run time unless they are given.
 
     `align` says where query 0 stands among the keys: "end" (the last query sees the last key), "start" (the first query has
-    the place of the first key), or the offset itself."""
+    the place of the first key), the offset itself, "offset" (an integer given at each call) or "offsets" (an array of one
+    for each batch, given at each call). `dtype` is f16, bf16 or f32, or a library's name of it."""
     mask = all_() if mask is None else mask
     if not isinstance(mask, Mask):
         raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
-    if not isinstance(align, str):
-        try:
-            align = operator.index(align)
-        except TypeError:
-            raise TypeError(f"align: expected 'end', 'start' or an integer, found {align!r}") from None
-    if scale is not None and not isinstance(scale, (int, float)):
+    if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
         raise TypeError(f"scale: expected a number, found {type(scale).__name__}")
-    kv_heads = heads if kv_heads is None else kv_heads
-    value_head_size = head_size if value_head_size is None else value_head_size
-    return _compile(heads, kv_heads, head_size, value_head_size, dtype, mask,
-                    None if scale is None else float(scale), align, bool(return_lse), device or _host_device())
+    sizes = [-1 if batch is None else _size("batch", batch), _size("heads", heads, 1),
+             _size("heads" if kv_heads is None else "kv_heads", heads if kv_heads is None else kv_heads, 1),
+             -1 if queries is None else _size("queries", queries), -1 if keys is None else _size("keys", keys),
+             _size("head_size", head_size, 1)]
+    sizes.append(sizes[5] if value_head_size is None else _size("value_head_size", value_head_size, 1))
+    if sizes[1] % sizes[2]:
+        raise ValueError(f"heads: expected a multiple of the {sizes[2]} kv_heads, found {sizes[1]}")
+    element = dtype if dtype in ("f16", "bf16", "f32") else arrays.element_type(getattr(dtype, "__name__", dtype))
+    if element is None:
+        raise TypeError(f"dtype: expected f16, bf16 or f32, found {dtype!r}")
+    alignment, offset = _offset_of(align)
+    kernel = _compile(tuple(sizes), element, mask, None if scale is None else float(scale), alignment, bool(return_lse),
+                      device or _host_device())
+    if offset is None:
+        return kernel
+    return Kernel(kernel._native, mask, align, kernel.has_lse, kernel.device, kernel._sizes, element)
+
+
+def _size(name, value, least=0):
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, found {value!r}") from None
+    if size < least:
+        raise ValueError(f"{name}: expected at least {least}, found {size}")
+    return size
 
 
 @functools.lru_cache(maxsize=4096)
-def _compile(heads, kv_heads, head_size, value_head_size, dtype, mask, scale, align, lse, device):
-    source = _attn.make_source(dtype, [-1, heads, kv_heads, -1, -1, head_size, value_head_size], mask.mlir, [], scale,
-                               align if isinstance(align, str) else "offset", lse)
-    return Kernel(_session(device).compile(source), mask, align, lse, device,
-                  (heads, kv_heads, head_size, value_head_size), dtype)
+def _compile(sizes, element, mask, scale, alignment, lse, device):
+    source = _attn.make_source(element, list(sizes), mask.mlir, list(mask.symbols), scale, alignment, lse)
+    return Kernel(_session(device).compile(source), mask, alignment, lse, device,
+                  (sizes[1], sizes[2], sizes[5], sizes[6]), element)
 
 
-def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, align="end"):
+def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, align="end", symbols=None, out=None, stream=None):
     """softmax(scale * q k^T, over the live keys) v
 
     q is batch x heads x queries x head size, k and v are batch x kv heads x keys x head size; the last dimension must be
-    contiguous. A query without live keys gives 0 and lse -inf. Returns o, or (o, lse) with the natural logarithm of the
-    softmax denominator."""
-    place, element = _check(q, k, v)
-    torch = _torch(q)
-    if torch and torch.is_grad_enabled() and any(array.requires_grad for array in (q, k, v)):
-        raise NotImplementedError("backward not built yet: call under torch.no_grad(), or detach q, k and v")
+    contiguous. A query without live keys gives 0 and lse -inf. `symbols` maps the mask's symbols to integers; `align` is
+    "end", "start", the position of query 0 among the keys, or an array of int64 of one for each batch. Returns o, or
+    (o, lse) with the natural logarithm of the softmax denominator."""
+    place, element = arrays.check(q, k, v)
+    torch = arrays.torch_of(q)
     if torch:
+        if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+            raise NotImplementedError("backward not built yet: call under torch.no_grad(), or detach q, k and v")
         q, k, v = q.detach(), k.detach(), v.detach()
+    if mask is None:
+        mask = all_()
+    elif not isinstance(mask, Mask):
+        raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
+    if scale is not None:
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+            raise TypeError(f"scale: expected a number, found {type(scale).__name__}")
+        scale = float(scale)
     if device is None:
         device = _host_device() if place == "cpu" else place
-    kernel = compile(heads=q.shape[1], kv_heads=k.shape[1], head_size=q.shape[3], value_head_size=v.shape[3], dtype=element,
-                     mask=mask, scale=scale, align=align, return_lse=return_lse, device=device)
-    return kernel(q, k, v)
+    alignment, offset = _offset_of(align)
+    sizes = (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3])
+    kernel = _compile(sizes, element, mask, scale, alignment, bool(return_lse), device)
+    return kernel(q, k, v, out=out, stream=stream, symbols=symbols, align=align if offset is not None else None)
+
+
+def statistics(device=None):
+    """What the compiler of a device did in this process: "memory_hits", "disk_hits" and "compilations"."""
+    return _session(device or _host_device()).statistics()

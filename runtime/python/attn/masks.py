@@ -3,7 +3,7 @@
 """Masks: exact sets of (head, query position, key position), combined with `&`, `|` and `~`.
 
 The sets are those of docs/Spec.md. `repr` of a mask is Python that makes it again, and two masks are equal when they are
-written alike.
+written alike. A bound that a kernel is given at each call is a symbol: `window(sym("w"), 0)`.
 """
 
 from __future__ import annotations
@@ -11,22 +11,53 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 
 import numpy as np
 
-__all__ = ["Mask", "all_", "causal", "window", "dilated", "stride", "same_block", "summary", "global_", "keys", "queries",
+__all__ = ["Mask", "Symbol", "sym", "all_", "causal", "window", "dilated", "stride", "same_block", "summary", "global_", "keys", "queries",
            "heads", "affine", "strided", "fixed", "chunked", "prefix", "longformer", "streaming", "parse"]
+
+
+class Symbol:
+    """An integer that is given at each call: `symbols={"w": 512}`."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        if not isinstance(name, str):
+            raise TypeError(f"name: expected a text, found {name!r}")
+        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name in _RESERVED:
+            raise ValueError(f"name: expected a name other than {', '.join(_RESERVED)}, found '{name}'")
+        self.name = name
+
+    def __eq__(self, other):
+        return self.name == other.name if isinstance(other, Symbol) else NotImplemented
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __repr__(self):
+        return f"sym({self.name!r})"
+
+
+_RESERVED = ("q", "k", "v", "offset", "h", "i", "j")
+
+
+def sym(name):
+    """The symbol of that name, for a bound that is known at each call only."""
+    return Symbol(name)
 
 
 class Mask:
     """A set of live (head, query position, key position)."""
 
-    __slots__ = ("_repr", "_text", "_live", "_rank")
+    __slots__ = ("_repr", "_text", "_live", "_symbols", "_rank")
     # How tightly the outermost operator binds, in the mask's text and its repr alike.
     _OR, _AND, _UNARY = 0, 1, 2
 
-    def __init__(self, repr_, text, live, rank=_UNARY):
-        self._repr, self._text, self._live, self._rank = repr_, text, live, rank
+    def __init__(self, repr_, text, live, symbols=(), rank=_UNARY):
+        self._repr, self._text, self._live, self._symbols, self._rank = repr_, text, live, symbols, rank
 
     def __and__(self, other):
         return self._binary(other, "&", np.logical_and, Mask._AND)
@@ -37,7 +68,7 @@ class Mask:
     def __invert__(self):
         live = self._live
         repr_, text = self._operand(Mask._UNARY)
-        return Mask("~" + repr_, "!" + text, lambda h, p, j: np.logical_not(live(h, p, j)))
+        return Mask("~" + repr_, "!" + text, lambda h, p, j, values: np.logical_not(live(h, p, j, values)), self._symbols)
 
     def __eq__(self, other):
         return self._repr == other._repr if isinstance(other, Mask) else NotImplemented
@@ -56,12 +87,42 @@ class Mask:
         """The mask in the compiler's notation."""
         return self._text
 
-    def to_dense(self, queries, keys, offset=None, head=0):
+    @property
+    def symbols(self):
+        """The names of its symbols, in the order in which they occur."""
+        return self._symbols
+
+    def values_of(self, symbols):
+        """The symbols' values in order, from a mapping that must name each of them and nothing else."""
+        if not self._symbols and not symbols:
+            return []
+        try:
+            given = dict(symbols or {})
+        except (TypeError, ValueError):
+            raise TypeError(f"symbols: expected a mapping of names to integers, found {symbols!r}") from None
+        values = []
+        for name in self._symbols:
+            if name not in given:
+                raise ValueError(f"symbols: expected a value for '{name}', found none")
+            try:
+                value = operator.index(given.pop(name))
+            except TypeError:
+                raise TypeError(f"symbols: expected an integer for '{name}', found {symbols[name]!r}") from None
+            if abs(value) > 1 << 40:
+                raise ValueError(f"symbols: expected a value for '{name}' within +-2^40, found {value}")
+            values.append(value)
+        if given:
+            raise ValueError(f"symbols: expected values for {', '.join(map(repr, self._symbols)) or 'none'}, "
+                             f"found one for '{next(iter(given))}'")
+        return values
+
+    def to_dense(self, queries, keys, offset=None, head=0, symbols=None):
         """The mask as a Boolean array of queries x keys, True for live. Query i has position i + offset, by default
         keys - queries: the last query sees the last key."""
         offset = keys - queries if offset is None else offset
+        values = dict(zip(self._symbols, self.values_of(symbols)))
         p = np.arange(queries)[:, None] + offset
-        return np.broadcast_to(self._live(head, p, np.arange(keys)[None, :]), (queries, keys)).copy()
+        return np.broadcast_to(self._live(head, p, np.arange(keys)[None, :], values), (queries, keys)).copy()
 
     def _operand(self, rank):
         return (self._repr, self._text) if self._rank >= rank else (f"({self._repr})", f"({self._text})")
@@ -73,10 +134,13 @@ class Mask:
         (left, left_text), (right, right_text) = self._operand(rank), other._operand(rank + 1)
         a, b = self._live, other._live
         return Mask(f"{left} {symbol} {right}", f"{left_text} {symbol} {right_text}",
-                    lambda h, p, j: combine(a(h, p, j), b(h, p, j)), rank)
+                    lambda h, p, j, values: combine(a(h, p, j, values), b(h, p, j, values)),
+                    tuple(dict.fromkeys(self._symbols + other._symbols)), rank)
 
 
-def _bound(name, value, least=None, unbounded=False):
+def _bound(name, value, least=None, unbounded=False, symbolic=True):
+    if symbolic and isinstance(value, Symbol):
+        return value
     if unbounded and (value is None or value == math.inf):
         return math.inf
     try:
@@ -89,9 +153,15 @@ def _bound(name, value, least=None, unbounded=False):
 
 
 def _atom(name, bounds, live, python_name=None):
-    written = ", ".join("None" if bound == math.inf else str(bound) for bound in bounds)
-    text = ", ".join("inf" if bound == math.inf else str(bound) for bound in bounds)
-    return Mask(f"{python_name or name}({written})", f"{name}<{text}>" if bounds else name, live)
+    written = ", ".join("None" if bound == math.inf else repr(bound) for bound in bounds)
+    text = ", ".join("inf" if bound == math.inf else f"%{bound.name}" if isinstance(bound, Symbol) else str(bound)
+                     for bound in bounds)
+    symbols = tuple(dict.fromkeys(bound.name for bound in bounds if isinstance(bound, Symbol)))
+
+    def evaluate(h, p, j, values):
+        return live(h, p, j, *(values[bound.name] if isinstance(bound, Symbol) else bound for bound in bounds))
+
+    return Mask(f"{python_name or name}({written})", f"{name}<{text}>" if bounds else name, evaluate, symbols)
 
 
 def all_():
@@ -107,57 +177,57 @@ def causal():
 def window(left, right):
     """p - left <= j <= p + right; None is unbounded."""
     left, right = _bound("left", left, unbounded=True), _bound("right", right, unbounded=True)
-    return _atom("window", (left, right), lambda h, p, j: (p - j <= left) & (j - p <= right))
+    return _atom("window", (left, right), lambda h, p, j, left, right: (p - j <= left) & (j - p <= right))
 
 
 def dilated(left, right, step):
     """Every step-th key, `left` of them to the left and `right` to the right."""
     left, right = _bound("left", left, unbounded=True), _bound("right", right, unbounded=True)
-    step = _bound("step", step, 1)
+    step = _bound("step", step, 1, symbolic=False)
     return _atom("dilated", (left, right, step),
-                 lambda h, p, j: ((p - j) % step == 0) & (p - j <= left * step) & (j - p <= right * step))
+                 lambda h, p, j, left, right, step: ((p - j) % step == 0) & (p - j <= left * step) & (j - p <= right * step))
 
 
 def stride(n):
     """(p - j) mod n = 0"""
-    n = _bound("n", n, 1)
-    return _atom("stride", (n,), lambda h, p, j: (p - j) % n == 0)
+    n = _bound("n", n, 1, symbolic=False)
+    return _atom("stride", (n,), lambda h, p, j, n: (p - j) % n == 0)
 
 
 def same_block(n):
     """p and j lie in the same block of n positions."""
-    n = _bound("n", n, 1)
-    return _atom("same_block", (n,), lambda h, p, j: p // n == j // n)
+    n = _bound("n", n, 1, symbolic=False)
+    return _atom("same_block", (n,), lambda h, p, j, n: p // n == j // n)
 
 
 def summary(n, c):
     """j is among the last c of its block of n positions."""
-    n, c = _bound("n", n, 1), _bound("c", c)
-    return _atom("summary", (n, c), lambda h, p, j: (j % n >= n - c) & (p == p))
+    n, c = _bound("n", n, 1, symbolic=False), _bound("c", c)
+    return _atom("summary", (n, c), lambda h, p, j, n, c: (j % n >= n - c) & (p == p))
 
 
 def global_(n):
     """p < n or j < n"""
     n = _bound("n", n)
-    return _atom("global", (n,), lambda h, p, j: (p < n) | (j < n), "global_")
+    return _atom("global", (n,), lambda h, p, j, n: (p < n) | (j < n), "global_")
 
 
 def keys(begin, end):
     """begin <= j < end"""
     begin, end = _bound("begin", begin), _bound("end", end, unbounded=True)
-    return _atom("keys", (begin, end), lambda h, p, j: (begin <= j) & (j < end) & (p == p))
+    return _atom("keys", (begin, end), lambda h, p, j, begin, end: (begin <= j) & (j < end) & (p == p))
 
 
 def queries(begin, end):
     """begin <= p < end"""
     begin, end = _bound("begin", begin), _bound("end", end, unbounded=True)
-    return _atom("queries", (begin, end), lambda h, p, j: (begin <= p) & (p < end) & (j == j))
+    return _atom("queries", (begin, end), lambda h, p, j, begin, end: (begin <= p) & (p < end) & (j == j))
 
 
 def heads(begin, end):
     """begin <= h < end"""
     begin, end = _bound("begin", begin, 0), _bound("end", end, 0)
-    return _atom("heads", (begin, end), lambda h, p, j: (begin <= h) & (h < end) & (p == p) & (j == j))
+    return _atom("heads", (begin, end), lambda h, p, j, begin, end: (begin <= h) & (h < end) & (p == p) & (j == j))
 
 
 _OPERATORS = {ast.Add: ("+", operator.add), ast.Sub: ("-", operator.sub), ast.Mult: ("*", operator.mul),
@@ -167,34 +237,39 @@ _COMPARISONS = {ast.GtE: ("({0}) - ({1}) >= 0", operator.ge), ast.Gt: ("({0}) - 
                 ast.Eq: ("({0}) - ({1}) == 0", operator.eq)}
 
 
-def _expression(node, where):
-    """(text for the compiler, function of (h, i, j), whether it is constant)"""
+def _expression(node, where, symbols):
+    """(text for the compiler, function of (h, i, j, values), whether it is constant); new names join `symbols`"""
     if isinstance(node, ast.Name) and node.id in ("h", "i", "j"):
         index = "hij".index(node.id)
         return node.id, lambda *point: point[index], False
+    if isinstance(node, ast.Name):
+        name = Symbol(node.id).name
+        if name not in symbols:
+            symbols.append(name)
+        return name, lambda *point: point[3][name], False
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return str(node.value), lambda *point: node.value, True
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        text, value, constant = _expression(node.operand, where)
+        text, value, constant = _expression(node.operand, where, symbols)
         return f"-({text})", lambda *point: -value(*point), constant
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         symbol, compute = _OPERATORS[type(node.op)]
-        left, left_value, left_constant = _expression(node.left, where)
-        right, right_value, right_constant = _expression(node.right, where)
+        left, left_value, left_constant = _expression(node.left, where, symbols)
+        right, right_value, right_constant = _expression(node.right, where, symbols)
         if symbol in ("floordiv", "mod"):
-            if not right_constant or right_value(0, 0, 0) < 1:
+            if not right_constant or right_value(0, 0, 0, {}) < 1:
                 raise ValueError(f"{where}: expected a positive constant behind {'//' if symbol == 'floordiv' else '%'}, "
                                  f"found '{ast.unparse(node.right)}'")
         elif symbol == "*" and not (left_constant or right_constant):
             raise ValueError(f"{where}: expected a product with a constant, found '{ast.unparse(node)}'")
         return (f"({left}) {symbol} ({right})", lambda *point: compute(left_value(*point), right_value(*point)),
                 left_constant and right_constant)
-    raise ValueError(f"{where}: expected h, i, j, integers, +, -, *, // and %, found '{ast.unparse(node)}'")
+    raise ValueError(f"{where}: expected h, i, j, symbols, integers, +, -, *, // and %, found '{ast.unparse(node)}'")
 
 
 def affine(condition):
     """A comparison of affine expressions of the head h, the query position i and the key position j, as Python writes it:
-    `affine("(i - j) % 4 == 0")`. `//` and `%` take positive constants."""
+    `affine("(i - j) % 4 == 0")`. `//` and `%` take positive constants. Any other name is a symbol: `affine("j < n")`."""
     if not isinstance(condition, str):
         raise TypeError(f"condition: expected a text, found {condition!r}")
     try:
@@ -203,12 +278,16 @@ def affine(condition):
         raise ValueError(f"condition: {error.msg}: '{condition}'") from None
     if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
         raise ValueError(f"condition: expected one comparison by <, <=, ==, >= or >, found '{condition}'")
-    left, left_value, _ = _expression(node.left, "condition")
-    right, right_value, _ = _expression(node.comparators[0], "condition")
+    symbols = []
+    left, left_value, _ = _expression(node.left, "condition", symbols)
+    right, right_value, _ = _expression(node.comparators[0], "condition", symbols)
     template, compare = _COMPARISONS[type(node.ops[0])]
     text = template.format(left, right)
-    return Mask(f"affine({ast.unparse(node)!r})", f"affine_set<(h, i, j) : ({text})>",
-                lambda h, p, j: compare(left_value(h, p, j), right_value(h, p, j)) & (p == p) & (j == j))
+    parameters = f"[{', '.join(symbols)}]" if symbols else ""
+    arguments = f"({', '.join('%' + name for name in symbols)})" if symbols else ""
+    return Mask(f"affine({ast.unparse(node)!r})", f"affine_set<(h, i, j){parameters} : ({text})>{arguments}",
+                lambda *point: compare(left_value(*point), right_value(*point)) & (point[1] == point[1]) & (point[2] == point[2]),
+                tuple(symbols))
 
 
 def strided(n):
@@ -235,11 +314,16 @@ def streaming(sinks, width):
     return causal() & (keys(0, sinks) | window(width, 0))
 
 
-_NAMES = {name: value for name, value in globals().items() if name in __all__ and name not in ("Mask", "parse")}
+_NAMES = {name: value for name, value in globals().items() if name in __all__ and name not in ("Mask", "Symbol", "sym", "parse")}
 
 
 def parse(text):
     """The mask whose repr is `text`. Nothing but masks is evaluated."""
+    def argument(node):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sym":
+            return sym(*map(ast.literal_eval, node.args))
+        return ast.literal_eval(node)
+
     def build(node):
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitAnd, ast.BitOr)):
             left, right = build(node.left), build(node.right)
@@ -247,7 +331,7 @@ def parse(text):
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
             return ~build(node.operand)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NAMES and not node.keywords:
-            return _NAMES[node.func.id](*map(ast.literal_eval, node.args))
+            return _NAMES[node.func.id](*map(argument, node.args))
         raise ValueError(f"expected masks combined with &, | and ~, found '{ast.unparse(node)}'")
 
     try:

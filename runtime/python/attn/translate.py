@@ -74,7 +74,7 @@ def attention_gym_dilated(window_size, dilation):
     return {"mask": masks.window(window_size, window_size) & masks.stride(dilation), "align": "start"}
 
 
-class _Traced:
+class Traced:
     """An affine expression of h, i and j: Python text, and its coefficients where it has no division."""
 
     def __init__(self, text, constant=None):
@@ -82,7 +82,7 @@ class _Traced:
 
     @staticmethod
     def of(value, where):
-        if isinstance(value, _Traced):
+        if isinstance(value, Traced):
             return value
         if isinstance(value, bool):
             raise NotImplementedError(f"mask_mod: '{where}' mixes a truth value with positions")
@@ -92,17 +92,17 @@ class _Traced:
             raise NotImplementedError(
                 f"mask_mod: '{where}' uses {type(value).__name__} data: only integers and affine expressions of the head and "
                 "the positions make a set; pass what is data as an operand") from None
-        return _Traced(f"({number})" if number < 0 else str(number), number)
+        return Traced(f"({number})" if number < 0 else str(number), number)
 
     def _binary(self, other, symbol, swap=False):
-        other = _Traced.of(other, f"{self.text} {symbol} {other}")
+        other = Traced.of(other, f"{self.text} {symbol} {other}")
         a, b = (other, self) if swap else (self, other)
         text = f"({a.text} {symbol} {b.text})"
         if symbol == "*" and a.constant is None and b.constant is None:
             raise NotImplementedError(f"mask_mod: '{text}' is not affine: a product needs a constant factor")
         if symbol in ("//", "%") and (b.constant is None or b.constant < 1):
             raise NotImplementedError(f"mask_mod: '{text}' is not affine: the divisor must be a positive constant")
-        return _Traced(text)
+        return type(self)(text)
 
     def __add__(self, other):
         return self._binary(other, "+")
@@ -140,7 +140,7 @@ class _Traced:
         if isinstance(other, _Absolute):
             flipped = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}[symbol]
             return other._compare(self, flipped)
-        other = _Traced.of(other, f"{self.text} {symbol} {other}")
+        other = Traced.of(other, f"{self.text} {symbol} {other}")
         if symbol == "!=":
             return ~masks.affine(f"{self.text} == {other.text}")
         return masks.affine(f"{self.text} {symbol} {other.text}")
@@ -190,7 +190,7 @@ class _Absolute:
             return x._compare(other, symbol) & (-x)._compare(other, symbol)
         if symbol in (">", ">="):
             return x._compare(other, symbol) | (-x)._compare(other, symbol)
-        equal = (x._compare(other, "==") | (-x)._compare(other, "==")) & _Traced.of(other, "abs")._compare(0, ">=")
+        equal = (x._compare(other, "==") | (-x)._compare(other, "==")) & Traced.of(other, "abs")._compare(0, ">=")
         return equal if symbol == "==" else ~equal
 
     __lt__ = lambda self, other: self._compare(other, "<")  # noqa: E731
@@ -205,7 +205,7 @@ class _Absolute:
         raise NotImplementedError(f"mask_mod: 'abs({self.inner.text})' may only be compared")
 
 
-class _Batch:
+class Batch:
     """The batch index: a set does not depend on it."""
 
     def _refuse(self, *_):
@@ -217,11 +217,14 @@ class _Batch:
     __hash__ = None
 
 
+BATCH = Batch()
+
+
 def flex_attention(mask_mod):
     """FlexAttention's `mask_mod(b, h, q_idx, kv_idx)`, traced into a set. It must combine comparisons of affine and modular
     expressions of h, q_idx and kv_idx with `&`, `|` and `~`; anything else is a NotImplementedError that names it."""
     try:
-        result = mask_mod(_Batch(), _Traced("h"), _Traced("i"), _Traced("j"))
+        result = mask_mod(BATCH, Traced("h"), Traced("i"), Traced("j"))
     except (IndexError, TypeError) as error:
         raise NotImplementedError(f"mask_mod: it does more than compare affine expressions: {error}") from error
     if isinstance(result, bool):

@@ -6,7 +6,11 @@
 #include "attn/test/codegen/host/HostProblem.h"
 #include "gtest/gtest.h"
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <unistd.h>
 
 using namespace attn::test;
 
@@ -17,6 +21,15 @@ namespace {
 int64_t environment(const char *name, int64_t otherwise) {
   const char *text = std::getenv(name);
   return text ? std::atoll(text) : otherwise;
+}
+
+/// What is running, for the handler of a stray access.
+char current[4096];
+
+void nameProblem(int signal) {
+  (void)!write(STDERR_FILENO, current, std::strlen(current));
+  std::signal(signal, SIG_DFL);
+  raise(signal);
 }
 
 std::vector<std::string> usableTargets() {
@@ -35,11 +48,15 @@ TEST(HostDifferential, RandomProblemsAgreeWithTheReference) {
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   HostRunner runner;
   int64_t failures = 0;
+  std::signal(SIGSEGV, nameProblem);
   for (int64_t i = 0; i < count && failures < 10; ++i) {
     Random random(uint64_t(first + i));
     HostProblem problem = HostProblem::random(random);
     problem.cpu = targets[size_t(random.below(int64_t(targets.size())))];
     problem.threads = {1, 2};
+    std::snprintf(current, sizeof current, "stray access: seed %lld, %s\n",
+                  static_cast<long long>(first + i),
+                  problem.describe().c_str());
     std::string message = runner.run(problem, random);
     failures += !message.empty();
     EXPECT_EQ(message, "") << "seed " << first + i << ", "

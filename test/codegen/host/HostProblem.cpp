@@ -20,6 +20,8 @@
 #include <cstring>
 #include <limits>
 #include <sstream>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace oracle = mlir::attn::reference;
 using namespace mlir;
@@ -117,6 +119,22 @@ HostProblem HostProblem::random(Random &random) {
     p.kvTile = random.oneOf<int64_t>({16, 32, 48, 80});
   }
   p.special = random.below(8) == 0;
+  if (random.below(5) == 0) {
+    // Decoding: few queries, keys in one or several parts.
+    p.queries = random.oneOf<int64_t>({1, 1, 2, 3, 7, 13, 16});
+    p.keys = random.oneOf<int64_t>({1023, 1024, 1025, 1531, 2053, 3137});
+    p.groups = random.oneOf<int64_t>({1, 2, 3, 4, 8});
+    p.headSize = random.oneOf<int64_t>({16, 40, 64});
+    p.valueSize = random.below(3) == 0 ? 24 : p.headSize;
+    // Enough elements for their mean error to mean something.
+    p.batches = std::max<int64_t>(
+        1, 256 / (p.kvHeads * p.groups * p.queries * p.valueSize));
+    p.dynamic[1] = p.dynamic[2] = random.below(4) == 0;
+    p.symbol = random.below(3000);
+    p.mask = random.below(4) == 0
+                 ? ""
+                 : "mask(" + random.mask(1, p.kvHeads * p.groups) + ")";
+  }
   return p;
 }
 
@@ -204,24 +222,47 @@ static std::vector<int64_t> stridesOf(HostProblem::Layout layout,
 }
 
 namespace {
+/// Bytes between two pages that nobody may touch. They are 0xff (NaN) at first,
+/// to notice a stray read or a missing write.
+class GuardedMemory {
+public:
+  /// At the end of the pages, or at their start.
+  GuardedMemory(size_t bytes, bool atEnd) {
+    size_t page = size_t(sysconf(_SC_PAGESIZE));
+    size_t inside = (bytes + page - 1) / page * page;
+    size = inside + 2 * page;
+    memory = static_cast<char *>(
+        mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (memory == MAP_FAILED)
+      std::abort();
+    if (inside && mprotect(memory + page, inside, PROT_READ | PROT_WRITE) != 0)
+      std::abort();
+    data = memory + page + (atEnd ? inside - bytes : 0);
+    std::memset(memory + page, 0xff, inside);
+  }
+  ~GuardedMemory() { munmap(memory, size); }
+  GuardedMemory(const GuardedMemory &) = delete;
+  GuardedMemory &operator=(const GuardedMemory &) = delete;
+  uint64_t address() const { return reinterpret_cast<uintptr_t>(data); }
+
+private:
+  char *memory = nullptr, *data = nullptr;
+  size_t size = 0;
+};
+
 /// One execution of a compiled problem.
 struct Execution {
-  ::attn::Device &device;
+  bool atEnd = false;
   std::vector<::attn::Tensor> arguments, results;
+  std::vector<std::unique_ptr<GuardedMemory>> memory;
 
-  /// A tensor with 0xff bytes (NaN) in it and between its elements, to notice a
-  /// stray read or a missing write.
   ::attn::Tensor place(::attn::ElementType type,
                        const std::vector<int64_t> &shape,
                        const std::vector<int64_t> &strides, int64_t size) {
-    std::string bytes(size_t(size * ::attn::sizeOf(type)), '\xff');
-    uint64_t address = *device.allocate(bytes.size(), nullptr);
+    memory.push_back(std::make_unique<GuardedMemory>(
+        size_t(size * ::attn::sizeOf(type)), atEnd));
     ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
-        type, {size}, address, device.properties().memory);
-    if (size)
-      std::memcpy(reinterpret_cast<void *>(address), bytes.data(),
-                  bytes.size());
-    tensor.shape = shape;
+        type, shape, size ? memory.back()->address() : 0);
     tensor.strides = strides;
     return tensor;
   }
@@ -289,14 +330,18 @@ std::string HostRunner::run(const HostProblem &p, Random &random) {
 
   std::vector<std::string> first;
   for (int64_t threads : p.threads) {
+    // What scratch holds and where tensors lie must not matter either.
+    bool isFirst = first.empty();
     auto device =
-        ::attn::openDevice("host", "threads=" + std::to_string(threads));
+        ::attn::openDevice("host", "threads=" + std::to_string(threads) +
+                                       ",poison=" + (isFirst ? "0" : "255"));
     if (!device)
       return device.error().message;
     auto executable = ::attn::Executable::load(*device, *bundle);
     if (!executable)
       return executable.error().message;
-    Execution execution{**device, {}, {}};
+    Execution execution;
+    execution.atEnd = !isFirst;
     int64_t size;
     for (size_t i = 0; i < 3; ++i) {
       std::vector<int64_t> strides = stridesOf(p.layout[i], shapes[i], size);

@@ -121,7 +121,9 @@ TEST(HostDevice, RefusesBadOptions) {
   auto unknown = openDevice("host", "speed=11");
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().message,
-            "device 'host' has no option 'speed', it has: threads");
+            "device 'host' has no option 'speed', it has: poison, threads");
+  for (const char *options : {"poison=256", "poison=-1", "poison="})
+    EXPECT_FALSE(openDevice("host", options).ok()) << options;
 }
 
 TEST(HostDevice, NamesBothSidesOfAMismatch) {

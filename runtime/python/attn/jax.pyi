@@ -1,0 +1,7 @@
+from collections.abc import Mapping
+from typing import Any
+
+from .masks import Mask
+
+def attention(q: Any, k: Any, v: Any, mask: Mask | None = None, scale: float | None = None, return_lse: bool = False,
+              align: Any = "end", symbols: Mapping[str, Any] | None = None) -> Any: ...
