@@ -15,8 +15,9 @@ namespace attn {
 /// The box that a tensor map copies.
 struct TensorBox {
   static constexpr size_t maxRank = 5;
-  /// Bytes of a tensor map, and what its address is a multiple of.
-  static constexpr size_t mapBytes = 128, mapAlignment = 64;
+  /// Bytes of a tensor map, and what its address is a multiple of: 64 is enough
+  /// for a GPU, newer versions of cuda.h ask for more.
+  static constexpr size_t mapBytes = 128, mapAlignment = 128;
 
   /// In elements, innermost dimension first; as many as the tensor has.
   std::vector<int64_t> sizes;

@@ -49,7 +49,7 @@ static_assert(cu::tensorMapPromotion128 == CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
 static_assert(CU_TENSOR_MAP_SWIZZLE_128B == 3 &&
               CU_TENSOR_MAP_SWIZZLE_32B == 1);
 static_assert(sizeof(CUtensorMap) == attn::TensorBox::mapBytes &&
-              alignof(CUtensorMap) == attn::TensorBox::mapAlignment);
+              alignof(CUtensorMap) <= attn::TensorBox::mapAlignment);
 static_assert(std::is_same_v<cuuint64_t, uint64_t> &&
               std::is_same_v<cuuint32_t, uint32_t>);
 #endif

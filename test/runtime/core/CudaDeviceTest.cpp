@@ -166,6 +166,42 @@ TEST_F(CudaDeviceTest, PassesTensorsAddresses) {
                                              uint64_t(1) << 33, 64, ~0ull}));
 }
 
+TEST_F(CudaDeviceTest, EncodesTensorMaps) {
+  std::shared_ptr<Device> device = *open();
+  Manifest m = scaleManifest();
+  m.launches = {m.launches[0]};
+  m.launches[0].params = {ParamDesc::pointer(1),
+                          ParamDesc::tensorMap(0, {{32, 4}, 128}),
+                          ParamDesc::tensorMapsFit()};
+  auto executable = Executable::load(device, *makeBundle(m, scalePtx));
+  ASSERT_TRUE(executable);
+  MemorySpace gpu = device->properties().memory;
+  Tensor x = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x10000, gpu);
+  Tensor y = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x20000, gpu);
+  x.strides[0] = 68;
+  fake->parameterCount = 3;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(calls("cuTensorMapEncodeTiled"),
+            Strings{"cuTensorMapEncodeTiled type 7 at 65536, 32 of 64, 4 of 5 "
+                    "by 272, swizzle 3"});
+  EXPECT_EQ(fake->parameters,
+            (std::vector<unsigned long long>{0x20000, 0xABCD, 1}));
+
+  // Off 16 bytes: the kernel is told.
+  fake->calls.clear();
+  x.byteOffset = 4;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(calls("cuTensorMapEncodeTiled"), Strings{});
+  EXPECT_EQ(fake->parameters, (std::vector<unsigned long long>{0x20000, 0, 0}));
+
+  m.launches[0].params.pop_back();
+  auto strict = Executable::load(device, *makeBundle(m, scalePtx));
+  ASSERT_TRUE(strict);
+  EXPECT_EQ(errorOf((*strict)->run({x}, {y}, {-1})),
+            "kernel 'scale': expected tensors that start on 16 bytes, with "
+            "strides that are multiples of 16 bytes");
+}
+
 TEST_F(CudaDeviceTest, ShowsTheAssemblersLog) {
   std::shared_ptr<Device> device = *open();
   fake->failures["cuModuleLoadDataEx"] = 218;

@@ -172,6 +172,22 @@ CuResult cuFuncSetAttribute(CuFunction, int attribute, int value) {
   return record("cuFuncSetAttribute",
                 std::to_string(attribute) + "=" + std::to_string(value));
 }
+CuResult cuTensorMapEncodeTiled(void *map, int type, unsigned rank,
+                                void *address, const uint64_t *sizes,
+                                const uint64_t *strides, const uint32_t *box,
+                                const uint32_t *steps, int interleave,
+                                int swizzle, int, int fill) {
+  std::string text = "type " + number(type) + " at " +
+                     number(reinterpret_cast<uintptr_t>(address));
+  for (unsigned d = 0; d < rank; ++d)
+    text += ", " + number(box[d]) + " of " + number(sizes[d]) +
+            (d ? " by " + number(strides[d - 1]) : "") +
+            (steps[d] == 1 ? "" : " in steps");
+  *static_cast<unsigned long long *>(map) = 0xABCD;
+  return record("cuTensorMapEncodeTiled",
+                text + ", swizzle " + number(swizzle) +
+                    (interleave || fill ? " with more" : ""));
+}
 CuResult cuLaunchKernel(CuFunction, unsigned gx, unsigned gy, unsigned gz,
                         unsigned bx, unsigned by, unsigned bz, unsigned shared,
                         CuStream stream, void **parameters, void **extra) {
