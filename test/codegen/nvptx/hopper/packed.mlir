@@ -8,6 +8,7 @@
 // CHECK: attn_nvptx.load_rows
 // CHECK: } consumers(160) {
 func.func @f(%q: tensor<1x2x?x64xbf16>, %k: tensor<1x2x?x64xbf16>, %v: tensor<1x2x?x64xbf16>) -> tensor<1x2x?x64xbf16> {
+  // expected-remark @below {{runs as 4 residue classes}}
   // expected-remark @below {{tiles are rows a constant step apart, which no tensor map describes: they are copied row by row}}
   %o = attn.attention %q, %k, %v mask(dilated<64, 64, 4>)
     : (tensor<1x2x?x64xbf16>, tensor<1x2x?x64xbf16>, tensor<1x2x?x64xbf16>) -> tensor<1x2x?x64xbf16>
