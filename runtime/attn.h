@@ -282,8 +282,8 @@ ATTN_API attn_status attn_program_scalar(attn_program *program, int32_t index,
  * `stream`. On a GPU it returns without waiting for them, but waits for the
  * stream before if elements of integer arguments are to be checked (lengths,
  * ids, tables; not with ATTN_CHECK_DATA=0 in the environment); the tensors'
- * memory must stay until the stream has passed. Results must not overlap themselves,
- * each other or an argument. Arrays of length 0 may be NULL. */
+ * memory must stay until the stream has passed. Results must not overlap
+ * themselves, each other or an argument. Arrays of length 0 may be NULL. */
 ATTN_API attn_status attn_launch(attn_program *program,
                                  const attn_tensor *const *arguments,
                                  int32_t num_arguments,

@@ -78,7 +78,7 @@ mlir::attn::nvptx::assemble(const std::string &ptx, const std::string &target,
   std::optional<std::string> ptxas = findPtxas();
   if (!ptxas)
     return fail("no ptxas in $CUDA_HOME/bin or in the PATH");
-  SmallString<128> input, output;
+  SmallString<128> input, output, code;
   int descriptor;
   if (sys::fs::createTemporaryFile("attn", "ptx", descriptor, input))
     return fail("cannot make a temporary file");
@@ -90,13 +90,16 @@ mlir::attn::nvptx::assemble(const std::string &ptx, const std::string &target,
   if (sys::fs::createTemporaryFile("attn", "log", output))
     return fail("cannot make a temporary file");
   scope_exit removeOutput([&] { sys::fs::remove(output); });
+  // Not /dev/null, which ptxas replaces by a file where it may.
+  if (sys::fs::createTemporaryFile("attn", "cubin", code))
+    return fail("cannot make a temporary file");
+  scope_exit removeCode([&] { sys::fs::remove(code); });
 
   std::string arch = "-arch=" + target;
   std::optional<StringRef> redirects[] = {StringRef(""), output.str(),
                                           output.str()};
   int status = sys::ExecuteAndWait(
-      *ptxas, {*ptxas, arch, "-v", input, "-o", "/dev/null"}, std::nullopt,
-      redirects);
+      *ptxas, {*ptxas, arch, "-v", input, "-o", code}, std::nullopt, redirects);
   auto text = MemoryBuffer::getFile(output);
   StringRef printed = text ? (*text)->getBuffer() : "";
   if (status != 0)

@@ -121,6 +121,12 @@ std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
       checks.push_back(check);
   };
   function.walk([&](AttentionOp op) {
+    auto heads = [](Value tensor) {
+      return cast<ShapedType>(tensor.getType()).getDimSize(1);
+    };
+    if (op.getQ() == argument && (ShapedType::isDynamic(heads(op.getQ())) ||
+                                  ShapedType::isDynamic(heads(op.getK()))))
+      add(::attn::CheckDesc::multiple(1, getSize(op.getK(), 1)));
     for (MaskAttr atom : getDataAtoms(op.getMask()))
       for (auto [place, number] : llvm::enumerate(getData(atom))) {
         if (op.getMaskData()[number] != argument)

@@ -69,17 +69,25 @@ Status attn::checkData(const CheckDesc &check, const IntegerData &data,
     return checkSorted(data);
   case CheckDesc::Kind::Rising:
     return checkRising(data, *rows);
-  case CheckDesc::Kind::Size: {
-    Result<int64_t> size = evaluate(check.max, bindings);
-    if (!size)
-      return size.error();
-    int64_t found = data.shape[size_t(check.dim)];
-    if (found != *size)
-      return invalidArgument("dimension " + number(check.dim) +
-                             ": expected size " + number(*size) + ", found " +
-                             number(found));
-    return Status::success();
-  }
+  case CheckDesc::Kind::Size:
+  case CheckDesc::Kind::Multiple:
+    return checkShape(check, data.shape, bindings);
   }
   return Status::success();
+}
+
+Status attn::checkShape(const CheckDesc &check,
+                        const std::vector<int64_t> &shape,
+                        const Bindings &bindings) {
+  Result<int64_t> size = evaluate(check.max, bindings);
+  if (!size)
+    return size.error();
+  int64_t found = shape[size_t(check.dim)];
+  bool isMultiple = check.kind == CheckDesc::Kind::Multiple;
+  bool holds = isMultiple && *size != 0 ? found % *size == 0 : found == *size;
+  if (holds)
+    return Status::success();
+  return invalidArgument("dimension " + number(check.dim) + ": expected " +
+                         (isMultiple ? "a multiple of " : "size ") +
+                         number(*size) + ", found " + number(found));
 }

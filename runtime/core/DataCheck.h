@@ -25,6 +25,10 @@ bool isDataChecked();
 Status checkData(const CheckDesc &check, const IntegerData &data,
                  const IntegerData *rows, const Bindings &bindings);
 
+/// The same for a check of the shape alone (CheckDesc::isOfShape).
+Status checkShape(const CheckDesc &check, const std::vector<int64_t> &shape,
+                  const Bindings &bindings);
+
 } // namespace attn
 
 #endif // ATTN_RUNTIME_CORE_DATACHECK_H

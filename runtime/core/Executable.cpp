@@ -292,6 +292,12 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
       return invalidArgument(
           "argument " + std::to_string(scalar.argument) + " '" + scalar.name +
           "': " + std::to_string(value) + " does not fit in i32");
+    // Positions are computed from it (docs/Spec.md, R7).
+    constexpr int64_t most = int64_t(1) << 40;
+    if (value < -most || value > most)
+      return invalidArgument(
+          "argument " + std::to_string(scalar.argument) + " '" + scalar.name +
+          "': expected a value within +-2^40, found " + std::to_string(value));
     prepared.scalars[scalar.argument] = value;
   }
 
@@ -322,6 +328,13 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
     prepared.tensorMapsFit.push_back(fit);
   }
   prepared.bindings = std::move(binding.values);
+  for (size_t index : arguments)
+    for (const CheckDesc &check : description.buffers[index].checks)
+      if (check.isOfShape())
+        if (Status status = checkShape(check, prepared.buffers[index].shape,
+                                       prepared.bindings);
+            !status)
+          return status.error().in(nameOfBuffer(index));
   return Status::success();
 }
 
@@ -358,6 +371,8 @@ Status Executable::checkData(const Prepared &prepared, Stream stream) const {
   for (size_t index : arguments) {
     const BufferDesc &buffer = description.buffers[index];
     for (const CheckDesc &check : buffer.checks) {
+      if (check.isOfShape())
+        continue;
       Result<const IntegerData *> data = fetch(index), rows = nullptr;
       for (size_t other : arguments)
         if (check.kind == CheckDesc::Kind::Rising &&

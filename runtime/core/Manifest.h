@@ -31,21 +31,24 @@ struct Dimension {
   }
 };
 
-/// What must hold for the elements of an integer argument, or for its shape.
+/// What must hold for the elements of an integer argument, or for the shape of
+/// an argument.
 struct CheckDesc {
   enum class Kind : uint8_t {
-    Range,  ///< every element is in min..max
-    Sorted, ///< elements do not decrease along the last dimension
-    Rising, ///< elements rise from rows[n] to rows[n + 1] - 1, for all n
-    Size,   ///< dimension `dim` has the size `max`
+    Range,    ///< every element is in min..max
+    Sorted,   ///< elements do not decrease along the last dimension
+    Rising,   ///< elements rise from rows[n] to rows[n + 1] - 1, for all n
+    Size,     ///< dimension `dim` has the size `max`
+    Multiple, ///< dimension `dim`, of any type of elements, is a multiple of
+              ///< `max`; of 0 only 0 is
   };
 
   Kind kind = Kind::Sorted;
   int64_t min = 0; ///< of Range
-  Expression max;  ///< of Range and Size
+  Expression max;  ///< of Range, Size and Multiple
   int64_t rows =
       0; ///< of Rising: the argument, checked before, with the offsets
-  int64_t dim = 0; ///< of Size
+  int64_t dim = 0; ///< of Size and Multiple
 
   static CheckDesc range(int64_t min, Expression max) {
     return {Kind::Range, min, std::move(max), 0, 0};
@@ -56,6 +59,14 @@ struct CheckDesc {
   }
   static CheckDesc size(int64_t dim, Expression size) {
     return {Kind::Size, 0, std::move(size), 0, dim};
+  }
+
+  static CheckDesc multiple(int64_t dim, Expression of) {
+    return {Kind::Multiple, 0, std::move(of), 0, dim};
+  }
+  /// Whether the shape says it all.
+  bool isOfShape() const {
+    return kind == Kind::Size || kind == Kind::Multiple;
   }
 
   bool operator==(const CheckDesc &o) const {

@@ -134,9 +134,14 @@ CheckDesc readCheck(const Json &value, const std::string &path) {
     int64_t dim = fields.integer("dim");
     check = CheckDesc::size(
         dim, readExpression(fields.get("size"), fields.pathTo("size"), 0));
+  } else if (kind == "multiple") {
+    int64_t dim = fields.integer("dim");
+    check = CheckDesc::multiple(
+        dim, readExpression(fields.get("of"), fields.pathTo("of"), 0));
   } else {
     fail(fields.pathTo("kind"),
-         "expected range, sorted, rising or size, found '" + kind + "'");
+         "expected range, sorted, rising, size or multiple, found '" + kind +
+             "'");
   }
   fields.finish();
   return check;
@@ -359,6 +364,9 @@ std::string text(const CheckDesc &c) {
   case CheckDesc::Kind::Size:
     return "{\"kind\": \"size\", \"dim\": " + std::to_string(c.dim) +
            ", \"size\": " + text(c.max) + "}";
+  case CheckDesc::Kind::Multiple:
+    return "{\"kind\": \"multiple\", \"dim\": " + std::to_string(c.dim) +
+           ", \"of\": " + text(c.max) + "}";
   case CheckDesc::Kind::Sorted:
     break;
   }

@@ -215,7 +215,9 @@ private:
     auto isInteger = [](const BufferDesc &buffer) {
       return buffer.type == ElementType::I32 || buffer.type == ElementType::I64;
     };
-    if (b.role != BufferRole::Argument || !isInteger(b) || b.shape.empty())
+    bool ofAnyType = check.kind == CheckDesc::Kind::Multiple;
+    if (b.role != BufferRole::Argument || !(ofAnyType || isInteger(b)) ||
+        b.shape.empty())
       return bad(path, "expected an argument of i32 or i64 with dimensions, "
                        "found '" +
                            b.name + "'");
@@ -236,11 +238,13 @@ private:
       return Status::success();
     }
     case CheckDesc::Kind::Size:
+    case CheckDesc::Kind::Multiple:
       if (check.dim < 0 || check.dim >= static_cast<int64_t>(b.shape.size()))
         return bad(path + ".dim", "expected a dimension below " +
                                       std::to_string(b.shape.size()) +
                                       ", found " + std::to_string(check.dim));
-      return verifyExpression(path + ".size", check.max, 0);
+      return verifyExpression(path + (ofAnyType ? ".of" : ".size"), check.max,
+                              0);
     }
     return bad(path + ".kind", "unknown check");
   }

@@ -170,10 +170,26 @@ static uint64_t countTiles(const Case &c, int64_t offset, int64_t qTile,
                i += m)
             for (int64_t j = j0; j < std::min(j0 + m * kvTile, c.keys) && !any;
                  j += m)
-              any = !c.live || c.live(h, i + offset, j);
+              any = (!c.live || c.live(h, i + offset, j)) &&
+                    !(c.inColumns && c.inColumns(i + offset, j));
           tiles += any;
         }
     }
+  std::vector<int64_t> columns;
+  for (int64_t j = 0; c.inColumns && j < c.keys; ++j)
+    if (j % c.columnStep >= c.columnStart)
+      columns.push_back(j);
+  for (int64_t h = 0; h < c.heads; ++h)
+    for (int64_t i0 = 0; i0 < c.queries; i0 += qTile)
+      for (size_t first = 0; first < columns.size(); first += kvTile) {
+        bool any = false;
+        for (int64_t i = i0; i < std::min(i0 + qTile, c.queries); ++i)
+          for (size_t n = first;
+               n < std::min(first + kvTile, columns.size()) && !any; ++n)
+            any = c.live(h, i + offset, columns[n]) &&
+                  c.inColumns(i + offset, columns[n]);
+        tiles += any;
+      }
   return tiles;
 }
 

@@ -34,6 +34,10 @@ struct Case {
   const char *mask = "all";
   int64_t modulus = 1; ///< of the residue classes that the mask is packed into
   std::function<bool(int64_t h, int64_t p, int64_t j)> live = {};
+  /// Pairs that run apart, over the keys with j mod columnStep >= columnStart
+  /// made adjacent; none if empty.
+  std::function<bool(int64_t p, int64_t j)> inColumns = {};
+  int64_t columnStart = 0, columnStep = 1;
   const char *align = "end";
   int64_t offset = 0; ///< what %x is
   Storage storage = Storage::HeadMajor;

@@ -157,6 +157,8 @@ TEST_F(Kernel, Masks) {
     const char *text;
     std::function<bool(int64_t h, int64_t p, int64_t j)> live;
     int64_t modulus = 1;
+    std::function<bool(int64_t p, int64_t j)> inColumns = {};
+    int64_t columnStart = 0, columnStep = 1;
   };
   const Mask masks[] = {
       {"causal & window<70, 0>",
@@ -186,7 +188,8 @@ TEST_F(Kernel, Masks) {
       {"fixed<50, 3>",
        [](int64_t, int64_t p, int64_t j) {
          return j <= p && (j / 50 == p / 50 || j % 50 >= 47);
-       }},
+       },
+       1, [](int64_t p, int64_t j) { return j / 50 != p / 50; }, 47, 50},
       {"!window<40, 40>",
        [](int64_t, int64_t p, int64_t j) { return std::abs(p - j) > 40; }},
       {"heads<0, 1> & causal | heads<1, 2> & keys<100, 180>",
@@ -203,6 +206,9 @@ TEST_F(Kernel, Masks) {
       problem.mask = mask.text;
       problem.live = mask.live;
       problem.modulus = mask.modulus;
+      problem.inColumns = mask.inColumns;
+      problem.columnStart = mask.columnStart;
+      problem.columnStep = mask.columnStep;
       problem.align = "start";
       problem.offset = 37;
       problem.queries = 200 - number;

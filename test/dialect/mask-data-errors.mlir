@@ -182,7 +182,7 @@ func.func @O11_no_tensor(%q: vector<16x16xf16>, %k: tensor<1x1x?x16xf16>, %m: ve
   // expected-error @below {{expected a tensor for t0 of the mask, found 0 tensors (O11)}}
   %r:3 = "attn.online_attention"(%q, %k, %k, %m, %m, %a, %x, %x, %x, %x) <{
       mask = #attn.mask<bits(t0)>, scale = 1.0 : f32,
-      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 2, 0, 0>}>
+      operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0, 2, 2, 0, 0, 0>}> ({})
       : (vector<16x16xf16>, tensor<1x1x?x16xf16>, tensor<1x1x?x16xf16>, vector<16xf32>, vector<16xf32>, vector<16x16xf32>,
          index, index, index, index) -> (vector<16xf32>, vector<16xf32>, vector<16x16xf32>)
   return

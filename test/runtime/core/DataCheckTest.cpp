@@ -195,8 +195,8 @@ TEST_F(DataCheck, ManifestsKeepThem) {
   };
   EXPECT_EQ(
       refusal("\"sorted\"", "\"prime\""),
-      "buffers[1].checks[0].kind: expected range, sorted, rising or size, "
-      "found 'prime'");
+      "buffers[1].checks[0].kind: expected range, sorted, rising, size or "
+      "multiple, found 'prime'");
   EXPECT_EQ(refusal("\"rows\": 2", "\"rows\": 7"),
             "buffers[3].checks[1].rows: argument 7 is not a tensor of i32 or "
             "i64 with dimensions");

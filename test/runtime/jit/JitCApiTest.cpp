@@ -201,7 +201,7 @@ TEST_F(JitCApi, NamesTheBadArgument) {
             "argument 1 'k': expected element type f16, found f32"},
            {[](Call &c) { c.k.tensor.dtype = {2, 64, 1}; },
             "arguments[1]: DLPack type with code 2, 64 bits and 1 lanes is not "
-            "one of f16, bf16, f32, i32, i64"},
+            "one of f16, bf16, f32, bool, i8, i32, i64"},
            {[](Call &c) { c.v.tensor.device = {ATTN_DL_CUDA, 0}; },
             "argument 2 'v': expected memory of host, the device 'simulated "
             "sm_90a', found cuda:0"},

@@ -23,12 +23,13 @@ inline std::string assemble(const std::string &text) {
   std::string base =
       testing::TempDir() + "attn-sim-" + std::to_string(getpid()) + "-ptxas";
   std::ofstream(base + ".ptx") << text;
-  std::string command =
-      "ptxas -arch=sm_90a -o /dev/null " + base + ".ptx >" + base + ".log 2>&1";
+  std::string command = "ptxas -arch=sm_90a -o " + base + ".cubin " + base +
+                        ".ptx >" + base + ".log 2>&1";
   bool good = std::system(command.c_str()) == 0;
   std::string said = good ? "" : readText(base + ".log");
   std::remove((base + ".ptx").c_str());
   std::remove((base + ".log").c_str());
+  std::remove((base + ".cubin").c_str());
   return said;
 }
 
