@@ -60,6 +60,7 @@ static constexpr Choice choices[] = {
 // warpgroups fit in the 64 K of a multiprocessor.
 static constexpr Choice roleChoices[] = {
     {64, Masks::Any, 192, 128, 12, 4, false, 32, 160},
+    {96, Masks::Any, 192, 128, 12, 3, false, 32, 160},
     {128, Masks::Plain, 192, 128, 12, 2, false, 32, 160},
     {128, Masks::Any, 128, 128, 8, 2, false, 24, 240},
     {192, Masks::Any, 128, 112, 8, 2, false, 24, 240},
