@@ -7,6 +7,8 @@
 #include "attn/passes/Passes.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/mask/Estimate.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -25,6 +27,24 @@ namespace mlir::attn {
 
 using namespace mlir;
 using namespace mlir::attn;
+
+/// Whether the first queries have more key tiles than the last ones, as global
+/// rows have: tiles then run in rising order, else in falling order, so that
+/// the long ones start first. Judged on 64 tiles of queries and keys.
+static bool startsWithLongest(MaskAttr mask, ScheduleAttr schedule) {
+  MaskAttr closed = getHullWithoutData(mask, /*outer=*/true);
+  int64_t rows = schedule.getQTile(), length = 64 * rows;
+  auto estimate = [&](int64_t first) {
+    return estimateTiles(closed,
+                         {rows, length, first, rows, schedule.getKvTile()});
+  };
+  return estimate(0) > estimate(length - rows);
+}
+
+static void setOrder(Operation *loop, MaskAttr mask, ScheduleAttr schedule) {
+  if (startsWithLongest(mask, schedule))
+    loop->setAttr("attn.ascending", UnitAttr::get(loop->getContext()));
+}
 
 /// The same op without its log-sum-exp.
 static AttentionOp dropLse(RewriterBase &rewriter, AttentionOp op) {
@@ -51,6 +71,7 @@ static LogicalResult tile(RewriterBase &rewriter, AttentionOp op,
   Operation *loop = tiled->loops.front();
   loop->setAttr("attn.schedule", schedule);
   loop->setAttr("attn.mask", builder.getStringAttr(op.getMask().str()));
+  setOrder(loop, op.getMask(), schedule);
   rewriter.replaceOp(op, tiled->replacements);
   return success();
 }
@@ -176,6 +197,7 @@ static LogicalResult tileClasses(RewriterBase &rewriter, scf::ForallOp classes,
     tensor::ParallelInsertSliceOp::create(
         rewriter, loc, tile, mapping.lookup(insertion.getDest()),
         destination.offsets, destination.sizes, insertion.getMixedStrides());
+  setOrder(loop, whole.getMask(), schedule);
   rewriter.eraseOp(whole);
   loop->setAttr("attn.schedule", schedule);
   loop->setAttr("attn.mask", classes->getAttr("attn.mask"));

@@ -70,7 +70,7 @@ void KernelLowering::bindParams(Value params) {
 
 LogicalResult KernelLowering::bindItem(scf::ForallOp forall, Value number) {
   // The last dimension, that of the queries, is the outermost one, from the
-  // end.
+  // end unless the longest tiles come first.
   Value rest = arith::IndexCastOp::create(b, b.getIndexType(), number);
   if (share == Share::Part) {
     Value splits = b.index(getNumber("attn.splits"));
@@ -93,8 +93,10 @@ LogicalResult KernelLowering::bindItem(scf::ForallOp forall, Value number) {
     numbers[dim] = arith::RemSIOp::create(b, rest, counts[dim]);
     rest = arith::DivSIOp::create(b, rest, counts[dim]);
   }
-  Value last = b.add(counts[rank - 1], -1);
-  numbers[rank - 1] = arith::SubIOp::create(b, last, rest);
+  numbers[rank - 1] = rest;
+  if (!forall->hasAttr("attn.ascending"))
+    numbers[rank - 1] =
+        arith::SubIOp::create(b, b.add(counts[rank - 1], -1), rest);
   for (unsigned dim = 0; dim < rank; ++dim)
     scalars.map(forall.getInductionVars()[dim],
                 b.multiply(numbers[dim], scalar(step[dim])));

@@ -75,8 +75,8 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
 
 /// The iterations are the blocks of a one-dimensional grid, the last dimension
 /// fastest, so that the blocks of one batch and key head run together and share
-/// K and V in the L2 cache. The last dimension, the query tiles, counts down:
-/// under a causal mask the longest come first.
+/// K and V in the L2 cache. The last dimension, the query tiles, counts down
+/// unless attn-tile says otherwise: the longest come first.
 LogicalResult KernelLowering::decodeBlock(scf::ForallOp op, Value block) {
   auto materialize = [&](OpFoldResult value) {
     std::optional<int64_t> known = getConstantIntValue(value);
@@ -101,7 +101,7 @@ LogicalResult KernelLowering::decodeBlock(scf::ForallOp op, Value block) {
         index = b.sub(block, b.mul(quotient, count));
         block = quotient;
       }
-      if (last)
+      if (last && !op->hasAttr("attn.ascending"))
         index = b.sub(b.sub(count, b.i32(1)), index);
     }
     scalars[op.getInductionVar(dim)] = b.mul(b.widen(index), b.i64(*stepSize));

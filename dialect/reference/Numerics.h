@@ -53,17 +53,17 @@ struct Problem {
   std::function<bool(int64_t head, int64_t p, int64_t j)> live;
   /// A result over other keys to continue from, B x Hq x Nq x Dv and B x Hq x
   /// Nq x 1; without data there is none.
-  View initO, initLse;
+  View initO = {}, initLse = {};
   /// The score of the pair (query i, key j) of head h, counted from 0, from the
   /// scaled product; empty for that itself.
   std::function<double(double score, int64_t b, int64_t h, int64_t i,
                        int64_t j)>
-      score;
+      score = {};
   /// A logit for each query head that is in the denominator alone; or empty.
-  std::vector<double> sinks;
+  std::vector<double> sinks = {};
   /// The same for a mask with tensors, of (batch, head, query, key) counted
   /// from 0; then `live` is empty.
-  std::function<bool(int64_t b, int64_t h, int64_t i, int64_t j)> livePair;
+  std::function<bool(int64_t b, int64_t h, int64_t i, int64_t j)> livePair = {};
 };
 
 /// Row-major B x Hq x Nq x Dv and B x Hq x Nq.

@@ -4,7 +4,7 @@
 
 // STATS: attn-tile
 // STATS-DAG: (S) 1 dropped-lse
-// STATS-DAG: (S) 4 tiled
+// STATS-DAG: (S) 6 tiled
 
 #s = #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>
 
@@ -78,4 +78,22 @@ func.func @start(%q: tensor<1x1x?x64xf16>) -> tensor<1x1x?x64xf16> {
   %o = attn.attention %q, %q, %q mask(causal) align(start) schedule(#s)
       : (tensor<1x1x?x64xf16>, tensor<1x1x?x64xf16>, tensor<1x1x?x64xf16>) -> tensor<1x1x?x64xf16>
   return %o : tensor<1x1x?x64xf16>
+}
+
+// The longest tiles of queries run first: global rows are the first ones, rows under a causal mask the last ones.
+// CHECK-LABEL: func.func @global_rows
+// CHECK: } {attn.ascending
+// CHECK-LABEL: func.func @causal_rows
+// CHECK-NOT: attn.ascending
+func.func @global_rows(%q: tensor<1x2x?x32xf16>) -> tensor<1x2x?x32xf16> {
+  %o = attn.attention %q, %q, %q mask(longformer<256, 16>)
+      schedule(#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>)
+      : (tensor<1x2x?x32xf16>, tensor<1x2x?x32xf16>, tensor<1x2x?x32xf16>) -> tensor<1x2x?x32xf16>
+  return %o : tensor<1x2x?x32xf16>
+}
+func.func @causal_rows(%q: tensor<1x2x?x32xf16>) -> tensor<1x2x?x32xf16> {
+  %o = attn.attention %q, %q, %q mask(causal & longformer<256, 16>)
+      schedule(#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>)
+      : (tensor<1x2x?x32xf16>, tensor<1x2x?x32xf16>, tensor<1x2x?x32xf16>) -> tensor<1x2x?x32xf16>
+  return %o : tensor<1x2x?x32xf16>
 }
