@@ -28,7 +28,7 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
     ```
   }];
   let options = [
-    Option<"target", "target", "std::string", "\"sm_80\"", "Architecture: sm_80, sm_86, sm_89 or sm_90">,
+    Option<"target", "target", "std::string", "\"sm_80\"", "Architecture: sm_80, sm_86, sm_89, sm_90 or sm_90a">,
     Option<"qTile", "q-tile", "int64_t", "0", "Query rows of a tile; 0 leaves the choice to the table">,
     Option<"kvTile", "kv-tile", "int64_t", "0", "Keys of a tile; 0 leaves the choice to the table">,
     Option<"warps", "warps", "int64_t", "0", "Warps of a block; 0 leaves the choice to the table">,

@@ -123,10 +123,24 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     tiles are prefetched into rings of `stages` buffers; `q_in_registers` keeps the query fragments in registers
     instead of re-reading them from shared memory for every key tile.
 
-    Example: `#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>`
+    With `producer_registers` and `consumer_registers`, which are left out where they are 0, the warps are specialised: four
+    more warps, of that many registers a thread, only load, and the `warps` that compute have `consumer_registers`.
+
+    Examples: `#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>`,
+    `#attn.schedule<q_tile = 192, kv_tile = 128, warps = 12, stages = 2, q_in_registers = false, producer_registers = 32,
+    consumer_registers = 160>`
   }];
   let parameters = (ins
-    "int64_t":$q_tile, "int64_t":$kv_tile, "int64_t":$warps, "int64_t":$stages, "bool":$q_in_registers);
+    "int64_t":$q_tile, "int64_t":$kv_tile, "int64_t":$warps, "int64_t":$stages, "bool":$q_in_registers,
+    DefaultValuedParameter<"int64_t", "0">:$producer_registers,
+    DefaultValuedParameter<"int64_t", "0">:$consumer_registers);
+  let builders = [
+    AttrBuilder<(ins "int64_t":$qTile, "int64_t":$kvTile, "int64_t":$warps, "int64_t":$stages, "bool":$qInRegisters),
+                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0); }]>];
+  let extraClassDeclaration = [{
+    /// Whether some warps only load and the others only compute.
+    bool hasRoles() const { return getProducerRegisters() != 0; }
+  }];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -35,7 +35,9 @@ void AttnDialect::initialize() {
 
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t qTile, int64_t kvTile, int64_t warps,
-                                   int64_t stages, bool) {
+                                   int64_t stages, bool,
+                                   int64_t producerRegisters,
+                                   int64_t consumerRegisters) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -52,5 +54,19 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // S4
   if (stages < 1 || stages > 8)
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
+  if (producerRegisters == 0 && consumerRegisters == 0)
+    return success();
+  // S5
+  for (int64_t registers : {producerRegisters, consumerRegisters})
+    if (registers < 24 || registers > 240 || registers % 8 != 0)
+      return emitError() << "producer_registers and consumer_registers must be "
+                            "multiples of 8 from 24 to 240, or both 0, found "
+                         << producerRegisters << " and " << consumerRegisters
+                         << " (S5)";
+  // S6
+  if (qTile != 16 * warps || warps % 4 != 0)
+    return emitError() << "with roles, q_tile must be 64 rows for every four "
+                          "warps, found "
+                       << qTile << " rows and " << warps << " warps (S6)";
   return success();
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Assembles a kernel for every default schedule with NVIDIA's ptxas and prints its registers, spills and shared memory.
 
-Exits with 1 if a kernel spills or uses a stack. Needs a ptxas in $CUDA_HOME/bin or in the PATH.
+Exits with 1 if a kernel spills, uses a stack, or has products of warpgroups that ptxas serialises. Needs a ptxas in $CUDA_HOME/bin or in the PATH.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 from kernel_source import MASKS as KNOWN_MASKS, SCORES, source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90"]
+TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"]
 ELEMENTS = ["bf16", "f16", "f32"]
 MASKS = list(KNOWN_MASKS)
 # The head sizes at which the table of schedules changes, a small one, and two that differ in D and Dv.
@@ -55,12 +55,12 @@ def main():
                     bad += 1
                     print(f"{name}: not assembled {error}")
                     continue
-                wrong = kernel["spilled_bytes"] or kernel["stack_bytes"]
+                wrong = kernel["spilled_bytes"] or kernel["stack_bytes"] or kernel["serial_products"]
                 bad += bool(wrong)
                 print(f"{name}: {kernel['registers']:3} registers, {kernel['spilled_bytes']} bytes spilled, "
                       f"{kernel['stack_bytes']} bytes of stack, {kernel['threads']} threads, "
                       f"{kernel['shared_bytes'] / 1024:.0f} KB shared" + ("  WRONG" if wrong else ""), flush=True)
-    print(f"{count} kernels, {bad} that spill, use a stack or do not assemble")
+    print(f"{count} kernels, {bad} that spill, use a stack, serialise products or do not assemble")
     return 1 if bad else 0
 
 

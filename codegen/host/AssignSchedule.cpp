@@ -42,7 +42,7 @@ struct AttnAssignHostSchedulePass
       int64_t rows = qTile > 0 ? qTile : sizes.qTile,
               keys = kvTile > 0 ? kvTile : sizes.kvTile;
       if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows,
-                                      keys, 1, 1, false))) {
+                                      keys, 1, 1, false, 0, 0))) {
         signalPassFailure();
         return WalkResult::interrupt();
       }

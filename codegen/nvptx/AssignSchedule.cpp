@@ -29,14 +29,23 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     Problem problem{op.getQ().getType().getDimSize(3),
                     op.getV().getType().getDimSize(3),
                     op.getQ().getType().getElementType(),
-                    isSimpleMask(op.getMask()), hasPlainScores(op)};
+                    isSimpleMask(op.getMask()),
+                    isPlainMask(op.getMask()),
+                    hasPlainScores(op),
+                    fitsRoles(op)};
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
+      problem.fitsRoles &= !schedule->hasRoles() || !runsInParts(op, *schedule);
       return checkSchedule(gpu, problem, *schedule, emitError);
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
+    if (succeeded(schedule) && schedule->hasRoles() &&
+        runsInParts(op, *schedule)) {
+      problem.fitsRoles = false;
+      schedule = chooseSchedule(gpu, problem, overrides, emitError);
+    }
     if (failed(schedule))
       return failure();
     op.setScheduleAttr(*schedule);

@@ -181,6 +181,8 @@ ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
   NamedAttribute what = *role.begin();
   auto pair = dyn_cast<DenseI64ArrayAttr>(what.getValue());
   int64_t number = pair ? pair[0] : cast<IntegerAttr>(what.getValue()).getInt();
+  if (what.getName() == "attn.tensor_maps_fit")
+    return ::attn::ParamDesc::tensorMapsFit();
   Value operand = call.getOperand(number);
   if (what.getName() == "attn.scalar") {
     auto argument = dyn_cast<BlockArgument>(operand);
@@ -193,6 +195,12 @@ ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
   if (!buffer)
     return call.emitOpError(
         "expected operands that are arguments, results or temporaries");
+  if (what.getName() == "attn.tensor_map") {
+    // One head of one batch.
+    int64_t rows = pair[1], columns = pair[2];
+    return ::attn::ParamDesc::tensorMap(*buffer, {1, 1, rows, columns},
+                                        2 * columns);
+  }
   if (what.getName() == "attn.pointer")
     return ::attn::ParamDesc::pointer(*buffer);
   return what.getName() == "attn.size"

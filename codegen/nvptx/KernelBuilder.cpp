@@ -79,6 +79,32 @@ Value KernelBuilder::shuffleFrom(Value value, Value source) {
                               i32(31), NVVM::ShflKind::idx, UnitAttr());
 }
 
+void KernelBuilder::barrier() {
+  NVVM::BarrierOp::create(*this, TypeRange(), barrierId, barrierThreads,
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
+Value KernelBuilder::barrierOr(Value flag) {
+  // NVVM's op has no reduction over the threads of a role.
+  if (barrierId)
+    return intrinsic(i1Type, "llvm.nvvm.barrier.cta.red.or.aligned.count",
+                     {barrierId, barrierThreads, flag});
+  Value any =
+      NVVM::BarrierOp::create(*this, i32Type, Value(), Value(),
+                              NVVM::BarrierReductionAttr::get(
+                                  getContext(), NVVM::BarrierReduction::OR),
+                              LLVM::ZExtOp::create(*this, i32Type, flag))
+          .getResult(0);
+  return compare(LLVM::ICmpPredicate::ne, any, i32(0));
+}
+
+void KernelBuilder::fenceAsyncShared() {
+  NVVM::FenceProxyOp::create(
+      *this,
+      NVVM::ProxyKindAttr::get(getContext(), NVVM::ProxyKind::async_shared),
+      NVVM::SharedSpaceAttr::get(getContext(), NVVM::SharedSpace::shared_cta));
+}
+
 Value KernelBuilder::hide(Value value) {
   return LLVM::InlineAsmOp::create(
              *this, i32Type, ValueRange{value}, "", "=r,0",

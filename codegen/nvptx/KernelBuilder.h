@@ -115,7 +115,16 @@ public:
   Value scaleHere(Value value, unsigned log2) {
     return shiftLeft(value, widen(hide(i32(log2))));
   }
-  void barrier() { NVVM::BarrierOp::create(*this); }
+  /// Waits for all threads that share the barrier: those of the block, or of
+  /// the role that the code is for.
+  void barrier();
+  /// The same, and whether `flag`, an i1, holds in any of them.
+  Value barrierOr(Value flag);
+  /// The barrier's number and threads, i32; null for all threads of the block.
+  Value barrierId, barrierThreads;
+  /// Orders this thread's accesses to shared memory before those of tensor
+  /// copies and of products of warpgroups.
+  void fenceAsyncShared();
 
   /// Runs `build` with the insertion point where the current phase begins: in
   /// the entry block, or where `startPhase` was called last.

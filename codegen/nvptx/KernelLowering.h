@@ -21,6 +21,14 @@ class SharedOp;
 class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
+class RolesOp;
+class BarriersOp;
+class WaitOp;
+class ReleaseOp;
+class LoadBoxOp;
+class LoadRowsOp;
+class WgmmaOp;
+class WgmmaWaitOp;
 
 /// A tile in global memory that a thread reads element by element: the address
 /// of column 0 in each of its rows, and how far from there its columns are, in
@@ -62,6 +70,8 @@ public:
 private:
   // Control flow.
   LogicalResult lower(scf::ForallOp op);
+  LogicalResult lowerProgram(scf::ForallOp forall,
+                             llvm::iterator_range<Block::iterator> ops);
   LogicalResult decodeBlock(scf::ForallOp op, Value block);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
@@ -92,6 +102,19 @@ private:
   void writeTile(const TileValue &value, VectorType type,
                  const GlobalRows &target, Value warpRow);
   Value getSlotBase(vector::TransferReadOp read);
+
+  // Kernels with roles.
+  LogicalResult lower(RolesOp op);
+  LogicalResult lower(BarriersOp op);
+  LogicalResult lower(WaitOp op);
+  LogicalResult lower(ReleaseOp op);
+  LogicalResult lower(LoadBoxOp op);
+  LogicalResult lower(LoadRowsOp op);
+  LogicalResult lower(WgmmaOp op);
+  LogicalResult lower(WgmmaWaitOp op);
+  void storeWarpRows(StoreOp op);
+  Value getBarrier(Value barriers, Value slot);
+  Value electProducer();
 
   // Vectors.
   LogicalResult lowerConstant(Operation *op);
@@ -133,6 +156,8 @@ private:
   DenseMap<Value, SharedTile> buffers;
   DenseMap<Operation *, InputTile> inputs;
   int64_t numProducts = 0;
+  /// The number of the block, an i32.
+  Value blockIndex;
   /// Positions are computed anew, hidden from the optimizer, so that it does
   /// not find them in the common path and keep them alive.
   bool inRarePath = false;

@@ -32,12 +32,23 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
             SelectRowsOp, memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
-            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp>(
-          [&](auto typed) { return lower(typed); })
+            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
+            RolesOp, BarriersOp, WaitOp, ReleaseOp, LoadBoxOp, LoadRowsOp,
+            WgmmaOp, WgmmaWaitOp>([&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
-      .Case<NVVM::BarrierOp, NVVM::CpAsyncWaitGroupOp,
-            NVVM::CpAsyncCommitGroupOp>([&](auto) {
+      .Case([&](NVVM::BarrierOp) {
+        b.barrier();
+        return success();
+      })
+      .Case([&](ElectOp elect) {
+        scalars[elect.getResult()] = electProducer();
+        return success();
+      })
+      .Case<TensorMapOp, TensorMapsFitOp>([&](auto) {
+        return success(); // Parameters, mapped before the walk.
+      })
+      .Case<NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);
         return success();
       })
@@ -107,10 +118,16 @@ static bool isTileLoop(Operation &op) {
 /// and of sizes is computed again for them: it would else stay in registers
 /// through the loops.
 LogicalResult KernelLowering::lower(scf::ForallOp op) {
-  Value block = NVVM::BlockIdXOp::create(b, b.i32Type);
-  if (failed(decodeBlock(op, block)))
+  blockIndex = NVVM::BlockIdXOp::create(b, b.i32Type);
+  if (failed(decodeBlock(op, blockIndex)))
     return failure();
-  auto ops = op.getBody()->without_terminator();
+  return lowerProgram(op, op.getBody()->without_terminator());
+}
+
+/// Lowers `ops`, those of one iteration of `forall` or of a role in it.
+LogicalResult
+KernelLowering::lowerProgram(scf::ForallOp forall,
+                             llvm::iterator_range<Block::iterator> ops) {
   auto tileLoops = llvm::make_filter_range(ops, isTileLoop);
   auto lowerAll = [&](auto range) {
     for (Operation &inner : range) {
@@ -128,7 +145,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
   auto epilogue =
       llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
   if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
-      failed(decodeBlock(op, b.shuffleXor(block, 0))))
+      failed(decodeBlock(forall, b.shuffleXor(blockIndex, 0))))
     return failure();
 
   llvm::SmallPtrSet<Operation *, 16> needed;
@@ -136,7 +153,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
   while (!worklist.empty())
     for (Value operand : worklist.pop_back_val()->getOperands()) {
       Operation *source = operand.getDefiningOp();
-      if (source && source->getBlock() == op.getBody() &&
+      if (source && source->getBlock() == lastLoop->getBlock() &&
           source->isBeforeInBlock(lastLoop) && isMemoryEffectFree(source) &&
           !isa<VectorType>(operand.getType()) && source->getNumRegions() == 0 &&
           needed.insert(source).second)
@@ -401,11 +418,13 @@ LogicalResult KernelLowering::lower(memref::LoadOp op) {
 }
 
 LogicalResult KernelLowering::lower(SharedOp op) {
-  ArrayRef<int64_t> shape = op.getType().getShape();
-  int64_t elementBytes = op.getType().getElementTypeBitWidth() / 8;
+  MemRefType type = op.getType();
+  TileShape shape{nvptx::getRows(type), nvptx::getColumns(type),
+                  type.getElementTypeBitWidth() / 8,
+                  type.getRank() == 4 ? type.getDimSize(3) : 0};
   buffers[op.getResult()] = SharedTile(
-      {shape[1], shape[2], elementBytes},
-      b.advance(sharedBase, static_cast<int64_t>(op.getOffset())), shape[0]);
+      shape, b.advance(sharedBase, static_cast<int64_t>(op.getOffset())),
+      type.getDimSize(0));
   return success();
 }
 
@@ -428,6 +447,10 @@ LogicalResult KernelLowering::lower(LoadAsyncOp op) {
 
 LogicalResult KernelLowering::lower(StoreOp op) {
   const SharedTile &tile = buffers.find(op.getSource())->second;
+  if (tile.panelWidth) {
+    storeWarpRows(op);
+    return success();
+  }
   copyToGlobal(b, shared, tile, tile.base, getRows(op.getTarget()));
   return success();
 }

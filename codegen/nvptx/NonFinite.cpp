@@ -96,13 +96,7 @@ static Value buildTest(KernelBuilder &b, SharedMemory &shared,
     }
   }
   Value found = b.compare(Predicate::ne, getMarks(b, marks, pattern), b.i32(0));
-  Value any =
-      NVVM::BarrierOp::create(b, b.i32Type, Value(), Value(),
-                              NVVM::BarrierReductionAttr::get(
-                                  b.getContext(), NVVM::BarrierReduction::OR),
-                              LLVM::ZExtOp::create(b, b.i32Type, found))
-          .getResult(0);
-  return b.compare(Predicate::ne, any, b.i32(0));
+  return b.barrierOr(found);
 }
 
 /// Zeroes the elements that are not finite. Every thread has chunks of its own.
@@ -238,6 +232,8 @@ void nvptx::absorbNonFinite(
       });
   b.barrier();
   buildClear(b, shared, right, pattern);
+  if (right.panelWidth) // Read next by products of warpgroups.
+    b.fenceAsyncShared();
   b.barrier();
 
   Block *merge = b.createBlockAfter(SmallVector<Type>(acc.size(), b.f32Type));

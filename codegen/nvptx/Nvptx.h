@@ -17,4 +17,13 @@
 #define GET_OP_CLASSES
 #include "attn/codegen/nvptx/NvptxOps.h.inc"
 
+namespace mlir::attn::nvptx {
+
+/// Rows and columns of a slot of a buffer in shared memory, columns over all of
+/// its panels.
+int64_t getRows(MemRefType buffer);
+int64_t getColumns(MemRefType buffer);
+
+} // namespace mlir::attn::nvptx
+
 #endif // ATTN_CODEGEN_NVPTX_NVPTX_H

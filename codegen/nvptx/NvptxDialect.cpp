@@ -8,6 +8,7 @@
 #include "mlir/IR/DialectImplementation.h"
 
 using namespace mlir;
+using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
 #include "attn/codegen/nvptx/NvptxDialect.cpp.inc"
@@ -22,19 +23,34 @@ void NvptxDialect::initialize() {
       >();
 }
 
+int64_t nvptx::getRows(MemRefType buffer) {
+  return buffer.getDimSize(buffer.getRank() - 2);
+}
+
+int64_t nvptx::getColumns(MemRefType buffer) {
+  return buffer.getDimSize(buffer.getRank() - 1) *
+         (buffer.getRank() == 4 ? buffer.getDimSize(1) : 1);
+}
+
 static LogicalResult verifyCopy(Operation *op, MemRefType global,
                                 MemRefType shared) {
   if (global.getElementType() != shared.getElementType())
     return op->emitOpError("expected one element type, found ")
            << global.getElementType() << " and " << shared.getElementType();
+  bool isPanelled = shared.getRank() == 4;
+  int64_t width = shared.hasStaticShape() ? shared.getShape().back() : 0;
+  if (isPanelled && width != 32 && width != 64)
+    return op->emitOpError("expected a buffer of static shape with panels of "
+                           "32 or 64 columns, found ")
+           << shared;
   int64_t multiple = shared.getElementType().isF32() ? 32 : 16;
-  if (!shared.hasStaticShape() || shared.getDimSize(2) % multiple != 0)
+  if (width == 0 || width % multiple != 0)
     return op->emitOpError("expected a buffer of static shape with columns in "
                            "multiples of ")
            << multiple << ", found " << shared;
-  if (global.isDynamicDim(3) || global.getDimSize(3) > shared.getDimSize(2))
+  if (global.isDynamicDim(3) || global.getDimSize(3) > getColumns(shared))
     return op->emitOpError("expected a slice of at most ")
-           << shared.getDimSize(2) << " columns, found " << global;
+           << getColumns(shared) << " columns, found " << global;
   return success();
 }
 
@@ -50,10 +66,10 @@ LogicalResult AbsorbOp::verify() {
   auto acc = cast<VectorType>(getAcc().getType());
   MemRefType tile = getTile().getType();
   auto live = getLive() ? cast<VectorType>(getLive().getType()) : VectorType();
-  bool fits = tile.hasStaticShape() && acc.getDimSize(1) <= tile.getDimSize(2);
+  bool fits = tile.hasStaticShape() && acc.getDimSize(1) <= getColumns(tile);
   if (fits && live)
     fits = live.getDimSize(0) == acc.getDimSize(0) &&
-           live.getDimSize(1) == tile.getDimSize(1);
+           live.getDimSize(1) == getRows(tile);
   if (fits)
     return success();
   InFlightDiagnostic diagnostic =
@@ -63,4 +79,32 @@ LogicalResult AbsorbOp::verify() {
   if (live)
     diagnostic << " and " << live;
   return diagnostic;
+}
+
+LogicalResult LoadRowsOp::verify() {
+  return verifyCopy(*this, getSource().getType(), getTarget().getType());
+}
+
+LogicalResult WgmmaOp::verify() {
+  auto result = cast<VectorType>(getResult().getType());
+  MemRefType right = getRhs().getType();
+  auto left = cast<ShapedType>(getLhs().getType());
+  if (!right.hasStaticShape() || !left.hasStaticShape())
+    return emitOpError("expected operands of static shape");
+  auto buffer = dyn_cast<MemRefType>(left);
+  int64_t rows = buffer ? getRows(buffer) : left.getDimSize(0),
+          columns = buffer ? getColumns(buffer) : left.getDimSize(1);
+  int64_t depth = getDepth(), n = result.getDimSize(1);
+  int64_t rightDepth = getTransposed() ? getRows(right) : getColumns(right),
+          rightN = getTransposed() ? getColumns(right) : getRows(right);
+  if (getAcc() && getAcc().getType() != result)
+    return emitOpError("expected an accumulator of type ")
+           << result << ", found " << getAcc().getType();
+  if (rows != result.getDimSize(0) || rows % 64 != 0 || n % 8 != 0 ||
+      n > rightN || depth < 1 || depth > columns || depth > rightDepth)
+    return emitOpError("expected m x k and n x k, or k x n, into m x n, with m "
+                       "a multiple of 64 and the depth at most k, found ")
+           << left << ", " << right << ", depth " << depth << " into "
+           << result;
+  return success();
 }

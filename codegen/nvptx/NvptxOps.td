@@ -22,12 +22,18 @@ def Nvptx_Dialect : Dialect {
     have 128 bytes, `c ^ (r / 2 mod 4)` for 64 and `c ^ (r / 4 mod 2)` for 32: the 128, 64 and 32 byte swizzles. Eight
     consecutive rows of one chunk column then lie in distinct banks, and so do eight consecutive chunks of one panel,
     and, of f32, eight consecutive columns of four rows of one parity.
+
+    In kernels with roles a buffer is `slots x panels x rows x columns` of 16-bit elements, and all its panels have the
+    same 64 or 32 columns: what one tensor copy writes and one product of a warpgroup reads.
   }];
 }
 
 class Nvptx_Op<string mnemonic, list<Trait> traits = []> : Op<Nvptx_Dialect, mnemonic, traits>;
 
-def Nvptx_SharedMemRef : MemRefRankOf<[F16, BF16, F32], [3]>;
+def Nvptx_SharedMemRef : MemRefRankOf<[F16, BF16, F32], [3, 4]>;
+def Nvptx_PanelMemRef : MemRefRankOf<[F16, BF16], [4]>;
+def Nvptx_BarrierMemRef : MemRefRankOf<[I64], [1]>;
+def Nvptx_Accumulator : VectorOfRankAndType<[2], [F32]>;
 def Nvptx_GlobalMemRef : MemRefRankOf<[F16, BF16, F32], [4]>;
 
 def Nvptx_SharedOp : Nvptx_Op<"shared", [Pure]> {
@@ -67,7 +73,8 @@ def Nvptx_AbsorbOp : Nvptx_Op<"absorb", [AllTypesMatch<["acc", "result"]>]> {
     says whether any of it is NaN or infinite. If so, which is rare, those elements are added to the rows of the
     accumulator for which their key is live, or to all rows without `where`, and become zeros in the tile. A product with weights that are zero for dead
     pairs is then right whatever v holds: 0 * NaN is NaN, 0 * 0 is not. The tile must have been waited for with
-    `nvvm.cp.async.wait.group`. All threads of the block take part.
+    `nvvm.cp.async.wait.group`, or for the barrier that its copy signals. All threads of the block take part, or in a kernel
+    with roles all that compute.
 
     Example: `%a1 = attn_nvptx.absorb %a from %v[%slot] where %live
                   : vector<128x64xf32>, memref<2x64x64xbf16, ...>, vector<128x64xi1>`
@@ -85,13 +92,167 @@ def Nvptx_StoreOp : Nvptx_Op<"store"> {
   let summary = "Copy the first slot of a buffer to global memory";
   let description = [{
     Copies the rows and columns that the 1 x 1 x n x d slice has, in 16-byte pieces where its rows start on 16 bytes. All
-    threads of the block take part.
+    threads of the block take part. From a buffer of panels each warp copies its own 16 rows, which it alone has written.
 
     Example: `attn_nvptx.store %stage to %os : memref<1x128x64xbf16, ...>, memref<1x1x?x64xbf16, ...>`
   }];
   let arguments = (ins Nvptx_SharedMemRef:$source, Nvptx_GlobalMemRef:$target);
   let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `,` type($target)";
   let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels with roles
+//===----------------------------------------------------------------------===//
+
+def Nvptx_RolesOp : Nvptx_Op<"roles", [NoTerminator, SingleBlock]> {
+  let summary = "What the warps that load and the warps that compute do";
+  let description = [{
+    The last four warps of the block run the first region, with at most `producer` registers a thread, all others the second,
+    with `consumers` registers. The barriers of the kernel are ready when they start. The two meet at these barriers only.
+
+    Example: `attn_nvptx.roles producer(32) { ... } consumers(160) { ... }`
+  }];
+  let arguments = (ins I64Attr:$producer_registers, I64Attr:$consumer_registers);
+  let regions = (region SizedRegion<1>:$producer, SizedRegion<1>:$consumers);
+  let assemblyFormat = [{
+    `producer` `(` $producer_registers `)` $producer `consumers` `(` $consumer_registers `)` $consumers attr-dict
+  }];
+}
+
+def Nvptx_BarriersOp : Nvptx_Op<"barriers"> {
+  let summary = "mbarriers in the block's dynamic shared memory, in phase 0";
+  let description = [{
+    The first one lies `offset` bytes into the dynamic shared memory. A phase of each ends after that many arrivals, once all
+    bytes that were announced have been copied.
+
+    Example: `%full = attn_nvptx.barriers at 180224 arrivals %c1 : memref<2xi64, #gpu.address_space<workgroup>>`
+  }];
+  let arguments = (ins I64Attr:$offset, I32:$arrivals);
+  let results = (outs Nvptx_BarrierMemRef:$result);
+  let assemblyFormat = "`at` $offset `arrivals` $arrivals attr-dict `:` type($result)";
+}
+
+def Nvptx_WaitOp : Nvptx_Op<"wait"> {
+  let summary = "Wait until a phase of an mbarrier has ended";
+  let description = [{
+    Phases are told apart by their parity: the first is 0. What is before the first counts as ended, with parity 1.
+
+    Example: `attn_nvptx.wait %full[%slot] parity %phase : memref<2xi64, #gpu.address_space<workgroup>>`
+  }];
+  let arguments = (ins Nvptx_BarrierMemRef:$barrier, Index:$slot, I32:$parity);
+  let assemblyFormat = "$barrier `[` $slot `]` `parity` $parity attr-dict `:` type($barrier)";
+}
+
+def Nvptx_ReleaseOp : Nvptx_Op<"release"> {
+  let summary = "Arrive at an mbarrier, once for each warp";
+  let description = [{
+    Example: `attn_nvptx.release %empty[%slot] : memref<2xi64, #gpu.address_space<workgroup>>`
+  }];
+  let arguments = (ins Nvptx_BarrierMemRef:$barrier, Index:$slot);
+  let assemblyFormat = "$barrier `[` $slot `]` attr-dict `:` type($barrier)";
+}
+
+def Nvptx_TensorMapOp : Nvptx_Op<"tensor_map", [Pure]> {
+  let summary = "The descriptor of a tensor for copies of boxes, a parameter of the kernel";
+  let description = [{
+    A box is `rows` rows of `columns` elements of one head and batch, swizzled by the bytes of its rows. The runtime
+    encodes the descriptor before the launch.
+
+    Example: `%map = attn_nvptx.tensor_map %k box(128 x 64) : memref<2x2x?x64xbf16, ...>`
+  }];
+  let arguments = (ins Nvptx_GlobalMemRef:$source, I64Attr:$rows, I64Attr:$columns);
+  let results = (outs Index:$result);
+  let assemblyFormat = "$source `box` `(` $rows `x` $columns `)` attr-dict `:` type($source)";
+}
+
+def Nvptx_TensorMapsFitOp : Nvptx_Op<"tensor_maps_fit", [Pure]> {
+  let summary = "Whether all of the kernel's tensor maps could be encoded";
+  let description = [{
+    They cannot where a tensor does not start on 16 bytes or a stride is not a positive multiple of 16 bytes.
+
+    Example: `%fit = attn_nvptx.tensor_maps_fit`
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Nvptx_ElectOp : Nvptx_Op<"elect"> {
+  let summary = "True in one thread of the warps that load";
+  let description = [{
+    Example: `%one = attn_nvptx.elect`
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Nvptx_LoadBoxOp : Nvptx_Op<"load_box"> {
+  let summary = "Start copying a tile into a slot through its tensor map";
+  let description = [{
+    Copies the box at (batch, head, row) of the tensor, panel by panel; what lies outside of the tensor becomes zeros. Arrives
+    at the slot's barrier and announces the bytes, so that its phase ends when they are there. One thread does this.
+
+    Example: `attn_nvptx.load_box %map[%b, %h, %j] to %k[%slot] signal %full : memref<2x2x128x64xbf16, ...>,
+    memref<2xi64, ...>`
+  }];
+  let arguments = (ins Index:$map, Index:$batch, Index:$head, Index:$row, Nvptx_PanelMemRef:$target, Index:$slot,
+                       Nvptx_BarrierMemRef:$barrier);
+  let assemblyFormat = [{
+    $map `[` $batch `,` $head `,` $row `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
+    `:` type($target) `,` type($barrier)
+  }];
+}
+
+def Nvptx_LoadRowsOp : Nvptx_Op<"load_rows"> {
+  let summary = "Copy a tile into a slot row by row";
+  let description = [{
+    Copies rows `row`, `row + 1`, ... of a 1 x 1 x n x d slice, in 16-byte pieces where its rows start on 16 bytes. Rows from n
+    on, and columns from d on, become zeros. All threads of the warps that load take part and arrive at the slot's barrier when their
+    part is there, visible to products of warpgroups.
+
+    Example: `attn_nvptx.load_rows %ks[%j] to %k[%slot] signal %full : memref<1x1x?x64xbf16, ...>,
+    memref<2x2x128x64xbf16, ...>, memref<2xi64, ...>`
+  }];
+  let arguments = (ins Nvptx_GlobalMemRef:$source, Index:$row, Nvptx_PanelMemRef:$target, Index:$slot,
+                       Nvptx_BarrierMemRef:$barrier);
+  let assemblyFormat = [{
+    $source `[` $row `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
+    `:` type($source) `,` type($target) `,` type($barrier)
+  }];
+  let hasVerifier = 1;
+}
+
+def Nvptx_WgmmaOp : Nvptx_Op<"wgmma"> {
+  let summary = "Issue the product of a tile by a slot, a group of its own";
+  let description = [{
+    Each warpgroup multiplies its 64 rows of `lhs`, in registers or in slot 0 of a buffer, by the slot of `rhs`: an n x k tile,
+    or with `transposed` a k x n one. One instruction for each 16 of the `depth` columns of `lhs`. The result is not to be
+    touched, nor `lhs` in registers, before `wgmma_wait`.
+
+    Example: `%s = attn_nvptx.wgmma %q, %k[%slot] depth 128 : memref<1x2x192x64xbf16, ...>, memref<2x2x128x64xbf16, ...>
+    -> vector<192x128xf32>`
+  }];
+  let arguments = (ins AnyTypeOf<[Nvptx_PanelMemRef, VectorOfRankAndType<[2], [F16, BF16]>]>:$lhs,
+                       Nvptx_PanelMemRef:$rhs, Index:$slot, Optional<Nvptx_Accumulator>:$acc, I64Attr:$depth,
+                       UnitAttr:$transposed);
+  let results = (outs Nvptx_Accumulator:$result);
+  let assemblyFormat = [{
+    $lhs `,` $rhs `[` $slot `]` `depth` $depth (`transposed` $transposed^)? (`into` $acc^ `:` type($acc))? attr-dict
+    `:` type($lhs) `,` type($rhs) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+def Nvptx_WgmmaWaitOp : Nvptx_Op<"wgmma_wait", [AllTypesMatch<["product", "result"]>]> {
+  let summary = "Wait until at most `pending` products are in flight";
+  let description = [{
+    Gives the value of `product`, which must be among those that are done.
+
+    Example: `%s1 = attn_nvptx.wgmma_wait %s pending 0 : vector<192x128xf32>`
+  }];
+  let arguments = (ins Nvptx_Accumulator:$product, I64Attr:$pending);
+  let results = (outs Nvptx_Accumulator:$result);
+  let assemblyFormat = "$product `pending` $pending attr-dict `:` type($product)";
 }
 
 #endif // ATTN_NVPTX_OPS_TD

@@ -40,7 +40,7 @@ namespace {
 struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
   Option<std::string> target{
       *this, "target",
-      llvm::cl::desc("Architecture: sm_80, sm_86, sm_89 or sm_90"),
+      llvm::cl::desc("Architecture: sm_80, sm_86, sm_89, sm_90 or sm_90a"),
       llvm::cl::init("sm_80")};
   Option<int64_t> qTile{
       *this, "q-tile",

@@ -14,7 +14,7 @@ class OpPassManager;
 namespace mlir::attn::nvptx {
 
 struct NvptxPipelineOptions {
-  /// sm_80, sm_86, sm_89 or sm_90.
+  /// sm_80, sm_86, sm_89, sm_90 or sm_90a.
   std::string target = "sm_80";
   ScheduleOverrides schedule;
 };

@@ -114,7 +114,12 @@ FailureOr<std::string> nvptx::emitPtx(gpu::GPUModuleOp module,
   // Launch attributes speak to the runtime; they have no LLVM form.
   OwningOpRef<gpu::GPUModuleOp> plain = module.clone();
   for (auto function : plain->getOps<LLVM::LLVMFuncOp>()) {
-    function.removeArgAttrsAttr();
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      for (NamedAttribute attribute :
+           llvm::to_vector(cast<FunctionOpInterface>(function.getOperation())
+                               .getArgAttrs(i)))
+        if (attribute.getName().strref().starts_with("attn."))
+          function.removeArgAttr(i, attribute.getName());
     for (NamedAttribute attribute :
          llvm::to_vector(function->getDiscardableAttrs()))
       if (attribute.getName().strref().starts_with("attn."))

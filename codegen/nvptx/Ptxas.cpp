@@ -59,6 +59,11 @@ static std::vector<PtxasReport> parseLog(StringRef log) {
       report.spillLoads += numberBefore(line, " bytes spill loads");
     }
   }
+  // These notes stand anywhere, and name their function.
+  for (StringRef line : lines)
+    for (PtxasReport &report : reports)
+      if (line.contains("(C75") && line.contains("'" + report.entry + "'"))
+        report.hasSerialProducts = true;
   return reports;
 }
 

@@ -19,6 +19,9 @@ struct PtxasReport {
   int64_t stackBytes = 0;  ///< per thread, as the three below
   int64_t spillStores = 0; ///< bytes
   int64_t spillLoads = 0;  ///< bytes
+  /// Products of warpgroups that wait for each other because ptxas could not
+  /// keep their registers apart (its notes C7506 to C7519).
+  bool hasSerialProducts = false;
 };
 
 /// Assembles `ptx` for `target` with the ptxas of $CUDA_HOME/bin or of the

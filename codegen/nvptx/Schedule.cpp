@@ -6,6 +6,7 @@
 #include "attn/codegen/Passes.h"
 #include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/codegen/nvptx/Schedules.h"
+#include "attn/codegen/nvptx/hopper/Roles.h"
 #include "attn/dialect/Attn.h"
 #include "attn/passes/NextTile.h"
 
@@ -139,8 +140,7 @@ static Value getSlice(vector::TransferReadOp read) {
   return read.getBase();
 }
 
-/// Clones what `value` is computed from inside `body`, given `mapping`.
-static Value cloneSlice(OpBuilder &b, Value value, Block &body,
+Value nvptx::cloneSlice(OpBuilder &b, Value value, Block &body,
                         IRMapping &mapping) {
   if (mapping.contains(value))
     return mapping.lookup(value);
@@ -597,6 +597,14 @@ struct Schedule : attn::impl::AttnScheduleBase<Schedule> {
       kernel.emitOpError(
           "expected a kernel with attn.schedule and one scf.forall");
       return signalPassFailure();
+    }
+    if (schedule.hasRoles()) {
+      FailureOr<int64_t> loops = scheduleRoles(*foralls.begin(), schedule);
+      if (failed(loops))
+        return signalPassFailure();
+      ++numKernels;
+      numLoops += *loops;
+      return;
     }
     KernelScheduler scheduler(*foralls.begin(), schedule);
     if (failed(scheduler.run()))

@@ -5,6 +5,9 @@
 
 #include "attn/codegen/nvptx/Schedules.h"
 
+#include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/Packing.h"
+
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -20,18 +23,24 @@ static constexpr Target targets[] = {
     {"sm_86", "+ptx71", 99 * 1024},
     {"sm_89", "+ptx78", 99 * 1024},
     {"sm_90", "+ptx78", 227 * 1024},
+    {"sm_90a", "+ptx80", 227 * 1024, /*hasWarpgroups=*/true},
 };
 
 namespace {
+/// The masks that a row of the table is for.
+enum class Masks { Any, Simple, Plain };
+
 /// One row of the table: the tiles for head sizes up to `headSize` (the larger
 /// of D and Dv).
 struct Choice {
   int64_t headSize;
-  /// Not for masks of several parts; not for inputs of a score region, of which
-  /// a thread holds one for each key or pair.
-  bool simpleMasksOnly, plainScoresOnly;
+  Masks masks;
+  /// Not for inputs of a score region, of which a thread holds one for each key
+  /// or pair.
+  bool plainScoresOnly;
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
+  int64_t producerRegisters = 0, consumerRegisters = 0;
 };
 } // namespace
 
@@ -41,31 +50,56 @@ struct Choice {
 // one. ptxas assembles each without spills; above 128, masks with many bounds
 // leave registers for 16 keys only.
 static constexpr Choice choices[] = {
-    {64, true, true, 128, 64, 4, 2, false},
-    {64, false, false, 128, 48, 4, 2, false},
-    {128, false, false, 128, 64, 8, 2, false},
-    {128, false, false, 128, 32, 8, 2, false},
-    {192, true, true, 128, 64, 8, 2, false},
-    {192, true, true, 128, 32, 8, 2, false},
-    {192, false, false, 128, 16, 8, 2, false},
-    {192, false, false, 64, 16, 4, 2, false},
-    {256, true, true, 128, 32, 8, 2, false},
-    {256, true, true, 64, 32, 4, 2, false},
-    {256, false, true, 128, 16, 8, 2, false},
-    {256, false, false, 64, 16, 4, 2, false},
+    {64, Masks::Simple, true, 128, 64, 4, 2, false},
+    {64, Masks::Any, false, 128, 48, 4, 2, false},
+    {128, Masks::Any, false, 128, 64, 8, 2, false},
+    {128, Masks::Any, false, 128, 32, 8, 2, false},
+    {192, Masks::Simple, true, 128, 64, 8, 2, false},
+    {192, Masks::Simple, true, 128, 32, 8, 2, false},
+    {192, Masks::Any, false, 128, 16, 8, 2, false},
+    {192, Masks::Any, false, 64, 16, 4, 2, false},
+    {256, Masks::Simple, true, 128, 32, 8, 2, false},
+    {256, Masks::Simple, true, 64, 32, 4, 2, false},
+    {256, Masks::Any, true, 128, 16, 8, 2, false},
+    {256, Masks::Any, false, 64, 16, 4, 2, false},
 };
 
 // The same for f32. Both parts of the operands and a second sum take registers
 // that a second use of every fragment would need, and above 64 those of a
 // second block of 16 keys.
 static constexpr Choice choicesF32[] = {
-    {64, false, false, 128, 32, 8, 2, false},
-    {192, false, false, 128, 16, 8, 2, false},
-    {192, false, false, 64, 16, 4, 2, false},
-    {256, true, false, 128, 16, 8, 2, false},
-    {256, false, false, 64, 16, 4, 2, false},
-    {256, false, false, 32, 16, 2, 2, false},
+    {64, Masks::Any, false, 128, 32, 8, 2, false},
+    {192, Masks::Any, false, 128, 16, 8, 2, false},
+    {192, Masks::Any, false, 64, 16, 4, 2, false},
+    {256, Masks::Simple, false, 128, 16, 8, 2, false},
+    {256, Masks::Any, false, 64, 16, 4, 2, false},
+    {256, Masks::Any, false, 32, 16, 2, 2, false},
 };
+
+// With roles: 64 query rows for each warpgroup that computes, and the product
+// of a key tile in one instruction for each 16 columns. The registers of all
+// warpgroups fit in the 64 K of a multiprocessor.
+static constexpr Choice roleChoices[] = {
+    {64, Masks::Any, false, 192, 128, 12, 4, false, 32, 160},
+    {96, Masks::Any, false, 192, 128, 12, 3, false, 32, 160},
+    {128, Masks::Plain, false, 192, 128, 12, 2, false, 32, 160},
+    {128, Masks::Any, false, 128, 128, 8, 2, false, 24, 240},
+    {192, Masks::Any, false, 128, 112, 8, 2, false, 24, 240},
+    {256, Masks::Any, false, 128, 80, 8, 2, false, 24, 240},
+};
+
+static bool usesRoles(const Target &target, const Problem &problem) {
+  return target.hasWarpgroups && problem.fitsRoles;
+}
+
+static ArrayRef<Choice> getChoices(const Target &target,
+                                   const Problem &problem) {
+  if (usesRoles(target, problem))
+    return roleChoices;
+  if (problem.elementType.isF32())
+    return choicesF32;
+  return choices;
+}
 
 bool nvptx::isSimpleMask(MaskAttr mask) {
   switch (mask.getKind()) {
@@ -85,10 +119,40 @@ bool nvptx::isSimpleMask(MaskAttr mask) {
   }
 }
 
+bool nvptx::isPlainMask(MaskAttr mask) {
+  return mask.getKind() == MaskKind::All || mask.getKind() == MaskKind::Causal;
+}
+
 bool nvptx::hasPlainScores(AttentionOp op) {
   return llvm::none_of(op.getScoreInputs(), [](Value input) {
     auto type = dyn_cast<RankedTensorType>(input.getType());
     return type && type.getRank() == 4 && type.getDimSize(3) != 1;
+  });
+}
+
+bool nvptx::fitsRoles(AttentionOp op) {
+  Type type = op.getQ().getType().getElementType();
+  return !type.isF32() && op.getO().getType().getElementType() == type &&
+         op.getMaskData().empty() && op.getScore().empty() &&
+         op.getScoreInputs().empty() && !op.getSinks() && !op.getInitO();
+}
+
+bool nvptx::runsInParts(AttentionOp op, ScheduleAttr schedule) {
+  int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
+  std::optional<int64_t> numKeys;
+  if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
+    numKeys = type.getDimSize(2);
+  MaskBound residue = MaskBound::symbol(op.getSymbols().size());
+  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
+    if (packing.parts.size() > 1)
+      return true;
+    const PackedPart &part = packing.parts.front();
+    MaskAttr mask = part.modulus > 1
+                        ? getResidueClass(part.mask, part.modulus, residue)
+                        : part.mask;
+    SmallVector<Segment, 1> segments =
+        getSegments(mask, rows, keys, getKnownClassKeys(part.modulus, numKeys));
+    return segments.size() > 1 || segments.front().columns;
   });
 }
 
@@ -104,6 +168,19 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
                                    const Problem &problem) {
   Type type = problem.elementType;
   int64_t elementBytes = type.getIntOrFloatBitWidth() / 8;
+  if (schedule.hasRoles()) {
+    int64_t keyColumns = getPanelledHeadSize(problem.headSize),
+            valueColumns = getPanelledHeadSize(problem.valueHeadSize);
+    int64_t rows = schedule.getStages() * schedule.getKvTile();
+    SharedPlan plan;
+    plan.query = 0;
+    plan.key =
+        schedule.getQTile() * std::max(keyColumns, valueColumns) * elementBytes;
+    plan.value = plan.key + rows * keyColumns * elementBytes;
+    plan.barriers = plan.value + rows * valueColumns * elementBytes;
+    plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+    return plan;
+  }
   int64_t padded = getPaddedHeadSize(problem.headSize, type),
           valuePadded = getPaddedHeadSize(problem.valueHeadSize, type);
   SharedPlan plan;
@@ -122,7 +199,8 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
   return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
-                           choice.stages, choice.qInRegisters);
+                           choice.stages, choice.qInRegisters,
+                           choice.producerRegisters, choice.consumerRegisters);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -135,11 +213,11 @@ static bool fits(const Target &target, const Problem &problem,
 static const Choice *findChoice(MLIRContext *context, const Target &target,
                                 const Problem &problem) {
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
-  for (const Choice &choice : problem.elementType.isF32()
-                                  ? ArrayRef<Choice>(choicesF32)
-                                  : ArrayRef<Choice>(choices))
+  for (const Choice &choice : getChoices(target, problem))
     if (headSize <= choice.headSize &&
-        (problem.hasSimpleMask || !choice.simpleMasksOnly) &&
+        (choice.masks == Masks::Any ||
+         (choice.masks == Masks::Simple ? problem.hasSimpleMask
+                                        : problem.hasPlainMask)) &&
         (problem.hasPlainScores || !choice.plainScoresOnly) &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
@@ -163,27 +241,10 @@ checkProblem(const Problem &problem,
 
 static int64_t toKB(int64_t bytes) { return llvm::divideCeil(bytes, 1024); }
 
-LogicalResult
-nvptx::checkSchedule(const Target &target, const Problem &problem,
-                     ScheduleAttr schedule,
-                     function_ref<InFlightDiagnostic()> emitError) {
-  if (failed(checkProblem(problem, emitError)))
-    return failure();
-  int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
-          kvTile = schedule.getKvTile();
-  if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps))
-    return emitError() << "expected 1, 2, 4, 8 or 16 warps, found " << warps;
-  if (qTile < 16 * warps || qTile % (16 * warps) != 0 || qTile > 1024)
-    return emitError() << "expected a query tile that is a multiple of "
-                       << 16 * warps << " (16 rows for each of " << warps
-                       << " warps) and at most 1024, found " << qTile;
-  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
-    return emitError() << "expected a key tile that is a multiple of 16 from "
-                          "16 to 128, found "
-                       << kvTile;
-  if (schedule.getStages() < 2 || schedule.getStages() > 8)
-    return emitError() << "expected 2 to 8 stages, found "
-                       << schedule.getStages();
+static LogicalResult
+checkSharedMemory(const Target &target, const Problem &problem,
+                  ScheduleAttr schedule,
+                  function_ref<InFlightDiagnostic()> emitError) {
   int64_t needed = planSharedMemory(schedule, problem).total;
   if (needed <= target.sharedBytes)
     return success();
@@ -199,6 +260,69 @@ nvptx::checkSchedule(const Target &target, const Problem &problem,
   return diagnostic;
 }
 
+/// What a schedule with roles has to be beyond its verifier's rules.
+static LogicalResult checkRoles(const Target &target, const Problem &problem,
+                                ScheduleAttr schedule,
+                                function_ref<InFlightDiagnostic()> emitError) {
+  int64_t warps = schedule.getWarps(), kvTile = schedule.getKvTile();
+  if (warps != 8 && warps != 12)
+    return emitError() << "expected 8 or 12 warps that compute on "
+                       << target.name << ", found " << warps;
+  // 16 warps start with 128 registers each, 12 with 168.
+  int64_t pool = warps == 12 ? 512 : 504;
+  int64_t wanted = schedule.getProducerRegisters() +
+                   warps / 4 * schedule.getConsumerRegisters();
+  if (wanted > pool)
+    return emitError() << "expected producer_registers + " << warps / 4
+                       << " * consumer_registers to be at most " << pool
+                       << ", found " << wanted;
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+    return emitError() << "expected a key tile that is a multiple of 16 from "
+                          "16 to 128, found "
+                       << kvTile;
+  if (schedule.getStages() < 2)
+    return emitError() << "expected 2 to 8 stages, found "
+                       << schedule.getStages();
+  if (schedule.getQInRegisters())
+    return emitError() << "expected the query tile in shared memory on "
+                       << target.name;
+  return checkSharedMemory(target, problem, schedule, emitError);
+}
+
+LogicalResult
+nvptx::checkSchedule(const Target &target, const Problem &problem,
+                     ScheduleAttr schedule,
+                     function_ref<InFlightDiagnostic()> emitError) {
+  if (failed(checkProblem(problem, emitError)))
+    return failure();
+  int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
+          kvTile = schedule.getKvTile();
+  if (schedule.hasRoles() != usesRoles(target, problem))
+    return emitError() << "expected a schedule "
+                       << (schedule.hasRoles() ? "without" : "with")
+                       << " producer and consumer registers for "
+                       << (schedule.hasRoles() && target.hasWarpgroups
+                               ? "this op on "
+                               : "")
+                       << target.name;
+  if (schedule.hasRoles())
+    return checkRoles(target, problem, schedule, emitError);
+  if (warps < 1 || warps > 16 || !llvm::isPowerOf2_64(warps))
+    return emitError() << "expected 1, 2, 4, 8 or 16 warps, found " << warps;
+  if (qTile < 16 * warps || qTile % (16 * warps) != 0 || qTile > 1024)
+    return emitError() << "expected a query tile that is a multiple of "
+                       << 16 * warps << " (16 rows for each of " << warps
+                       << " warps) and at most 1024, found " << qTile;
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+    return emitError() << "expected a key tile that is a multiple of 16 from "
+                          "16 to 128, found "
+                       << kvTile;
+  if (schedule.getStages() < 2 || schedule.getStages() > 8)
+    return emitError() << "expected 2 to 8 stages, found "
+                       << schedule.getStages();
+  return checkSharedMemory(target, problem, schedule, emitError);
+}
+
 FailureOr<ScheduleAttr>
 nvptx::chooseSchedule(const Target &target, const Problem &problem,
                       const ScheduleOverrides &overrides,
@@ -212,13 +336,22 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
   int64_t qTile = overrides.qTile.value_or(choice->qTile);
   // A small query tile alone is enough to ask for: it gets as many warps as it
   // has blocks of 16 rows.
-  if (overrides.qTile && !overrides.warps && qTile >= 16)
+  bool hasRoles = usesRoles(target, problem);
+  if (hasRoles && overrides.qTile && !overrides.warps)
+    warps = qTile / 16;
+  else if (overrides.qTile && !overrides.warps && qTile >= 16)
     warps = std::min<int64_t>(
         warps, llvm::bit_floor(static_cast<uint64_t>(qTile / 16)));
+  // Another number of warps divides the registers as the table does for it.
+  const Choice *registers = choice;
+  for (const Choice &row : roleChoices)
+    if (hasRoles && registers->warps != warps && row.warps == warps)
+      registers = &row;
   ScheduleAttr schedule = ScheduleAttr::getChecked(
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
-      overrides.qInRegisters.value_or(choice->qInRegisters));
+      overrides.qInRegisters.value_or(choice->qInRegisters),
+      registers->producerRegisters, registers->consumerRegisters);
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

@@ -19,9 +19,12 @@ struct Target {
   llvm::StringRef ptxFeature;
   /// Most dynamic shared memory of one block, in bytes.
   int64_t sharedBytes;
+  /// Products of a warpgroup, tensor copies and register budgets by role: the
+  /// warps of a kernel are specialised.
+  bool hasWarpgroups = false;
 };
 
-/// sm_80, sm_86, sm_89, sm_90.
+/// sm_80, sm_86, sm_89, sm_90, sm_90a.
 llvm::ArrayRef<Target> getTargets();
 
 /// The target of that name, or nullptr.
@@ -36,9 +39,13 @@ struct Problem {
   /// bounds: no unions, complements or residues. Other masks take more
   /// registers.
   bool hasSimpleMask = true;
+  /// Whether there is no mask but causal, if any.
+  bool hasPlainMask = true;
   /// Whether no input of the score region has a value for each key: a thread
   /// would hold many of them.
   bool hasPlainScores = true;
+  /// Whether warps that load and warps that compute can share the work.
+  bool fitsRoles = true;
 };
 
 /// See Problem::hasPlainScores.
@@ -46,6 +53,15 @@ bool hasPlainScores(AttentionOp op);
 
 /// See Problem::hasSimpleMask.
 bool isSimpleMask(MaskAttr mask);
+/// See Problem::hasPlainMask.
+bool isPlainMask(MaskAttr mask);
+
+/// Whether a kernel with roles can be built for what the op has: 16-bit inputs
+/// and outputs, and no tensors but q, k and v, sinks or score region.
+bool fitsRoles(AttentionOp op);
+/// Whether passes after this one split the keys of the op, or make some of them
+/// adjacent, under this schedule: kernels with roles do not load such keys.
+bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {
@@ -57,9 +73,11 @@ struct ScheduleOverrides {
 /// its start.
 struct SharedPlan {
   int64_t query, key, value;
+  /// With roles: where the barriers lie.
+  int64_t barriers = 0;
   /// The output tile of a 16-bit type is staged from offset 0, over all of
-  /// them.
-  int64_t total;
+  /// them; with roles, over the query tile.
+  int64_t total = 0;
 };
 
 /// The number of columns that a head size takes in shared memory: the next
@@ -67,6 +85,15 @@ struct SharedPlan {
 inline int64_t getPaddedHeadSize(int64_t headSize, Type elementType) {
   int64_t multiple = elementType.isF32() ? 32 : 16;
   return (headSize + multiple - 1) / multiple * multiple;
+}
+
+/// The same in kernels with roles: a multiple of 32, so that all panels of a
+/// tile have one width.
+inline int64_t getPanelledHeadSize(int64_t headSize) {
+  return (headSize + 31) / 32 * 32;
+}
+inline int64_t getPanelWidth(int64_t headSize) {
+  return getPanelledHeadSize(headSize) % 64 == 0 ? 64 : 32;
 }
 
 SharedPlan planSharedMemory(ScheduleAttr schedule, const Problem &problem);

@@ -19,9 +19,12 @@ Value Panel::getSwizzle(KernelBuilder &b, Value row) const {
 SmallVector<Panel, 3> nvptx::getPanels(const TileShape &tile) {
   SmallVector<Panel, 3> panels;
   for (int64_t column = 0; column < tile.columns;) {
-    int64_t width = std::min<int64_t>(
-        128 / tile.elementBytes,
-        llvm::bit_floor(static_cast<uint64_t>(tile.columns - column)));
+    int64_t width =
+        tile.panelWidth
+            ? tile.panelWidth
+            : std::min<int64_t>(128 / tile.elementBytes,
+                                llvm::bit_floor(static_cast<uint64_t>(
+                                    tile.columns - column)));
     panels.push_back({column, width, column * tile.rows * tile.elementBytes,
                       tile.elementBytes});
     column += width;

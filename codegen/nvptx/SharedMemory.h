@@ -16,6 +16,8 @@ namespace mlir::attn::nvptx {
 /// memory. The bytes of a row are a multiple of 32.
 struct TileShape {
   int64_t rows, columns, elementBytes;
+  /// Columns of every panel; 0 if they differ.
+  int64_t panelWidth = 0;
   int64_t getBytes() const { return rows * columns * elementBytes; }
 };
 
@@ -35,7 +37,7 @@ struct Panel {
   Value getSwizzle(KernelBuilder &b, Value row) const;
 };
 
-/// The panels of a tile, the widest first.
+/// The panels of a tile: all of its panel width, or the widest first.
 llvm::SmallVector<Panel, 3> getPanels(const TileShape &tile);
 
 /// A buffer of slots in shared memory.

@@ -6,6 +6,7 @@
 #include "attn/codegen/Passes.h"
 #include "attn/codegen/nvptx/Elementwise.h"
 #include "attn/codegen/nvptx/KernelLowering.h"
+#include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/dialect/Attn.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -139,6 +140,7 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
     parameters.push_back({role, SmallVector<int64_t, 2>(what), value});
     return value;
   };
+  Value fit;
   Value base =
       b.hoist([&] { return LLVM::AddressOfOp::create(b, sharedMemory); });
   KernelLowering lowering(b, base);
@@ -173,6 +175,24 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
     lowering.mapArray(argument, std::move(array));
   }
 
+  kernel.walk([&](Operation *op) {
+    if (auto map = dyn_cast<TensorMapOp>(op)) {
+      int64_t number = cast<BlockArgument>(map.getSource()).getArgNumber();
+      lowering.mapScalar(
+          map.getResult(),
+          addParameter(LLVM::LLVMPointerType::get(&getContext()),
+                       "attn.tensor_map",
+                       {number, static_cast<int64_t>(map.getRows()),
+                        static_cast<int64_t>(map.getColumns())}));
+    } else if (isa<TensorMapsFitOp>(op)) {
+      if (!fit)
+        fit = addParameter(b.i64Type, "attn.tensor_maps_fit", {0});
+      lowering.mapScalar(op->getResult(0), b.hoist([&] {
+        return b.compare(LLVM::ICmpPredicate::ne, fit, b.i64(0));
+      }));
+    }
+  });
+
   if (failed(lowering.lowerBody(kernel.getBody().front())))
     return failure();
   LLVM::ReturnOp::create(b, ValueRange());
@@ -191,15 +211,28 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
         parameter.what.size() == 1
             ? Attribute(b.getI64IntegerAttr(parameter.what.front()))
             : b.getDenseI64ArrayAttr(parameter.what);
-    roles.push_back(b.getDictionaryAttr(b.getNamedAttr(parameter.role, what)));
+    SmallVector<NamedAttribute> attributes{
+        b.getNamedAttr(parameter.role, what)};
+    if (parameter.role == "attn.tensor_map") {
+      // Passed by value and read in place: 128 bytes, aligned to 64.
+      attributes.push_back(b.getNamedAttr(
+          "llvm.byval",
+          TypeAttr::get(LLVM::LLVMArrayType::get(b.i64Type, 16))));
+      attributes.push_back(
+          b.getNamedAttr("llvm.align", b.getI64IntegerAttr(64)));
+      attributes.push_back(
+          b.getNamedAttr("nvvm.grid_constant", b.getUnitAttr()));
+    }
+    roles.push_back(b.getDictionaryAttr(attributes));
   }
   entry.eraseArguments(unused);
   function.setFunctionType(LLVM::LLVMFunctionType::get(voidType, types));
   function.setArgAttrsAttr(b.getArrayAttr(roles));
   function->setAttr("nvvm.kernel", b.getUnitAttr());
-  function->setAttr(
-      "nvvm.reqntid",
-      b.getDenseI32ArrayAttr({static_cast<int32_t>(shape.getThreads()), 1, 1}));
+  // With roles, four more warps load.
+  int64_t threads = shape.getThreads() + (schedule.hasRoles() ? 128 : 0);
+  function->setAttr("nvvm.reqntid", b.getDenseI32ArrayAttr(
+                                        {static_cast<int32_t>(threads), 1, 1}));
   // Without it ptxas takes fewer registers than there are, to fit more blocks,
   // and spills.
   function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));

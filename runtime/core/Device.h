@@ -48,7 +48,8 @@ public:
 struct ParamDesc;
 
 /// An 8-byte kernel parameter, the address of a tensor's first element or a
-/// number; or, where `map` says how, the 128-byte tensor map of `pointer`.
+/// number; or, where `map` says how, the 128-byte tensor map of `pointer`,
+/// zeros if that is null.
 struct KernelParameter {
   const Tensor *pointer = nullptr;
   uint64_t value = 0;

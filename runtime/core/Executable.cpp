@@ -25,6 +25,8 @@ struct Executable::Binding {
 struct Executable::Prepared {
   std::vector<Tensor> buffers; ///< as the manifest's; temporaries have no data
   std::vector<uint32_t> grids; ///< one for each launch
+  /// For each launch whether all of its tensor maps can be made.
+  std::vector<bool> tensorMapsFit;
   std::map<int64_t, int64_t> scalars; ///< by argument number
   Bindings bindings;
 };
@@ -309,13 +311,21 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
                              std::to_string(*grid) + " from " +
                              toText(launch.grid));
     prepared.grids.push_back(static_cast<uint32_t>(*grid));
+    bool isAsked = std::any_of(
+        launch.params.begin(), launch.params.end(), [](const ParamDesc &param) {
+          return param.kind == ParamDesc::Kind::TensorMapsFit;
+        });
+    bool fit = true;
     for (const ParamDesc &param : launch.params) {
       auto index = static_cast<size_t>(param.index);
       if (param.kind != ParamDesc::Kind::TensorMap)
         continue;
-      if (auto map = describeTensorMap(prepared.buffers[index], param); !map)
+      auto map = describeTensorMap(prepared.buffers[index], param);
+      if (!map && !isAsked)
         return map.error().in(nameOfBuffer(index));
+      fit &= static_cast<bool>(map);
     }
+    prepared.tensorMapsFit.push_back(fit);
   }
   prepared.bindings = std::move(binding.values);
   for (size_t index : arguments)
@@ -397,9 +407,13 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
         name = description.buffers[index].name;
         break;
       case ParamDesc::Kind::TensorMap:
-        parameter.pointer = &prepared.buffers[index];
+        if (prepared.tensorMapsFit[l])
+          parameter.pointer = &prepared.buffers[index];
         parameter.map = &param;
         name = description.buffers[index].name;
+        break;
+      case ParamDesc::Kind::TensorMapsFit:
+        parameter.value = prepared.tensorMapsFit[l];
         break;
       case ParamDesc::Kind::Size:
         parameter.value =

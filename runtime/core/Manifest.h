@@ -109,12 +109,20 @@ struct ScalarDesc {
 
 /// One parameter of a kernel: 8 bytes, or 128 for a tensor map.
 struct ParamDesc {
-  enum class Kind : uint8_t { Pointer, Size, Stride, Scalar, TensorMap };
+  enum class Kind : uint8_t {
+    Pointer,
+    Size,
+    Stride,
+    Scalar,
+    TensorMap,
+    /// 1 if all tensor maps of the launch can be made of its tensors, else 0.
+    TensorMapsFit
+  };
 
   Kind kind = Kind::Pointer;
-  int64_t index =
-      0;           ///< the buffer in `buffers`; for Scalar the argument number
-  int64_t dim = 0; ///< of Size and Stride; 0 otherwise
+  int64_t index = 0; ///< the buffer in `buffers`; for Scalar the argument
+                     ///< number; 0 for TensorMapsFit
+  int64_t dim = 0;   ///< of Size and Stride; 0 otherwise
   /// Of TensorMap: elements of a copy along each dimension of the buffer, and
   /// bytes of the swizzle (0, 32, 64 or 128). Empty and 0 otherwise.
   std::vector<int64_t> box = {};
@@ -135,6 +143,9 @@ struct ParamDesc {
   static ParamDesc tensorMap(int64_t buffer, std::vector<int64_t> box,
                              int64_t swizzle) {
     return {Kind::TensorMap, buffer, 0, std::move(box), swizzle};
+  }
+  static ParamDesc tensorMapsFit() {
+    return {Kind::TensorMapsFit, 0, 0, {}, 0};
   }
 
   bool operator==(const ParamDesc &o) const {

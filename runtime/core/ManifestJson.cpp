@@ -242,9 +242,12 @@ ParamDesc readParam(const Json &value, const std::string &path) {
     });
     int64_t swizzle = fields.integer("swizzle");
     param = ParamDesc::tensorMap(buffer, std::move(box), swizzle);
+  } else if (kind == "tensor_maps_fit") {
+    param = ParamDesc::tensorMapsFit();
   } else {
     fail(fields.pathTo("kind"),
-         "expected pointer, size, stride, scalar or tensor_map, found '" +
+         "expected pointer, size, stride, scalar, tensor_map or "
+         "tensor_maps_fit, found '" +
              kind + "'");
   }
   fields.finish();
@@ -419,6 +422,8 @@ std::string text(const ParamDesc &p) {
            join(box, ", ") + "], \"swizzle\": " + std::to_string(p.swizzle) +
            "}";
   }
+  case ParamDesc::Kind::TensorMapsFit:
+    return "{\"kind\": \"tensor_maps_fit\"}";
   case ParamDesc::Kind::Scalar:
     break;
   }

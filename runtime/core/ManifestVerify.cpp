@@ -318,6 +318,8 @@ private:
       return bad(path + ".argument",
                  "argument " + std::to_string(p.index) + " is not a scalar");
     }
+    if (p.kind == ParamDesc::Kind::TensorMapsFit)
+      return Status::success();
     if (p.index < 0 || p.index >= static_cast<int64_t>(m.buffers.size()))
       return bad(path + ".buffer", "expected a buffer number below " +
                                        std::to_string(m.buffers.size()) +

@@ -369,7 +369,8 @@ Status SimDevice::launch(const LaunchRequest &request, Stream) {
     const KernelParameter &parameter = request.parameters[p];
     uint8_t *place = values.data() + kernel.entry.parameters[p].offset;
     if (!parameter.pointer) {
-      std::memcpy(place, &parameter.value, 8);
+      if (!parameter.map)
+        std::memcpy(place, &parameter.value, 8);
       continue;
     }
     auto known = mapped.find(parameter.pointer);

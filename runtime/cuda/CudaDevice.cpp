@@ -235,7 +235,8 @@ public:
     for (size_t p = 0; p < request.parameters.size(); ++p) {
       const KernelParameter &parameter = request.parameters[p];
       if (parameter.map) {
-        Result<CuTensorMap> map = encode(parameter);
+        Result<CuTensorMap> map =
+            parameter.pointer ? encode(parameter) : CuTensorMap{};
         if (!map)
           return map.error().in("'" + request.names[p] + "'");
         maps.push_back(*map);

@@ -155,9 +155,9 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %x: index) -> ({3}, {4}) {{
                        q, k, v, o, lse, c.mask, c.align);
 }
 
-/// Matrix instructions of all visited tiles.
-static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize,
-                              int64_t offset, int64_t qTile, int64_t kvTile) {
+/// Tiles with a live pair, of all heads of one batch.
+static uint64_t countTiles(const Case &c, int64_t offset, int64_t qTile,
+                           int64_t kvTile) {
   uint64_t tiles = 0;
   // Queries and keys of one residue class of the positions, in tiles.
   for (int64_t h = 0; h < c.heads; ++h)
@@ -190,13 +190,7 @@ static uint64_t countIdealMma(const Case &c, int64_t valueHeadSize,
                   c.inColumns(i + offset, columns[n]);
         tiles += any;
       }
-  // In f32 one covers 8 of k, and three make a product.
-  bool isF32 = StringRef(c.type) == "f32";
-  int64_t step = isF32 ? 8 : 16;
-  uint64_t scores =
-      (qTile / 16) * (kvTile / 8) * ((c.headSize + step - 1) / step);
-  uint64_t sums = (qTile / 16) * (valueHeadSize / 8) * (kvTile / step);
-  return c.batches * tiles * (scores + sums) * (isF32 ? 3 : 1);
+  return tiles;
 }
 
 Outcome test::runCase(MLIRContext &context, const Case &c,
@@ -297,7 +291,18 @@ Outcome test::runCase(MLIRContext &context, const Case &c,
     size_t at = schedule.find(std::string(name) + " = ");
     return std::stoll(schedule.substr(at + strlen(name) + 3));
   };
-  outcome.idealMma = countIdealMma(c, valueHeadSize, offset, field("q_tile"),
-                                   field("kv_tile"));
+  uint64_t qTile = field("q_tile"), kvTile = field("kv_tile"),
+           tiles = c.batches * countTiles(c, offset, qTile, kvTile);
+  // In f32 one product covers 8 of k, and three make one.
+  bool isF32 = StringRef(c.type) == "f32";
+  uint64_t step = isF32 ? 8 : 16, scoreSteps = (c.headSize + step - 1) / step,
+           sumSteps = kvTile / step;
+  if (StringRef(schedule).contains("producer_registers"))
+    outcome.idealWgmma = tiles * (qTile / 64) * (scoreSteps + sumSteps);
+  else
+    outcome.idealMma =
+        tiles * (qTile / 16) *
+        (kvTile / 8 * scoreSteps + valueHeadSize / 8 * sumSteps) *
+        (isF32 ? 3 : 1);
   return outcome;
 }

@@ -53,7 +53,7 @@ struct Outcome {
   ::attn::reference::Judgement o, lse;
   ::attn::sim::LaunchReport report;
   /// What the products of the visited tiles take when nothing is wasted.
-  uint64_t idealMma = 0;
+  uint64_t idealMma = 0, idealWgmma = 0;
 };
 
 /// Compiles the case, runs it in the simulator in `mode` and judges the result

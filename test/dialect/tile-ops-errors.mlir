@@ -282,6 +282,18 @@ func.func private @S4() attributes {attn.schedule =
 
 // -----
 
+func.func private @S5() attributes {attn.schedule =
+    // expected-error @below {{producer_registers and consumer_registers must be multiples of 8 from 24 to 240, or both 0, found 24 and 0 (S5)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24>}
+
+// -----
+
+func.func private @S6() attributes {attn.schedule =
+    // expected-error @below {{with roles, q_tile must be 64 rows for every four warps, found 128 rows and 4 warps (S6)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240>}
+
+// -----
+
 func.func @V1_rank(%k: tensor<1x100x64xf16>) {
   // expected-error @below {{operand #0 must be 4-d tensor or memref of f16, bf16 or f32 (V1), but got 'tensor<1x100x64xf16>'}}
   %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x100x64xf16> to tensor<1x100x64xf16>

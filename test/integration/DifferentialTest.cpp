@@ -163,7 +163,7 @@ public:
       open = below(2);
     for (Problem::Layout &layout : p.layout)
       layout = Problem::Layout(below(Problem::Count));
-    p.target = oneOf<std::string>({"sm_80", "sm_80", "sm_86", "sm_90"});
+    p.target = oneOf<std::string>({"sm_80", "sm_90a", "sm_86", "sm_90"});
     return p;
   }
 

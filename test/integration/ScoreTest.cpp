@@ -120,7 +120,7 @@ public:
     p.headSize = oneOf<int64_t>({16, 24, 32, 64, 80, 128});
     p.dynamic = below(2);
     p.lse = below(4) != 0;
-    p.target = oneOf<std::string>({"sm_80", "sm_86", "sm_90"});
+    p.target = oneOf<std::string>({"sm_80", "sm_86", "sm_90", "sm_90a"});
     p.clauses = oneOf<std::string>(
         {"", "mask(causal)", "mask(causal)", "mask(causal & window<40, 0>)",
          "mask(window<33, 20>)", "mask(heads<0, 1> & causal | keys<9, 70>)",

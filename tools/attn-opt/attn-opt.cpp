@@ -52,12 +52,12 @@ static cl::opt<Emit>
                     clEnumValN(Emit::Report, "report",
                                "the cost of every function as JSON")),
          cl::cat(category));
-static cl::opt<std::string>
-    target("target",
-           cl::desc("Target of --emit: sm_80 (default), sm_86, sm_89 or sm_90; "
-                    "host for this CPU, or x86-64, x86-64-v3, x86-64-v4, "
-                    "x86-64-v4-bf16"),
-           cl::init("sm_80"), cl::cat(category));
+static cl::opt<std::string> target(
+    "target",
+    cl::desc("Target of --emit: sm_80 (default), sm_86, sm_89, sm_90 "
+             "or sm_90a; host for this CPU, or x86-64, x86-64-v3, x86-64-v4, "
+             "x86-64-v4-bf16"),
+    cl::init("sm_80"), cl::cat(category));
 static cl::opt<std::string> entry(
     "entry",
     cl::desc("Function for --emit=ptx and bundle (default: the only one)"),
@@ -161,6 +161,7 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
     kernel["registers"] = nullptr;
     kernel["spilled_bytes"] = nullptr;
     kernel["stack_bytes"] = nullptr;
+    kernel["serial_products"] = nullptr;
     for (const nvptx::PtxasReport &entryReport :
          assembled.value_or(std::vector<nvptx::PtxasReport>()))
       if (entryReport.entry == launch.entry) {
@@ -168,6 +169,7 @@ static FailureOr<Json> reportOn(ModuleOp module, FunctionOpInterface function) {
         kernel["spilled_bytes"] =
             entryReport.spillStores + entryReport.spillLoads;
         kernel["stack_bytes"] = entryReport.stackBytes;
+        kernel["serial_products"] = entryReport.hasSerialProducts;
       }
     report["kernels"].push_back(kernel);
   }

@@ -35,7 +35,7 @@ static cl::opt<std::string>
           cl::cat(category));
 static cl::opt<std::string>
     target("target",
-           cl::desc("sm_80, sm_86, sm_89, sm_90, host or a CPU's "
+           cl::desc("sm_80, sm_86, sm_89, sm_90, sm_90a, host or a CPU's "
                     "instruction set (default: what the device is, sm_80 for "
                     "cuda and sim)"),
            cl::cat(category));

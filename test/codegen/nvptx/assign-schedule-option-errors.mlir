@@ -2,7 +2,7 @@
 // RUN: not attn-opt %s --attn-assign-schedule=q-in-registers=maybe 2>&1 | FileCheck %s --check-prefix=BOOL
 // RUN: not attn-opt %s --attn-assign-schedule=warps=3 2>&1 | FileCheck %s --check-prefix=WARPS
 
-// TARGET: error: expected a target among sm_80, sm_86, sm_89, sm_90, found sm_75
+// TARGET: error: expected a target among sm_80, sm_86, sm_89, sm_90, sm_90a, found sm_75
 // BOOL: error: expected true or false for q-in-registers, found maybe
 // WARPS: error: {{.*}}warps must be 1 to 32 and divide the 8 blocks of 16 rows of q_tile, found 3 (S3)
 func.func @f(%q: tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xf16> {

@@ -199,6 +199,33 @@ TEST_F(CudaDeviceTest, EncodesTensorMaps) {
             "the test wished)");
 }
 
+TEST_F(CudaDeviceTest, TellsKernelsWhetherTensorMapsFit) {
+  std::shared_ptr<Device> device = *open();
+  Manifest m = scaleManifest();
+  m.target = "sm_90a";
+  m.launches = {m.launches[0]};
+  m.launches[0].params = {ParamDesc::tensorMapsFit(),
+                          ParamDesc::tensorMap(0, {8, 32}, 128),
+                          ParamDesc::tensorMap(1, {8, 32}, 128)};
+  auto executable = Executable::load(device, *makeBundle(m, scalePtx));
+  ASSERT_TRUE(executable) << errorOf(executable);
+  MemorySpace gpu = device->properties().memory;
+  Tensor x = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x10000, gpu);
+  Tensor y = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x20000, gpu);
+  fake->parameterCount = 3;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(fake->parameters[0], 1u);
+  EXPECT_NE(fake->parameters[1], 0u);
+  EXPECT_NE(fake->parameters[2], 0u);
+  size_t encoded = calls("cuTensorMapEncodeTiled").size();
+  EXPECT_EQ(encoded, 2u);
+  // One that does not fit: no map is made.
+  y.strides[0] = 65;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(fake->parameters, (std::vector<unsigned long long>{0, 0, 0}));
+  EXPECT_EQ(calls("cuTensorMapEncodeTiled").size(), encoded);
+}
+
 TEST_F(CudaDeviceTest, ShowsTheAssemblersLog) {
   std::shared_ptr<Device> device = *open();
   fake->failures["cuModuleLoadDataEx"] = 218;

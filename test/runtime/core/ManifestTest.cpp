@@ -255,8 +255,8 @@ const Refusal values[] = {
     {"/launches/0/shared", "2097152",
      "launches[0].shared: expected 0 to 1048576 bytes, found 2097152"},
     {"/launches/0/params/0/kind", "\"value\"",
-     "launches[0].params[0].kind: expected pointer, size, stride, scalar "
-     "or tensor_map, found 'value'"},
+     "launches[0].params[0].kind: expected pointer, size, stride, scalar, "
+     "tensor_map or tensor_maps_fit, found 'value'"},
     {"/launches/0/params/0/buffer", "6",
      "launches[0].params[0].buffer: expected a buffer number below 6, found 6"},
     {"/launches/0/params/0/buffer", "-1",
@@ -410,6 +410,14 @@ TEST(Manifest, TensorMaps) {
   EXPECT_NE(text.find(param), std::string::npos) << text;
   EXPECT_TRUE(*parseManifest(text) == *m);
 
+  const char *asked = R"({"kind": "tensor_maps_fit"})";
+  Result<Manifest> asking = parseManifest(withTensorMap(asked).dump());
+  ASSERT_TRUE(asking) << errorOf(asking);
+  EXPECT_EQ(asking->launches[0].params[4], ParamDesc::tensorMapsFit());
+  text = *writeManifest(*asking);
+  EXPECT_NE(text.find(asked), std::string::npos) << text;
+  EXPECT_TRUE(*parseManifest(text) == *asking);
+
   Manifest old = *m;
   old.target = "sm_80";
   EXPECT_EQ(errorOf(writeManifest(old)),
@@ -433,6 +441,7 @@ TEST(Manifest, TensorMaps) {
       {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 4], )"
        R"("swizzle": 0})",
        "box[3]: expected a multiple of 16 bytes, found 8"},
+      {R"({"kind": "tensor_maps_fit", "buffer": 1})", "buffer: unknown field"},
       {R"({"kind": "tensor_map", "buffer": 1, "box": 8, "swizzle": 0})",
        "box: expected a list, found a number"},
       {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64]})",

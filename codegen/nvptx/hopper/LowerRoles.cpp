@@ -1,0 +1,310 @@
+//===- LowerRoles.cpp - kernels with roles as code of one thread ---*- C++
+//-*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/KernelLowering.h"
+#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/hopper/Wgmma.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+using Predicate = LLVM::ICmpPredicate;
+
+/// Threads of the four warps that load.
+static constexpr int64_t producerThreads = 128;
+
+//===----------------------------------------------------------------------===//
+// Roles and barriers
+//===----------------------------------------------------------------------===//
+
+static void limitRegisters(KernelBuilder &b, int64_t count,
+                           NVVM::SetMaxRegisterAction action) {
+  NVVM::SetMaxRegisterOp::create(b, static_cast<int32_t>(count), action);
+}
+
+LogicalResult KernelLowering::lower(RolesOp op) {
+  NVVM::FenceMbarrierInitOp::create(b);
+  b.barrier();
+  LogicalResult result = success();
+  auto lowerRole = [&](Region &region) {
+    if (succeeded(result))
+      result = lowerProgram(
+          op->getParentOfType<scf::ForallOp>(),
+          llvm::make_range(region.front().begin(), region.front().end()));
+  };
+  // From one lane, so that ptxas sees a branch of whole warps.
+  Value warp = b.shuffleFrom(b.warp, b.i32(0));
+  b.ifThenElse(
+      b.compare(Predicate::uge, warp, b.i32(b.shape.warps)),
+      [&] {
+        limitRegisters(b, op.getProducerRegisters(),
+                       NVVM::SetMaxRegisterAction::decrease);
+        lowerRole(op.getProducer());
+      },
+      [&] {
+        limitRegisters(b, op.getConsumerRegisters(),
+                       NVVM::SetMaxRegisterAction::increase);
+        b.barrierId = b.i32(1);
+        b.barrierThreads = b.i32(b.shape.getThreads());
+        b.startPhase();
+        shared.startPhase();
+        lowerRole(op.getConsumers());
+      });
+  return result;
+}
+
+LogicalResult KernelLowering::lower(BarriersOp op) {
+  Value first = b.advance(sharedBase, static_cast<int64_t>(op.getOffset()));
+  scalars[op.getResult()] = first;
+  Value arrivals = getScalar(op.getArrivals());
+  b.ifThen(b.compare(Predicate::eq, b.thread, b.i32(0)), [&] {
+    for (int64_t i = 0; i < op.getType().getDimSize(0); ++i)
+      NVVM::MBarrierInitOp::create(b, b.advance(first, 8 * i), arrivals,
+                                   Value());
+  });
+  return success();
+}
+
+Value KernelLowering::getBarrier(Value barriers, Value slot) {
+  Value first = getScalar(barriers);
+  if (cast<MemRefType>(barriers.getType()).getDimSize(0) == 1)
+    return first;
+  return b.advance(first, b.shiftLeft(b.narrow(getScalar(slot)), b.i32(3)));
+}
+
+LogicalResult KernelLowering::lower(WaitOp op) {
+  Value barrier = getBarrier(op.getBarrier(), op.getSlot()),
+        parity = getScalar(op.getParity());
+  Block *again = b.createBlockAfter();
+  b.branch(again);
+  b.setInsertionPointToStart(again);
+  Value done = NVVM::MBarrierTryWaitOp::create(
+      b, b.i1Type, barrier, parity, Value(), NVVM::MemScopeKind::CTA, false);
+  Block *next = b.createBlockAfter();
+  b.branchIf(done, next, again);
+  b.setInsertionPointToStart(next);
+  return success();
+}
+
+static void arrive(KernelBuilder &b, Value barrier) {
+  NVVM::MBarrierArriveOp::create(b, b.i64Type, barrier, Value(),
+                                 NVVM::MemScopeKind::CTA, false);
+}
+
+LogicalResult KernelLowering::lower(ReleaseOp op) {
+  Value barrier = getBarrier(op.getBarrier(), op.getSlot());
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
+  b.ifThen(b.compare(Predicate::eq, b.lane, b.i32(0)),
+           [&] { arrive(b, barrier); });
+  return success();
+}
+
+/// One thread of the first warp that loads.
+Value KernelLowering::electProducer() {
+  Value first = b.compare(Predicate::eq, b.shuffleFrom(b.warp, b.i32(0)),
+                          b.i32(b.shape.warps));
+  return b.choose(
+      first,
+      [&]() -> Value {
+        return NVVM::ElectSyncOp::create(b, b.i1Type, Value());
+      },
+      b.constant(b.i1Type, 0));
+}
+
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelLowering::lower(LoadBoxOp op) {
+  const SharedTile &tile = buffers.find(op.getTarget())->second;
+  Value barrier = getBarrier(op.getBarrier(), op.getSlot());
+  Value target = shared.getSlot(tile, getScalar(op.getSlot()));
+  NVVM::MBarrierArriveExpectTxOp::create(
+      b, TypeRange(), barrier, b.i32(tile.getBytes()), NVVM::MemScopeKind::CTA,
+      false, Value());
+  auto address = [&](Value pointer) -> Value {
+    return LLVM::PtrToIntOp::create(b, b.i32Type, pointer);
+  };
+  Value row = b.narrow(getScalar(op.getRow())),
+        head = b.narrow(getScalar(op.getHead())),
+        batch = b.narrow(getScalar(op.getBatch()));
+  for (const Panel &panel : getPanels(tile)) {
+    Value operands[] = {address(b.advance(target, panel.bytes)),
+                        getScalar(op.getMap()),
+                        b.i32(panel.column),
+                        row,
+                        head,
+                        batch,
+                        address(barrier)};
+    LLVM::InlineAsmOp::create(
+        b, TypeRange(), operands,
+        "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::"
+        "complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
+        "r,l,r,r,r,r,r,~{memory}", /*has_side_effects=*/true,
+        /*is_align_stack=*/false, LLVM::TailCallKind::None,
+        LLVM::AsmDialectAttr(), ArrayAttr());
+  }
+  return success();
+}
+
+/// Calls `visit` for pieces of `piece` columns, dealt to the threads that load:
+/// with the row, the column in the panel, and whether the slice has the piece.
+static void visitPieces(KernelBuilder &b, const SharedTile &tile,
+                        const Panel &panel, int64_t piece, Value rowsLeft,
+                        int64_t columns,
+                        function_ref<void(Value, Value, Value)> visit) {
+  int64_t perRow = tile.panelWidth / piece;
+  Value first = b.sub(b.thread, b.i32(b.shape.getThreads()));
+  b.loop(first, b.i32(tile.rows * perRow), b.i32(producerThreads), {},
+         [&](Value i, ValueRange) -> SmallVector<Value> {
+           Value row = b.shiftRight(i, b.i32(llvm::Log2_64(perRow)));
+           Value column = b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
+           Value valid = b.andBits(b.compare(Predicate::slt, row, rowsLeft),
+                                   b.compare(Predicate::slt, column,
+                                             b.i32(columns - panel.column)));
+           visit(row, column, valid);
+           return {};
+         });
+}
+
+LogicalResult KernelLowering::lower(LoadRowsOp op) {
+  const SharedTile &tile = buffers.find(op.getTarget())->second;
+  Value barrier = getBarrier(op.getBarrier(), op.getSlot());
+  Value target = shared.getSlot(tile, getScalar(op.getSlot()));
+  GlobalRows source = getRows(op.getSource());
+  if (source.selection)
+    return op.emitOpError("cannot load rows that attn.select_rows chose; "
+                          "expected a schedule without producer and consumer "
+                          "registers");
+  Value row = getScalar(op.getRow());
+  Value firstRow = b.advance(source.base, b.mul(row, source.rowBytes));
+  Value rowsLeft =
+      b.narrow(b.minSigned(b.sub(source.numRows, row), b.i64(tile.rows)));
+  auto panels = getPanels(tile);
+  auto global = [&](const Panel &panel, Value row, Value column) {
+    Value bytes = b.add(b.mul(b.widen(row), source.rowBytes),
+                        b.widen(b.shiftLeft(column, b.i32(1))));
+    return b.advance(b.advance(firstRow, bytes), 2 * panel.column);
+  };
+  auto asynchronous = [&] {
+    for (const Panel &panel : panels)
+      visitPieces(b, tile, panel, 8, rowsLeft, source.columns,
+                  [&](Value row, Value column, Value valid) {
+                    NVVM::CpAsyncOp::create(
+                        b, shared.getElement(target, panel, row, column),
+                        global(panel, row, column), b.getI32IntegerAttr(16),
+                        NVVM::LoadCacheModifierKindAttr::get(
+                            b.getContext(), NVVM::LoadCacheModifierKind::CG),
+                        b.select(valid, b.i32(16), b.i32(0)));
+                  });
+    NVVM::CpAsyncCommitGroupOp::create(b);
+    NVVM::CpAsyncWaitGroupOp::create(b, b.getI32IntegerAttr(0));
+  };
+  auto elementwise = [&] {
+    for (const Panel &panel : panels)
+      visitPieces(
+          b, tile, panel, 1, rowsLeft, source.columns,
+          [&](Value row, Value column, Value valid) {
+            Value element = b.choose(
+                valid,
+                [&] {
+                  return b.load(b.i16Type, global(panel, row, column), 2);
+                },
+                b.constant(b.i16Type, 0));
+            b.store(element, shared.getElement(target, panel, row, column), 2);
+          });
+  };
+  b.ifThenElse(source.aligned, asynchronous, elementwise);
+  b.fenceAsyncShared();
+  arrive(b, barrier);
+  return success();
+}
+
+/// Each warp stores the rows that it wrote to the buffer.
+void KernelLowering::storeWarpRows(StoreOp op) {
+  const SharedTile &tile = buffers.find(op.getSource())->second;
+  GlobalRows target = getRows(op.getTarget());
+  int64_t numRows = b.shape.getRowsPerWarp();
+  Value warpRow = b.mul(b.warp, b.i32(numRows));
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
+  // Passes over the warp's rows in pieces of `piece` columns.
+  auto copy = [&](int64_t piece, Type type) {
+    for (const Panel &panel : getPanels(tile)) {
+      int64_t perRow = tile.panelWidth / piece;
+      b.loop(b.lane, b.i32(numRows * perRow), b.i32(32), {},
+             [&](Value i, ValueRange) -> SmallVector<Value> {
+               Value row = b.add(warpRow,
+                                 b.shiftRight(i, b.i32(llvm::Log2_64(perRow))));
+               Value column =
+                   b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
+               Value wide = b.widen(row);
+               Value valid =
+                   b.andBits(b.compare(Predicate::slt, wide, target.numRows),
+                             b.compare(Predicate::slt, column,
+                                       b.i32(target.columns - panel.column)));
+               b.ifThen(valid, [&] {
+                 Value bytes = b.add(b.mul(wide, target.rowBytes),
+                                     b.widen(b.shiftLeft(column, b.i32(1))));
+                 Value address =
+                     b.advance(b.advance(target.base, bytes), 2 * panel.column);
+                 Value from = shared.getElement(tile.base, panel, row, column);
+                 unsigned alignment = static_cast<unsigned>(2 * piece);
+                 b.store(b.load(type, from, alignment), address, alignment);
+               });
+               return {};
+             });
+    }
+  };
+  b.ifThenElse(
+      target.aligned, [&] { copy(8, VectorType::get({4}, b.i32Type)); },
+      [&] { copy(1, b.i16Type); });
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelLowering::lower(WgmmaOp op) {
+  const SharedTile &right = buffers.find(op.getRhs())->second;
+  auto type = cast<VectorType>(op.getResult().getType());
+  int64_t numN = getNumN(type);
+  WarpgroupProduct product;
+  product.rightTile = right;
+  product.rightBase = shared.getSlot(right, getScalar(op.getSlot()));
+  product.transposed = op.getTransposed();
+  product.n = 8 * numN;
+  product.depth = (op.getDepth() + 15) / 16 * 16;
+  product.elementType = op.getRhs().getType().getElementType();
+  auto left = buffers.find(op.getLhs());
+  if (left != buffers.end()) {
+    product.leftTile = left->second;
+    // Uniform in the warpgroup, and seen to be.
+    Value warpgroup = b.shuffleFrom(b.shiftRight(b.warp, b.i32(2)), b.i32(0));
+    product.leftBase =
+        b.advance(left->second.base,
+                  b.mul(warpgroup, b.i32(64 * 2 * left->second.panelWidth)));
+  } else {
+    const TileValue &weights = tiles.find(op.getLhs())->second;
+    if (weights.layout != Layout::Packed)
+      return op.emitOpError("expected weights of 16 bits");
+    product.left = weights.elements;
+  }
+  SmallVector<Value> acc;
+  if (op.getAcc())
+    acc = getAccumulators(op.getAcc());
+  tiles[op.getResult()] = {Layout::Tile,
+                           issueProduct(b, product, acc, numProducts)};
+  return success();
+}
+
+LogicalResult KernelLowering::lower(WgmmaWaitOp op) {
+  TileValue product = getTile(op.getProduct());
+  product.elements = waitForProducts(b, op.getPending(), product.elements);
+  tiles[op.getResult()] = std::move(product);
+  return success();
+}

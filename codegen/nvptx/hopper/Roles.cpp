@@ -1,0 +1,665 @@
+//===- Roles.cpp - schedules with warps that load and warps that compute ---*-
+// C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/codegen/nvptx/hopper/Roles.h"
+
+#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/Schedules.h"
+#include "attn/dialect/Attn.h"
+#include "attn/passes/NextTile.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::nvptx;
+
+/// Threads of the four warps that load.
+static constexpr int64_t producerThreads = 128;
+
+namespace {
+/// A tile in global memory, the slots that it is loaded into, and the barriers
+/// that say when a slot is full and when it is empty.
+struct Operand {
+  Value source;
+  VectorType tile;
+  Value buffer, full, empty;
+  /// The tensor that `source` is a slice of and where the slice starts in it, a
+  /// null position being 0; no tensor if a box of it is not a tile of `source`.
+  BlockArgument tensor;
+  std::array<Value, 4> start = {};
+  Value map;
+};
+
+/// The two products of a loop over tiles.
+struct Products {
+  vector::ContractionOp scores, output;
+  /// The reads of K and V.
+  vector::TransferReadOp key, value;
+  /// The accumulator's factor in this iteration.
+  arith::MulFOp scaled;
+  /// The pairs that count, and the mask around the second product; null if all
+  /// do.
+  Value live;
+  vector::MaskOp mask;
+};
+
+class RoleScheduler {
+public:
+  RoleScheduler(scf::ForallOp forall, ScheduleAttr schedule)
+      : forall(forall), schedule(schedule),
+        b(forall.getLoc(), forall.getContext()) {}
+
+  LogicalResult run();
+  int64_t getNumLoops() const { return loops.size(); }
+
+private:
+  LogicalResult collect();
+  LogicalResult matchProducts(ForTilesOp loop);
+  void widenAccumulators();
+  void resolveStart(Operand &operand);
+  void allocate();
+  void buildProducer(RolesOp roles);
+  void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
+  void load(Operand &operand, IRMapping &mapping, Value row, Value slot,
+            bool boxes);
+  void buildConsumers(RolesOp roles);
+  void buildIteration(unsigned number, Value slot, Value parity,
+                      IRMapping &mapping);
+  void stageOutput(vector::TransferWriteOp write);
+
+  /// A loop over the tiles of `loop` that carries the number of a slot, the
+  /// parity of its phase, and `state`.
+  SmallVector<Value>
+  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
+            function_ref<SmallVector<Value>(Value tile, Value slot,
+                                            Value parity, ValueRange state)>
+                body);
+
+  SharedPlan planMemory() {
+    return planSharedMemory(schedule,
+                            {query.tile.getDimSize(1), value.tile.getDimSize(1),
+                             query.tile.getElementType()});
+  }
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(b, value, 32);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(b, b.getIndexType(), value);
+  }
+
+  scf::ForallOp forall;
+  ScheduleAttr schedule;
+  ImplicitLocOpBuilder b;
+  SmallVector<ForTilesOp, 2> loops;
+  SmallVector<Products, 2> products;
+  /// The ops of the tile program, before the roles share them.
+  SmallVector<Operation *> program;
+  vector::TransferReadOp queryRead;
+  Operand query, key, value;
+  /// Whether there are loads through tensor maps.
+  bool hasMaps = false;
+  int64_t sharedBytes = 0;
+};
+} // namespace
+
+static vector::TransferReadOp getGlobalTile(Value value) {
+  auto read = value.getDefiningOp<vector::TransferReadOp>();
+  auto memref =
+      read ? dyn_cast<MemRefType>(read.getBase().getType()) : MemRefType();
+  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2
+             ? read
+             : vector::TransferReadOp();
+}
+
+//===----------------------------------------------------------------------===//
+// What the tile program says
+//===----------------------------------------------------------------------===//
+
+LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
+  Products found;
+  for (Operation &op : loop.getBody().front()) {
+    auto contract = dyn_cast<vector::ContractionOp>(op);
+    if (auto mask = dyn_cast<vector::MaskOp>(op)) {
+      contract =
+          dyn_cast_if_present<vector::ContractionOp>(mask.getMaskableOp());
+      auto pairs = mask.getMask().getDefiningOp<vector::BroadcastOp>();
+      if (!contract || !pairs)
+        return mask.emitOpError("expected a product, masked by a broadcast "
+                                "tile");
+      found.mask = mask;
+      found.live = pairs.getSource();
+    }
+    if (!contract)
+      continue;
+    if (getGlobalTile(contract.getLhs()) && !found.scores)
+      found.scores = contract;
+    else if (found.scores && !found.output)
+      found.output = contract;
+    else
+      return contract.emitOpError("expected a product of the query tile, then "
+                                  "one of the weights");
+  }
+  if (!found.output)
+    return loop.emitOpError("expected two products of tiles");
+  found.key = getGlobalTile(found.scores.getRhs());
+  found.value = getGlobalTile(found.output.getRhs());
+  found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
+  if (!found.key || !found.value || !found.scaled ||
+      found.scores.getLhs() != queryRead.getVector())
+    return loop.emitOpError("expected products with tiles of k and v that the "
+                            "iteration reads, added to a scaled accumulator");
+  for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>())
+    if (read != found.key && read != found.value)
+      return read.emitOpError("cannot be read in a kernel with roles yet; "
+                              "code for sm_90 can");
+  products.push_back(found);
+  return success();
+}
+
+LogicalResult RoleScheduler::collect() {
+  for (Operation &op : *forall.getBody()) {
+    if (auto loop = dyn_cast<ForTilesOp>(op))
+      loops.push_back(loop);
+    else if (auto read = dyn_cast<vector::TransferReadOp>(op);
+             read && getGlobalTile(read.getVector())) {
+      if (queryRead)
+        return read.emitOpError(
+            "expected one tile read before the loops, found a second");
+      queryRead = read;
+    }
+  }
+  if (loops.empty())
+    return success();
+  if (!queryRead)
+    return forall.emitOpError(
+        "expected a query tile before the loops over key tiles");
+  for (ForTilesOp loop : loops) {
+    if (failed(matchProducts(loop)))
+      return failure();
+    for (Value bound : loop->getOperands().drop_back(loop.getInits().size()))
+      if (Operation *op = bound.getDefiningOp();
+          op && op->getBlock() == forall.getBody() &&
+          !op->isBeforeInBlock(loops.front()))
+        return loop.emitOpError(
+            "expected bounds that are known before the first loop");
+    Products first = products.front(), last = products.back();
+    if (first.key.getBase() != last.key.getBase() ||
+        first.value.getBase() != last.value.getBase())
+      return loop.emitOpError("expected all loops to read the same slices");
+  }
+  query.source = queryRead.getBase();
+  query.tile = queryRead.getVectorType();
+  key.source = products.front().key.getBase();
+  key.tile = products.front().key.getVectorType();
+  value.source = products.front().value.getBase();
+  value.tile = products.front().value.getVectorType();
+  for (Operand *operand : {&query, &key, &value})
+    resolveStart(*operand);
+  hasMaps = query.tensor && key.tensor && value.tensor;
+  if (!hasMaps)
+    forall.emitRemark("tiles are rows a constant step apart, which no tensor "
+                      "map describes: they are copied row by row");
+  return success();
+}
+
+/// Follows the slices back to an argument of the kernel. With steps of 1, rows
+/// past the end of the tensor are past the end of the slice; rows between the
+/// two are dead or not stored.
+void RoleScheduler::resolveStart(Operand &operand) {
+  b.setInsertionPointToStart(forall.getBody());
+  Value memref = operand.source;
+  SmallVector<memref::SubViewOp> slices;
+  while (auto slice = memref.getDefiningOp<memref::SubViewOp>()) {
+    if (llvm::any_of(slice.getStaticStrides(),
+                     [](int64_t step) { return step != 1; }) ||
+        slice.getSourceType().getRank() != 4 ||
+        !isConstantIntValue(slice.getMixedOffsets()[3], 0))
+      return;
+    slices.push_back(slice);
+    memref = slice.getSource();
+  }
+  auto argument = dyn_cast<BlockArgument>(memref);
+  if (!argument || !isa<func::FuncOp>(argument.getOwner()->getParentOp()))
+    return;
+  for (memref::SubViewOp slice : slices) {
+    b.setInsertionPointAfter(slice);
+    for (auto [start, offset] :
+         llvm::zip(operand.start, slice.getMixedOffsets())) {
+      if (isConstantIntValue(offset, 0))
+        continue;
+      Value value = getValueOrCreateConstantIndexOp(b, b.getLoc(), offset);
+      start = start ? Value(arith::AddIOp::create(b, start, value)) : value;
+    }
+  }
+  operand.tensor = argument;
+}
+
+/// Makes the accumulators as wide as the panels of V: the columns past the head
+/// size are zero and never stored. Products then take whole panels.
+void RoleScheduler::widenAccumulators() {
+  int64_t columns = value.tile.getDimSize(1),
+          padded = getPanelledHeadSize(columns);
+  if (columns == padded)
+    return;
+  llvm::SetVector<Value> wide;
+  auto add = [&](Value value) {
+    auto type = dyn_cast<VectorType>(value.getType());
+    if (type && type.getRank() == 2 && type.getDimSize(1) == columns)
+      wide.insert(value);
+  };
+  for (const Products &product : products)
+    add(vector::ContractionOp(product.output).getResult());
+  // Whatever is computed elementwise with them, and where they are carried.
+  for (size_t i = 0; i < wide.size(); ++i) {
+    Value value = wide[i];
+    Operation *source = value.getDefiningOp();
+    if (source && OpTrait::hasElementwiseMappableTraits(source))
+      llvm::for_each(source->getOperands(), add);
+    if (auto mask = dyn_cast_if_present<vector::MaskOp>(source))
+      llvm::for_each(mask.getMaskableOp()->getResults(), add);
+    if (auto contract = dyn_cast_if_present<vector::ContractionOp>(source))
+      add(contract.getAcc());
+    auto carry = [&](ForTilesOp loop, unsigned number) {
+      add(loop.getInits()[number]);
+      add(loop.getIterArgs()[number]);
+      add(loop.getResults()[number]);
+      add(loop.getBody().front().getTerminator()->getOperand(number));
+    };
+    if (auto loop = dyn_cast_if_present<ForTilesOp>(source))
+      carry(loop, cast<OpResult>(value).getResultNumber());
+    if (auto argument = dyn_cast<BlockArgument>(value))
+      if (auto loop = dyn_cast<ForTilesOp>(argument.getOwner()->getParentOp()))
+        carry(loop, argument.getArgNumber() - 1);
+    for (OpOperand &use : value.getUses()) {
+      Operation *user = use.getOwner();
+      if (OpTrait::hasElementwiseMappableTraits(user)) {
+        llvm::for_each(user->getResults(), add);
+        llvm::for_each(user->getOperands(), add);
+      } else if (auto loop = dyn_cast<ForTilesOp>(user)) {
+        carry(loop, use.getOperandNumber() -
+                        (loop->getNumOperands() - loop.getInits().size()));
+      } else if (isa<YieldOp>(user)) {
+        if (auto loop = dyn_cast<ForTilesOp>(user->getParentOp()))
+          carry(loop, use.getOperandNumber());
+        else
+          llvm::for_each(user->getParentOp()->getResults(), add);
+      } else if (auto yield = dyn_cast<vector::YieldOp>(user)) {
+        llvm::for_each(yield->getParentOp()->getResults(), add);
+      } else if (auto contract = dyn_cast<vector::ContractionOp>(user)) {
+        add(contract.getResult());
+      }
+    }
+  }
+  for (Value value : wide) {
+    auto old = cast<VectorType>(value.getType());
+    auto type =
+        VectorType::get({old.getDimSize(0), padded}, old.getElementType());
+    if (auto constant = value.getDefiningOp<arith::ConstantOp>()) {
+      // Constants may serve other tiles of this shape.
+      b.setInsertionPoint(constant);
+      auto splat = cast<SplatElementsAttr>(constant.getValue());
+      Value copy = arith::ConstantOp::create(
+          b, SplatElementsAttr::get(type, splat.getSplatValue<Attribute>()));
+      value.replaceUsesWithIf(copy, [&](OpOperand &use) {
+        return isa<ForTilesOp>(use.getOwner()) ||
+               llvm::any_of(use.getOwner()->getResults(), [&](Value result) {
+                 return wide.contains(result);
+               });
+      });
+    } else {
+      value.setType(type);
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Shared memory
+//===----------------------------------------------------------------------===//
+
+/// Buffers, tensor maps and barriers, where the insertion point is.
+void RoleScheduler::allocate() {
+  Attribute space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
+  SharedPlan plan = planMemory();
+  int64_t stages = schedule.getStages(), barriers = plan.barriers;
+  auto makeBarriers = [&](int64_t count, Value arrivals) -> Value {
+    auto type = MemRefType::get({count}, b.getI64Type(),
+                                MemRefLayoutAttrInterface(), space);
+    Value result =
+        BarriersOp::create(b, type, b.getI64IntegerAttr(barriers), arrivals);
+    barriers += 8 * count;
+    return result;
+  };
+  Value loads = i32(producerThreads);
+  if (hasMaps)
+    loads = arith::SelectOp::create(
+        b, TensorMapsFitOp::create(b, b.getI1Type()), i32(1), loads);
+  Value releases = i32(schedule.getWarps());
+  auto place = [&](Operand &operand, int64_t offset, int64_t slots) {
+    int64_t rows = operand.tile.getDimSize(0),
+            columns = getPanelledHeadSize(operand.tile.getDimSize(1)),
+            width = getPanelWidth(operand.tile.getDimSize(1));
+    auto type = MemRefType::get({slots, columns / width, rows, width},
+                                operand.tile.getElementType(),
+                                MemRefLayoutAttrInterface(), space);
+    operand.buffer = SharedOp::create(b, type, b.getI64IntegerAttr(offset));
+    operand.full = makeBarriers(slots, loads);
+    if (slots > 1)
+      operand.empty = makeBarriers(slots, releases);
+    if (hasMaps)
+      operand.map = TensorMapOp::create(b, b.getIndexType(), operand.tensor,
+                                        b.getI64IntegerAttr(rows),
+                                        b.getI64IntegerAttr(width));
+  };
+  place(query, plan.query, 1);
+  place(key, plan.key, stages);
+  place(value, plan.value, stages);
+}
+
+//===----------------------------------------------------------------------===//
+// Loops
+//===----------------------------------------------------------------------===//
+
+SmallVector<Value> RoleScheduler::walkTiles(
+    ForTilesOp loop, Value slot, Value parity, ValueRange state,
+    function_ref<SmallVector<Value>(Value, Value, Value, ValueRange)> body) {
+  SmallVector<Value> inits{buildNextTile(b, b.getLoc(), loop, index(0)), slot,
+                           parity};
+  llvm::append_range(inits, state);
+  auto before = [&](OpBuilder &, Location, ValueRange args) {
+    Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, args[0],
+                                       index(kNoTile));
+    scf::ConditionOp::create(b, some, args);
+  };
+  auto after = [&](OpBuilder &, Location, ValueRange args) {
+    Value slot = args[1], parity = args[2];
+    SmallVector<Value> results =
+        body(args[0], slot, parity, args.drop_front(3));
+    Value from = arith::AddIOp::create(b, args[0], index(1));
+    Value next = arith::AddIOp::create(b, slot, i32(1));
+    Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
+                                        i32(schedule.getStages()));
+    next = arith::SelectOp::create(b, wraps, i32(0), next);
+    Value flipped = arith::XOrIOp::create(b, parity, i32(1));
+    SmallVector<Value> yielded{
+        buildNextTile(b, b.getLoc(), loop, from), next,
+        arith::SelectOp::create(b, wraps, flipped, parity)};
+    llvm::append_range(yielded, results);
+    scf::YieldOp::create(b, yielded);
+  };
+  auto loopOp = scf::WhileOp::create(
+      b, SmallVector<Type>(ValueRange(inits).getTypes()), inits, before, after);
+  return SmallVector<Value>(llvm::drop_begin(loopOp.getResults()));
+}
+
+//===----------------------------------------------------------------------===//
+// The warps that load
+//===----------------------------------------------------------------------===//
+
+void RoleScheduler::load(Operand &operand, IRMapping &mapping, Value row,
+                         Value slot, bool boxes) {
+  if (!boxes) {
+    LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
+                       operand.buffer, slot, operand.full);
+    return;
+  }
+  auto position = [&](unsigned dim) {
+    return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
+                              : index(0);
+  };
+  if (operand.start[2])
+    row = arith::AddIOp::create(b, position(2), row);
+  LoadBoxOp::create(b, operand.map, position(0), position(1), row,
+                    operand.buffer, slot, operand.full);
+}
+
+void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
+                               bool boxes) {
+  load(query, mapping, index(0), index(0), boxes);
+  // Slots that were never filled count as released.
+  Value slot = i32(0), parity = i32(1);
+  for (auto [loop, product] : llvm::zip_equal(clones, products)) {
+    SmallVector<Value> state = walkTiles(
+        loop, slot, parity, {},
+        [&, loop = loop, product = product](Value tile, Value slot,
+                                            Value parity, ValueRange) {
+          Value place = toIndex(slot);
+          for (Operand *operand : {&key, &value}) {
+            vector::TransferReadOp read =
+                operand == &key ? product.key : product.value;
+            IRMapping inner(mapping);
+            inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(),
+                      tile);
+            Value row =
+                cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
+            WaitOp::create(b, operand->empty, place, parity);
+            load(*operand, mapping, row, place, boxes);
+          }
+          return SmallVector<Value>();
+        });
+    slot = state[0];
+    parity = state[1];
+  }
+}
+
+/// Both roles compute the slices and bounds for themselves: nothing that one of
+/// them needs stays in the other's registers.
+void RoleScheduler::buildProducer(RolesOp roles) {
+  b.setInsertionPointToStart(&roles.getProducer().emplaceBlock());
+  if (loops.empty())
+    return;
+  IRMapping mapping;
+  for (Operation *op : program) {
+    if (op == loops.front().getOperation())
+      break;
+    if (op->getNumRegions() == 0 &&
+        llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
+      b.clone(*op, mapping);
+  }
+  SmallVector<ForTilesOp> clones;
+  for (ForTilesOp loop : loops) {
+    IRMapping scratch(mapping); // What is inside of a loop stays itself.
+    clones.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
+  }
+  auto byRows = [&] { buildLoads(clones, mapping, /*boxes=*/false); };
+  if (hasMaps) {
+    auto choice =
+        scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
+                          /*withElseRegion=*/true);
+    b.setInsertionPointToStart(choice.thenBlock());
+    auto one = scf::IfOp::create(b, ElectOp::create(b, b.getI1Type()),
+                                 /*withElseRegion=*/false);
+    b.setInsertionPointToStart(one.thenBlock());
+    buildLoads(clones, mapping, /*boxes=*/true);
+    b.setInsertionPointToStart(choice.elseBlock());
+    byRows();
+  } else {
+    byRows();
+  }
+  for (ForTilesOp loop : clones)
+    loop.erase();
+}
+
+//===----------------------------------------------------------------------===//
+// The warps that compute
+//===----------------------------------------------------------------------===//
+
+void RoleScheduler::buildIteration(unsigned number, Value slot, Value parity,
+                                   IRMapping &mapping) {
+  ForTilesOp loop = loops[number];
+  Products product = products[number];
+  bool canBeInfinite = llvm::any_of(products, [](const Products &any) {
+    return static_cast<bool>(any.live);
+  });
+  auto multiply = [&](Operand &operand, Value left, Value acc, Type type,
+                      int64_t depth, bool transposed) -> Value {
+    Value result = WgmmaOp::create(b, type, left, operand.buffer, slot, acc,
+                                   depth, transposed);
+    result = WgmmaWaitOp::create(b, type, result, b.getI64IntegerAttr(0));
+    ReleaseOp::create(b, operand.empty, slot);
+    return result;
+  };
+  for (Operation &op : loop.getBody().front().without_terminator()) {
+    if (&op == product.key.getOperation() ||
+        &op == product.value.getOperation())
+      continue;
+    if (&op == product.scores.getOperation()) {
+      WaitOp::create(b, key.full, slot, parity);
+      mapping.map(product.scores.getResult(),
+                  multiply(key, query.buffer, Value(),
+                           product.scores.getResultType(),
+                           query.tile.getDimSize(1), false));
+      continue;
+    }
+    if (&op == product.scaled.getOperation() && canBeInfinite) {
+      // An infinite sum stays infinite however small the factor: 0 would make
+      // it NaN.
+      Value factor = mapping.lookupOrDefault(product.scaled.getRhs());
+      Value least = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(cast<VectorType>(factor.getType()),
+                                    std::numeric_limits<float>::min()));
+      factor = arith::MaxNumFOp::create(b, factor, least);
+      Value acc = mapping.lookupOrDefault(product.scaled.getLhs());
+      mapping.map(product.scaled.getResult(),
+                  arith::MulFOp::create(b, acc, factor).getResult());
+      continue;
+    }
+    bool isMask = product.mask && &op == product.mask.getOperation();
+    if (isMask || &op == product.output.getOperation()) {
+      WaitOp::create(b, value.full, slot, parity);
+      vector::ContractionOp contract = product.output;
+      Value acc = mapping.lookupOrDefault(contract.getAcc());
+      if (isMask)
+        acc = AbsorbOp::create(b, acc.getType(), acc, value.buffer, slot,
+                               mapping.lookupOrDefault(product.live));
+      Value result =
+          multiply(value, mapping.lookupOrDefault(contract.getLhs()), acc,
+                   contract.getResultType(),
+                   cast<VectorType>(contract.getLhsType()).getDimSize(1), true);
+      mapping.map(op.getResult(0), result);
+      continue;
+    }
+    b.clone(op, mapping);
+  }
+}
+
+/// The output tile takes the place of the query tile, so that it is stored in
+/// whole rows.
+void RoleScheduler::stageOutput(vector::TransferWriteOp write) {
+  b.setInsertionPoint(write);
+  b.setLoc(write.getLoc());
+  VectorType tile = write.getVectorType();
+  int64_t columns = getPanelledHeadSize(tile.getDimSize(1)),
+          width = getPanelWidth(tile.getDimSize(1));
+  auto type = MemRefType::get(
+      {1, columns / width, tile.getDimSize(0), width}, tile.getElementType(),
+      MemRefLayoutAttrInterface(),
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup));
+  // Nobody reads the query tile any more.
+  NVVM::BarrierOp::create(b, TypeRange(), i32(1), i32(32 * schedule.getWarps()),
+                          NVVM::BarrierReductionAttr(), Value());
+  Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
+  sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
+  Value zero = index(0);
+  vector::TransferWriteOp::create(b, write.getVector(), stage,
+                                  ValueRange{zero, zero, zero, zero},
+                                  ArrayRef<bool>{true, true});
+  StoreOp::create(b, stage, write.getBase());
+  write.erase();
+}
+
+void RoleScheduler::buildConsumers(RolesOp roles) {
+  Block *block = &roles.getConsumers().emplaceBlock();
+  for (Operation *op : program)
+    op->moveBefore(block, block->end());
+  if (!loops.empty()) {
+    b.setInsertionPoint(loops.front());
+    WaitOp::create(b, query.full, index(0), i32(0));
+    Value slot = i32(0), parity = i32(0);
+    for (auto [number, loop] : llvm::enumerate(loops)) {
+      b.setInsertionPoint(loop);
+      b.setLoc(loop.getLoc());
+      SmallVector<Value> state = walkTiles(
+          loop, slot, parity, loop.getInits(),
+          [&, number = number, loop = loop](Value tile, Value slot,
+                                            Value parity, ValueRange state) {
+            IRMapping mapping;
+            ForTilesOp tiles = loop;
+            mapping.map(tiles.getInductionVar(), tile);
+            mapping.map(tiles.getIterArgs(), state);
+            buildIteration(number, toIndex(slot), parity, mapping);
+            SmallVector<Value> results;
+            for (Value value :
+                 cast<YieldOp>(tiles.getBody().front().getTerminator())
+                     .getValues())
+              results.push_back(mapping.lookupOrDefault(value));
+            return results;
+          });
+      slot = state[0];
+      parity = state[1];
+      for (auto [before, now] :
+           llvm::zip_equal(loop.getResults(), ArrayRef(state).drop_front(2)))
+        before.replaceAllUsesWith(now);
+    }
+    for (ForTilesOp loop : llvm::reverse(loops))
+      loop.erase();
+    queryRead.erase();
+  }
+  for (auto write :
+       llvm::make_early_inc_range(block->getOps<vector::TransferWriteOp>()))
+    if (write.getVectorType().getRank() == 2)
+      stageOutput(write);
+}
+
+/// Each role has the whole program at first.
+static void eraseUnused(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+}
+
+LogicalResult RoleScheduler::run() {
+  if (failed(collect()))
+    return failure();
+  if (!loops.empty())
+    widenAccumulators();
+  for (Operation &op : forall.getBody()->without_terminator())
+    program.push_back(&op);
+  b.setInsertionPoint(forall.getBody()->getTerminator());
+  if (!loops.empty()) {
+    allocate();
+    sharedBytes = planMemory().total;
+  }
+  auto roles =
+      RolesOp::create(b, b.getI64IntegerAttr(schedule.getProducerRegisters()),
+                      b.getI64IntegerAttr(schedule.getConsumerRegisters()));
+  buildProducer(roles);
+  buildConsumers(roles);
+  for (Region &region : roles->getRegions())
+    eraseUnused(region.front());
+  forall->getParentOfType<func::FuncOp>()->setAttr(
+      "attn.shared_bytes", b.getI64IntegerAttr(sharedBytes));
+  return success();
+}
+
+FailureOr<int64_t> nvptx::scheduleRoles(scf::ForallOp forall,
+                                        ScheduleAttr schedule) {
+  RoleScheduler scheduler(forall, schedule);
+  if (failed(scheduler.run()))
+    return failure();
+  return scheduler.getNumLoops();
+}

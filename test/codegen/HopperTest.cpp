@@ -1,0 +1,176 @@
+//===- HopperTest.cpp - kernels with roles, in the simulator ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "attn/test/codegen/KernelRunner.h"
+
+#include "gtest/gtest.h"
+
+using namespace mlir;
+using namespace mlir::attn;
+using namespace mlir::attn::test;
+using ::attn::sim::Mode;
+
+namespace {
+const auto causal = [](int64_t, int64_t p, int64_t j) { return j <= p; };
+
+class Hopper : public ::testing::Test {
+protected:
+  Hopper() : context(getRegistry(), MLIRContext::Threading::DISABLED) {}
+
+  static DialectRegistry getRegistry() {
+    DialectRegistry registry;
+    nvptx::registerNvptxDialects(registry);
+    return registry;
+  }
+
+  /// Runs the case for sm_90a in one of the simulator's modes.
+  void check(Case problem) {
+    static unsigned number = 0;
+    Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
+    problem.options.target = "sm_90a";
+    Outcome outcome = runCase(context, problem, modes[number % 3], number);
+    ++number;
+    SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
+                 " Nk " + std::to_string(problem.keys));
+    EXPECT_EQ(outcome.problem, "");
+    EXPECT_TRUE(outcome.o.passed) << toText(outcome.o);
+    EXPECT_TRUE(outcome.lse.passed) << toText(outcome.lse);
+    for (const ::attn::sim::Finding &finding : outcome.report.findings)
+      ADD_FAILURE() << name(finding.kind) << " in line " << finding.line << ": "
+                    << finding.message;
+    EXPECT_EQ(outcome.report.counters.wgmma, outcome.idealWgmma);
+    EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+  }
+
+  MLIRContext context;
+};
+
+TEST_F(Hopper, HeadSizes) {
+  int64_t sizes[][2] = {{16, 16},   {64, 64},   {72, 40},  {80, 136},
+                        {96, 96},   {128, 128}, {160, 64}, {192, 128},
+                        {192, 192}, {256, 256}};
+  for (auto [headSize, valueHeadSize] : sizes) {
+    Case problem;
+    problem.headSize = headSize;
+    problem.valueHeadSize = valueHeadSize;
+    problem.heads = problem.kvHeads = 1;
+    problem.queries = 201;
+    problem.keys = 270;
+    problem.mask = "causal";
+    problem.live = causal;
+    problem.type = headSize % 32 ? "f16" : "bf16";
+    check(problem);
+  }
+}
+
+TEST_F(Hopper, Lengths) {
+  for (int64_t queries : {0, 1, 64, 193})
+    for (int64_t keys : {0, 1, 127, 129, 520}) {
+      Case problem;
+      problem.headSize = 32;
+      problem.queries = queries;
+      problem.keys = keys;
+      problem.type = keys % 2 ? "bf16" : "f16";
+      if (queries % 3) {
+        problem.mask = "causal";
+        problem.live = causal;
+      }
+      check(problem);
+    }
+}
+
+TEST_F(Hopper, Masks) {
+  struct Mask {
+    const char *text;
+    std::function<bool(int64_t h, int64_t p, int64_t j)> live;
+    int64_t modulus = 1;
+    std::function<bool(int64_t p, int64_t j)> inColumns = {};
+    int64_t columnStart = 0, columnStep = 1;
+  };
+  const Mask masks[] = {
+      {"causal & window<%x, 0>",
+       [](int64_t, int64_t p, int64_t j) { return j <= p && p - j <= 37; }},
+      {"longformer<20, 3>",
+       [](int64_t, int64_t p, int64_t j) {
+         return std::abs(p - j) <= 20 || p < 3 || j < 3;
+       }},
+      {"dilated<9, 2, 5>",
+       [](int64_t, int64_t p, int64_t j) {
+         return (p - j) % 5 == 0 && -10 <= p - j && p - j <= 45;
+       },
+       5},
+      // Keys made adjacent: without roles.
+      {"fixed<50, 3>",
+       [](int64_t, int64_t p, int64_t j) {
+         return j <= p && (j / 50 == p / 50 || j % 50 >= 47);
+       },
+       1, [](int64_t p, int64_t j) { return j / 50 != p / 50; }, 47, 50},
+      {"keys<0, 4> | causal & window<60, 0>",
+       [](int64_t, int64_t p, int64_t j) {
+         return j < 4 || (j <= p && p - j <= 60);
+       }},
+      {"heads<0, 1> & causal | heads<1, 2> & keys<100, 180>",
+       [](int64_t h, int64_t p, int64_t j) {
+         return h == 0 ? j <= p : 100 <= j && j < 180;
+       }},
+      {"keys<7, 7>", [](int64_t, int64_t, int64_t) { return false; }},
+  };
+  unsigned number = 0;
+  for (const Mask &mask : masks) {
+    Case problem;
+    problem.headSize = 16;
+    problem.mask = mask.text;
+    problem.live = mask.live;
+    problem.modulus = mask.modulus;
+    problem.inColumns = mask.inColumns;
+    problem.columnStart = mask.columnStart;
+    problem.columnStep = mask.columnStep;
+    problem.align = "start";
+    problem.offset = 37;
+    problem.queries = 400 - number;
+    problem.keys = 410;
+    problem.options.schedule.stages = 2 + number % 3;
+    problem.options.schedule.kvTile = number % 2 ? 32 : 112;
+    problem.options.schedule.qTile = number % 2 ? 192 : 128;
+    problem.poison = static_cast<Poison>(number++ % 3);
+    check(problem);
+  }
+}
+
+// Rows that a tensor map can address, and rows that are copied one by one: off
+// 16 bytes, and with a stride of 0.
+TEST_F(Hopper, Storage) {
+  for (Storage storage : {Storage::HeadMajor, Storage::SequenceMajor,
+                          Storage::Unaligned, Storage::Huge})
+    for (int64_t headSize : {24, 64, 96}) {
+      Case problem;
+      problem.storage = storage;
+      problem.headSize = headSize;
+      problem.batches = storage == Storage::Huge ? 1 : 2;
+      problem.heads = 4;
+      problem.kvHeads = 2;
+      problem.queries = storage == Storage::Huge ? 20 : 67;
+      problem.keys = storage == Storage::Huge ? 37 : 131;
+      problem.mask = "causal";
+      problem.live = causal;
+      problem.withLse = headSize != 64;
+      check(problem);
+    }
+}
+
+TEST_F(Hopper, NonFiniteValues) {
+  for (Poison poison : {Poison::Nan, Poison::Infinity})
+    for (int64_t headSize : {40, 128, 256}) {
+      Case problem;
+      problem.type = headSize == 128 ? "f16" : "bf16";
+      problem.poison = poison;
+      problem.headSize = headSize;
+      problem.mask = "causal";
+      problem.live = causal;
+      problem.queries = 230;
+      problem.keys = 260;
+      check(problem);
+    }
+}
+} // namespace

@@ -1,0 +1,42 @@
+// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --split-input-file --verify-diagnostics
+
+!t = tensor<1x2x?x64xbf16>
+func.func @without_roles(%q: !t, %k: !t, %v: !t) -> !t {
+  // expected-error @below {{expected a schedule with producer and consumer registers for sm_90a}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// -----
+
+!t = tensor<1x2x?x64xbf16>
+func.func @registers(%q: !t, %k: !t, %v: !t) -> !t {
+  // expected-error @below {{expected producer_registers + 3 * consumer_registers to be at most 512, found 536}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 192, kv_tile = 64, warps = 12, stages = 2, q_in_registers = false, producer_registers = 32, consumer_registers = 168>)
+      : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// -----
+
+!t = tensor<1x2x?x64xbf16>
+func.func @warps(%q: !t, %k: !t, %v: !t) -> !t {
+  // expected-error @below {{expected 8 or 12 warps that compute on sm_90a, found 4}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 64, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240>)
+      : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// -----
+
+!t = tensor<1x2x?x256xbf16>
+func.func @shared_memory(%q: !t, %k: !t, %v: !t) -> !t {
+  // expected-error @below {{head size 256 in 'bf16' needs 321 KB of shared memory, sm_90a has 227 KB; 128x80 tiles with 2 stages fit}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 128, kv_tile = 128, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240>)
+      : (!t, !t, !t) -> !t
+  return %o : !t
+}
