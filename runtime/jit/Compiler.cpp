@@ -138,6 +138,9 @@ Result<std::string> attn::targetFor(const std::string &deviceTarget,
   std::optional<Target> device = parseTarget(deviceTarget);
   std::string best;
   for (const nvptx::Target &known : nvptx::getTargets()) {
+    // Kernels with roles have run in the simulator only: on request.
+    if (known.hasWarpgroups)
+      continue;
     std::optional<Target> target = parseTarget(known.name.str());
     if (device && target && runsOn(*target, device->major, device->minor))
       best = known.name.str();

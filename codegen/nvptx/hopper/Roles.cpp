@@ -435,8 +435,8 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
         loop, slot, parity, {},
-        [&, loop = loop, product = product](Value tile, Value slot,
-                                            Value parity, ValueRange) {
+        [&, product = product](Value tile, Value slot, Value parity,
+                               ValueRange) {
           Value place = toIndex(slot);
           for (Operand *operand : {&key, &value}) {
             vector::TransferReadOp read =
