@@ -37,7 +37,9 @@ TileValue KernelLowering::getTile(Value value, bool whole) {
   auto known = tiles.find(value);
   if (known == tiles.end())
     return {Layout::Splat, {getScalar(value)}, false};
-  if (known->second.deferred)
+  // A column of keys that is put off stays so: spread over the pairs, its
+  // predicates would live through the products.
+  if (known->second.deferred && known->second.layout == Layout::Tile)
     buildElements(value);
   if (!whole || !known->second.partial)
     return known->second;
