@@ -178,8 +178,10 @@ ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
   if (what.getName() == "attn.tensor_map") {
     // One head of one batch.
     int64_t rows = pair[1], columns = pair[2];
+    bool hasClasses = pair.size() > 3;
     return ::attn::ParamDesc::tensorMap(*buffer, {1, 1, rows, columns},
-                                        2 * columns);
+                                        2 * columns, hasClasses ? pair[3] : 1,
+                                        hasClasses && pair[4] != 0);
   }
   if (what.getName() == "attn.pointer")
     return ::attn::ParamDesc::pointer(*buffer);

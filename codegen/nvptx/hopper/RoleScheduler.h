@@ -26,11 +26,18 @@ struct Operand {
   Value source;
   VectorType tile;
   Value buffer, full, empty;
-  /// The tensor that `source` is a slice of and where the slice starts in it, a
-  /// null position being 0; no tensor if a box of it is not a tile of `source`.
+  /// The tensor that `source` is a slice of, where the slice starts in it, a
+  /// null position being 0, and how far apart its rows are; no tensor if a box
+  /// of it is not a tile of `source`.
   BlockArgument tensor;
   std::array<Value, 4> start = {};
-  Value map;
+  int64_t step = 1;
+};
+
+/// A tensor map, and where a slice starts in it; the residue is null if its
+/// rows are all those of the tensor.
+struct BoxSource {
+  Value map, batch, head, row, residue;
 };
 
 /// The two products of a loop over tiles.
@@ -63,8 +70,7 @@ private:
   void allocate();
   void buildProducer(RolesOp roles);
   void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
-  void load(Operand &operand, IRMapping &mapping, Value row, Value slot,
-            bool boxes);
+  BoxSource locate(const Operand &operand, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   /// Builds what the warps that compute do with the loops over tiles, whose
   /// results it replaces. The insertion point is before the first loop.

@@ -117,32 +117,39 @@ LogicalResult RoleScheduler::collect() {
     resolveStart(*operand);
   hasMaps = query.tensor && key.tensor && value.tensor;
   if (!hasMaps)
-    forall.emitRemark("tiles are rows a constant step apart, which no tensor "
-                      "map describes: they are copied row by row");
+    forall.emitRemark("tiles are slices that no tensor map describes: they "
+                      "are copied row by row");
   return success();
 }
 
-/// Follows the slices back to an argument of the kernel. With steps of 1, rows
-/// past the end of the tensor are past the end of the slice; rows between the
-/// two are dead or not stored.
+/// Follows the slices back to an argument of the kernel. Rows past the end of
+/// the tensor are past the end of the slice; rows between the two are dead or
+/// not stored.
 void RoleScheduler::resolveStart(Operand &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
   SmallVector<memref::SubViewOp> slices;
   while (auto slice = memref.getDefiningOp<memref::SubViewOp>()) {
-    if (llvm::any_of(slice.getStaticStrides(),
-                     [](int64_t step) { return step != 1; }) ||
-        slice.getSourceType().getRank() != 4 ||
+    if (slice.getSourceType().getRank() != 4 ||
         !isConstantIntValue(slice.getMixedOffsets()[3], 0))
       return;
+    for (auto [dim, step] : llvm::enumerate(slice.getStaticStrides()))
+      if (ShapedType::isDynamic(step) || (dim != 2 && step != 1))
+        return;
     slices.push_back(slice);
     memref = slice.getSource();
   }
   auto argument = dyn_cast<BlockArgument>(memref);
   if (!argument || !isa<func::FuncOp>(argument.getOwner()->getParentOp()))
     return;
+  if (!slices.empty())
+    b.setInsertionPointAfter(slices.front());
   for (memref::SubViewOp slice : slices) {
-    b.setInsertionPointAfter(slice);
+    int64_t step = slice.getStaticStrides()[2];
+    operand.step *= step;
+    if (operand.start[2] && step != 1)
+      operand.start[2] =
+          arith::MulIOp::create(b, operand.start[2], index(step));
     for (auto [start, offset] :
          llvm::zip(operand.start, slice.getMixedOffsets())) {
       if (isConstantIntValue(offset, 0))
@@ -236,7 +243,7 @@ void RoleScheduler::widenAccumulators() {
 // Shared memory
 //===----------------------------------------------------------------------===//
 
-/// Buffers, tensor maps and barriers, where the insertion point is.
+/// Buffers and barriers, where the insertion point is.
 void RoleScheduler::allocate() {
   Attribute space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
@@ -266,10 +273,6 @@ void RoleScheduler::allocate() {
     operand.full = makeBarriers(slots, loads);
     if (slots > 1)
       operand.empty = makeBarriers(slots, releases);
-    if (hasMaps)
-      operand.map = TensorMapOp::create(b, b.getIndexType(), operand.tensor,
-                                        b.getI64IntegerAttr(rows),
-                                        b.getI64IntegerAttr(width));
   };
   place(query, plan.query, 1);
   place(key, plan.key, stages);
@@ -316,26 +319,45 @@ SmallVector<Value> RoleScheduler::walkTiles(
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-void RoleScheduler::load(Operand &operand, IRMapping &mapping, Value row,
-                         Value slot, bool boxes) {
-  if (!boxes) {
-    LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
-                       operand.buffer, slot, operand.full);
-    return;
-  }
+BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
   };
-  if (operand.start[2])
-    row = arith::AddIOp::create(b, position(2), row);
-  LoadBoxOp::create(b, operand.map, position(0), position(1), row,
-                    operand.buffer, slot, operand.full);
+  BoxSource source{{}, position(0), position(1), position(2), {}};
+  IntegerAttr modulus;
+  if (operand.step != 1) {
+    modulus = b.getI64IntegerAttr(operand.step);
+    Value step = index(operand.step), row = source.row;
+    source.residue = arith::RemUIOp::create(b, row, step);
+    source.row = arith::DivUIOp::create(b, row, step);
+  }
+  source.map = TensorMapOp::create(
+      b, b.getIndexType(), operand.tensor, source.residue, modulus,
+      b.getI64IntegerAttr(operand.tile.getDimSize(0)),
+      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
+  return source;
 }
 
 void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
                                bool boxes) {
-  load(query, mapping, index(0), index(0), boxes);
+  DenseMap<Operand *, BoxSource> sources;
+  if (boxes)
+    for (Operand *operand : {&query, &key, &value})
+      sources[operand] = locate(*operand, mapping);
+  auto load = [&](Operand &operand, Value row, Value slot) {
+    if (!boxes) {
+      LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
+                         operand.buffer, slot, operand.full);
+      return;
+    }
+    const BoxSource &source = sources[&operand];
+    if (operand.start[2])
+      row = arith::AddIOp::create(b, source.row, row);
+    LoadBoxOp::create(b, source.map, source.batch, source.head, row,
+                      source.residue, operand.buffer, slot, operand.full);
+  };
+  load(query, index(0), index(0));
   // Slots that were never filled count as released.
   Value slot = i32(0), parity = i32(1);
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
@@ -353,7 +375,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
             Value row =
                 cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
             WaitOp::create(b, operand->empty, place, parity);
-            load(*operand, mapping, row, place, boxes);
+            load(*operand, row, place);
           }
           return SmallVector<Value>();
         });
