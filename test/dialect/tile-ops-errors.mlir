@@ -294,6 +294,30 @@ func.func private @S6() attributes {attn.schedule =
 
 // -----
 
+func.func @B1_rank(%m: tensor<128x100xi8>, %j: index) {
+  // expected-error @below {{operand #0 must be 4-d tensor or memref of i1 or i8 (B1), but got 'tensor<128x100xi8>'}}
+  %0 = attn.any_bit true in %m[%j] count 16 : tensor<128x100xi8>
+  return
+}
+
+// -----
+
+func.func @B2_heads(%m: tensor<1x4x128x100xi8>, %j: index) {
+  // expected-error @below {{expected one batch and one head, found 'tensor<1x4x128x100xi8>' (B2)}}
+  %0 = attn.any_bit true in %m[%j] count 16 : tensor<1x4x128x100xi8>
+  return
+}
+
+// -----
+
+func.func @B3_count(%m: tensor<1x1x128x100xi8>, %j: index) {
+  // expected-error @below {{expected a count of at least 1, found 0 (B3)}}
+  %0 = attn.any_bit true in %m[%j] count 0 : tensor<1x1x128x100xi8>
+  return
+}
+
+// -----
+
 func.func @V1_rank(%k: tensor<1x100x64xf16>) {
   // expected-error @below {{operand #0 must be 4-d tensor or memref of f16, bf16 or f32 (V1), but got 'tensor<1x100x64xf16>'}}
   %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x100x64xf16> to tensor<1x100x64xf16>
