@@ -15,7 +15,8 @@ using Predicate = LLVM::ICmpPredicate;
 namespace {
 
 /// The threads of a block look at a tile together. Rows and columns that do
-/// not exist are read as the last ones, which answers the same question.
+/// not exist are read as the last ones, which answers the same question; where
+/// there are none, nothing is read.
 class BitReader {
 public:
   BitReader(KernelBuilder &b, AnyBitOp op, const GlobalArray &bits,
@@ -33,19 +34,22 @@ public:
     lastColumn = b.narrow(b.minSigned(left, b.i64(columns)));
     isWhole = b.compare(Predicate::eq, lastColumn, b.i32(columns));
     lastColumn = b.sub(lastColumn, b.i32(1));
+    // Neither is negative.
+    exists = b.compare(Predicate::sge, b.orBits(lastRow, lastColumn), b.i32(0));
   }
 
   /// Words of the answer: not 0 in some thread if there is such a bit.
   Value read() {
     Value none = b.i32(0);
     if (columns % kWideBytes != 0)
-      return readBytes();
+      return b.choose(exists, [&] { return readBytes(); }, none);
     Value start = LLVM::PtrToIntOp::create(b, b.i64Type, base);
     Value rest = b.andBits(b.orBits(start, rowStride), b.i64(kWideBytes - 1));
-    Value isWide = LLVM::AndOp::create(
-        b, isWhole, b.compare(Predicate::eq, rest, b.i64(0)));
+    Value isAligned = b.compare(Predicate::eq, rest, b.i64(0));
+    Value isWide = b.andBits(b.andBits(isWhole, isAligned), exists);
     Value wide = b.choose(isWide, [&] { return readWide(); }, none);
-    Value isNarrow = b.xorBits(isWide, b.constant(b.i1Type, 1));
+    Value isNarrow =
+        b.andBits(b.xorBits(isWide, b.constant(b.i1Type, 1)), exists);
     return b.choose(isNarrow, [&] { return readBytes(); }, wide);
   }
 
@@ -117,7 +121,7 @@ private:
   bool wanted;
   /// Of a tile.
   int64_t rows, columns;
-  Value base, rowStride, lastRow, lastColumn, isWhole;
+  Value base, rowStride, lastRow, lastColumn, isWhole, exists;
 };
 
 } // namespace
