@@ -147,10 +147,11 @@ class Kernel:
     def __call__(self, q, k, v, out=None, lse=None, stream=None, symbols=None, align=None, tensors=None):
         """Runs on the arrays' current stream and returns o, or o and lse. `symbols` and `tensors` map the names of bounds and
         tensors that are not part of the kernel to integers and arrays."""
-        return self._call(q, k, v, out, lse, stream, self._problem.values_of(symbols), align, self._problem.arrays_of(tensors))
-
-    def _call(self, q, k, v, out, lse, stream, scalars, align, data):
         place, element = arrays.check(q, k, v)
+        return self._call(q, k, v, place, element, out, lse, stream, self._problem.values_of(symbols), align,
+                          self._problem.arrays_of(tensors))
+
+    def _call(self, q, k, v, place, element, out, lse, stream, scalars, align, data):
         found = (q.shape[1], k.shape[1], q.shape[3], v.shape[3])
         if found != self._sizes or element != self._element:
             raise ValueError("q, k, v: this kernel is for (heads of q, heads of k, head size, head size of v) "
@@ -326,7 +327,7 @@ def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, ali
     sizes = (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3])
     values, data = problem.values_of(symbols), problem.arrays_of(tensors)
     kernel = _compile(sizes, element, problem.key, scale, alignment, bool(return_lse), device)
-    return kernel._call(q, k, v, out, None, stream, values, align if offset is not None else None, data)
+    return kernel._call(q, k, v, place, element, out, None, stream, values, align if offset is not None else None, data)
 
 
 def statistics(device=None):

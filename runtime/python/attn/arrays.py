@@ -71,7 +71,7 @@ def place_of(name, array, allowed=FLOATS):
                         "pass the array that it was made from")
     else:
         raise TypeError(f"{name}: expected {_ARRAYS}, found {type(array).__name__}")
-    if isinstance(array, np.ndarray) and str(array.dtype) == "bfloat16":
+    if element in (None, "bf16") and isinstance(array, np.ndarray) and str(array.dtype) == "bfloat16":
         raise TypeError(f"{name}: expected elements of type float16 or float32 in an array of NumPy, found bfloat16, which it "
                         "does not hand over through DLPack; pass a tensor of PyTorch or an array of JAX")
     if element is None:

@@ -83,7 +83,7 @@ class _Pair(dict):
 class Mask:
     """A set of live (head, query position, key position)."""
 
-    __slots__ = ("_parts", "_live", "_symbols", "_rank", "_inputs", "_key")
+    __slots__ = ("_parts", "_live", "_symbols", "_rank", "_inputs", "_key", "alone")
     # How tightly the outermost operator binds, in the mask's text and its repr alike.
     _OR, _AND, _UNARY = 0, 1, 2
 
@@ -91,6 +91,7 @@ class Mask:
         # The mask as (its repr, its text for the compiler), with the tensors in between.
         self._parts, self._live, self._symbols, self._rank = parts, live, symbols, rank
         self._inputs = self._key = None
+        self.alone = None  # the problem of this mask and nothing else, once somebody asked
 
     def __and__(self, other):
         return self._binary(other, "&", np.logical_and, Mask._AND)
