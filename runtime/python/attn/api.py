@@ -149,9 +149,9 @@ class Kernel:
         tensors that are not part of the kernel to integers and arrays."""
         place, element = arrays.check(q, k, v)
         return self._call(q, k, v, place, element, out, lse, stream, self._problem.values_of(symbols), align,
-                          self._problem.arrays_of(tensors))
+                          self._problem, self._problem.arrays_of(tensors))
 
-    def _call(self, q, k, v, place, element, out, lse, stream, scalars, align, data):
+    def _call(self, q, k, v, place, element, out, lse, stream, scalars, align, problem, data):
         found = (q.shape[1], k.shape[1], q.shape[3], v.shape[3])
         if found != self._sizes or element != self._element:
             raise ValueError("q, k, v: this kernel is for (heads of q, heads of k, head size, head size of v) "
@@ -173,7 +173,7 @@ class Kernel:
             _check_offsets(offset, q)
             inputs.append(offset)
         if data:
-            inputs += self._checked(data, place, q, k)
+            inputs += _checked(problem, data, place, q, k)
         shape = (*q.shape[:3], v.shape[3])
         for name, array in (("out", out), ("lse", lse)):
             if array is not None and (found := arrays.place_of(name, array)[0]) != place:
@@ -193,12 +193,15 @@ class Kernel:
         answers = tuple(arrays.finished(q, memory, array) for memory, array in made)
         return answers if self.has_lse else answers[0]
 
-    def _checked(self, data, place, q, k):
-        sizes = {"batch": q.shape[0], "heads": q.shape[1], "queries": q.shape[2], "keys": k.shape[2]}
-        for (_, entries), array in zip(self._problem.inputs, data):
-            for entry in entries:
-                entry.check(array, place, sizes)
-        return [without_gradient(entry.role, array) for (_, (entry, *_)), array in zip(self._problem.inputs, data)]
+
+def _checked(problem, data, place, q, k):
+    """The arrays of problem.inputs as a kernel takes them."""
+    sizes = {"batch": q.shape[0], "heads": q.shape[1], "queries": q.shape[2], "keys": k.shape[2]}
+    for (_, entries), array in zip(problem.inputs, data):
+        for entry in entries:
+            entry.check(array, place, sizes)
+    return [without_gradient(entry.role, arrays.repeated(array, q.shape[0]) if entry.is_for_every_batch else array)
+            for (_, (entry, *_)), array in zip(problem.inputs, data)]
 
 
 def without_gradient(role, array):
@@ -310,13 +313,18 @@ def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, ali
     heads x queries x keys), then s - alibi * abs(query position - key position) (an array of one slope for each head), then
     what `score` makes of it (attn.score). `sinks` has one logit for each head that is in the denominator alone. `tensors`
     maps the names of attn.tensor() to arrays."""
+    return run(q, k, v, problem_of(mask, softcap, bias, alibi, sinks, score), scale, return_lse, align, symbols, tensors, device, out,
+               stream)
+
+
+def run(q, k, v, problem, scale=None, return_lse=False, align="end", symbols=None, tensors=None, device=None, out=None, stream=None):
+    """attention() of a problem."""
     place, element = arrays.check(q, k, v)
     torch = arrays.torch_of(q)
     if torch:
         if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
             raise NotImplementedError("backward not built yet: call under torch.no_grad(), or detach q, k and v")
         q, k, v = q.detach(), k.detach(), v.detach()
-    problem = problem_of(mask, softcap, bias, alibi, sinks, score)
     if scale is not None:
         if isinstance(scale, bool) or not isinstance(scale, (int, float)):
             raise TypeError(f"scale: expected a number, found {type(scale).__name__}")
@@ -327,7 +335,7 @@ def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, ali
     sizes = (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3])
     values, data = problem.values_of(symbols), problem.arrays_of(tensors)
     kernel = _compile(sizes, element, problem.key, scale, alignment, bool(return_lse), device)
-    return kernel._call(q, k, v, place, element, out, None, stream, values, align if offset is not None else None, data)
+    return kernel._call(q, k, v, place, element, out, None, stream, values, align if offset is not None else None, problem, data)
 
 
 def statistics(device=None):

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _attn
 
-__all__ = ["ANY", "FLOATS", "INTEGERS", "check", "check_shapes", "element_type", "empty", "explain", "finished", "place_of",
+__all__ = ["ANY", "FLOATS", "INTEGERS", "check", "check_shapes", "element_type", "empty", "explain", "finished", "place_of", "repeated",
            "shape_text", "stream_of", "torch_of", "type_names"]
 
 # Element types and what libraries call them.
@@ -137,6 +137,13 @@ def empty(like, shape, float32=False):
 def finished(like, memory, array):
     """What the caller gets, once `memory` of empty() is written."""
     return array if array is not None else _jax_of(like).dlpack.from_dlpack(memory)
+
+
+def repeated(array, count):
+    """A view of the first element along the first dimension, `count` times over."""
+    if torch_of(array):
+        return array.expand(count, *array.shape[1:])
+    return (np if isinstance(array, np.ndarray) else array.__array_namespace__()).broadcast_to(array, (count, *array.shape[1:]))
 
 
 def stream_of(array):

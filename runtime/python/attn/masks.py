@@ -83,15 +83,17 @@ class _Pair(dict):
 class Mask:
     """A set of live (head, query position, key position)."""
 
-    __slots__ = ("_parts", "_live", "_symbols", "_rank", "_inputs", "_key", "alone")
+    __slots__ = ("_parts", "_live", "_symbols", "_rank", "inputs", "key")
     # How tightly the outermost operator binds, in the mask's text and its repr alike.
     _OR, _AND, _UNARY = 0, 1, 2
 
     def __init__(self, parts, live, symbols=(), rank=_UNARY):
         # The mask as (its repr, its text for the compiler), with the tensors in between.
         self._parts, self._live, self._symbols, self._rank = parts, live, symbols, rank
-        self._inputs = self._key = None
-        self.alone = None  # the problem of this mask and nothing else, once somebody asked
+        # Its tensors, as tensors.named_inputs() lists them.
+        self.inputs = tensors.named_inputs([part for part in parts if type(part) is not tuple])
+        # The repr, with a name in the place of data: what decides which kernel runs the mask.
+        self.key = self._written(0, lambda name, entry: entry.named(name))
 
     def __and__(self, other):
         return self._binary(other, "&", np.logical_and, Mask._AND)
@@ -125,23 +127,9 @@ class Mask:
         return self._written(1, lambda name, entry: f"%{name}")
 
     @property
-    def key(self):
-        """The repr, with a name in the place of data: what decides which kernel runs the mask."""
-        if self._key is None:
-            self._key = self._written(0, lambda name, entry: entry.named(name))
-        return self._key
-
-    @property
     def symbols(self):
         """The names of its symbols, in the order in which they occur."""
         return self._symbols
-
-    @property
-    def inputs(self):
-        """Its tensors, as tensors.named_inputs() lists them."""
-        if self._inputs is None:
-            self._inputs = tensors.named_inputs([part for part in self._parts if type(part) is not tuple])
-        return self._inputs
 
     @property
     def tensors(self):
@@ -367,7 +355,8 @@ def documents(query_ids, key_ids=None):
     others = input_of("documents", query_ids if key_ids is None else key_ids, INTEGERS, ("batch", "keys"))
 
     def live(h, p, j, values):
-        return values.array(ids)[values.batch, p - values.offset] == values.array(others)[values.batch, j]
+        of_queries, of_keys = values.array(ids), values.array(others)
+        return of_queries[values.batch % len(of_queries), p - values.offset] == of_keys[values.batch % len(of_keys), j]
 
     return Mask([("documents(", "documents("), ids, (", ", ", "), others, (")", ")")], live)
 

@@ -81,10 +81,6 @@ def problem_of(mask=None, softcap=None, bias=None, alibi=None, sinks=None, score
         mask = all_()
     elif not isinstance(mask, Mask):
         raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
-    if softcap is bias is alibi is sinks is score is None:
-        if mask.alone is None:
-            mask.alone = Problem(mask, None, {}, None)
-        return mask.alone
     if softcap is not None:
         if isinstance(softcap, bool) or not isinstance(softcap, (int, float)):
             raise TypeError(f"softcap: expected a number, found {type(softcap).__name__}")

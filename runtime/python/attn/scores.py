@@ -210,12 +210,13 @@ def _emit(expression, names):
 class Score:
     """A function from the scaled score of a pair to its score."""
 
-    __slots__ = ("expression", "mlir", "symbols", "inputs", "_key")
+    __slots__ = ("expression", "mlir", "symbols", "inputs", "key")
 
     def __init__(self, expression, mlir, symbols, inputs):
         self.expression, self.mlir, self.symbols = expression, mlir, symbols
         self.inputs = [(name, [entry]) for name, entry in inputs.items()]
-        self._key = None
+        # The repr, with a name in the place of data.
+        self.key = self._written(lambda name, entry: entry.named(name))
 
     def __eq__(self, other):
         if not isinstance(other, Score):
@@ -228,13 +229,6 @@ class Score:
 
     def __repr__(self):
         return self._written(lambda name, entry: repr(entry.tensor))
-
-    @property
-    def key(self):
-        """The repr, with a name in the place of data."""
-        if self._key is None:
-            self._key = self._written(lambda name, entry: entry.named(name))
-        return self._key
 
     def _written(self, write):
         first = repr(self.expression) if self.expression is not None else f"mlir={self.mlir!r}"

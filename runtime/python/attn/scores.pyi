@@ -9,9 +9,8 @@ class Score:
     mlir: str
     symbols: tuple[str, ...]
     inputs: list[tuple[str, list[Any]]]
+    key: str
     def __init__(self, expression: str | None, mlir: str, symbols: tuple[str, ...], inputs: dict[str, Any]) -> None: ...
-    @property
-    def key(self) -> str: ...
     def to_dense(self, queries: int, keys: int, offset: int | None = None, head: int = 0,
                  symbols: Mapping[str, int] | None = None, batch: int = 0, tensors: Mapping[str, Any] | None = None,
                  scores: Any = 0.0) -> npt.NDArray[np.float64]: ...

@@ -17,7 +17,7 @@ __all__ = ["Tensor", "tensor"]
 # Names that the arguments of a function and the indices of a pair have.
 RESERVED = ("q", "k", "v", "o", "lse", "offset", "h", "i", "j")
 # A repr of more elements is abbreviated, and then does not read back.
-_WRITTEN = 1000
+_WRITTEN = 256
 
 
 def check_name(what, name):
@@ -126,6 +126,12 @@ class Input:
         self.role, self.tensor, self.array, self.element, self.dims, self.shape = role, tensor, array, element, dims, shape
 
     @property
+    def is_for_every_batch(self):
+        """Whether the data has no batch of its own where one is wanted."""
+        return self.array is not None and self.dims[0] == "batch" and self.shape[0] is None and \
+            len(self.tensor.array.shape) < len(self.dims)
+
+    @property
     def identity(self):
         """Equal for what is one argument of a function."""
         return self.tensor.name if self.array is None else id(self.tensor.array)
@@ -142,6 +148,8 @@ class Input:
         if place is not None and found != place:
             raise ValueError(f"{self.role}: expected an array on {place} as q is, found one on {found}")
         shape = tuple(array.shape)
+        if self.is_for_every_batch:
+            sizes = {**sizes, "batch": 1}
         wanted = tuple(1 if size == 1 else sizes.get(dim) for dim, size in zip(self.dims, self.shape))
         if len(shape) != len(wanted) or any(size is not None and size != other for size, other in zip(wanted, shape)):
             words = " x ".join(f"{dim or 'any'}{'' if size is None or size == 1 and dim is None else f' ({size})'}"

@@ -18,7 +18,7 @@ import itertools
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from . import api, masks, translate
+from . import api, masks, trace
 from . import torch as operators
 
 __all__ = ["PreparedMask", "attention_forward", "prepare_mask", "register"]
@@ -58,7 +58,7 @@ class _Truth:
         return _Truth(~self.mask)
 
 
-class _Position(translate.Traced):
+class _Position(trace.Traced):
     """A traced position."""
 
     def _compare(self, other, symbol):
@@ -95,7 +95,7 @@ _NOT_A_SET = (NotImplementedError, IndexError, TypeError, AttributeError)
 def _masks_of(mask_function, batch_size, moved):
     """One mask, or one for each batch where they differ."""
     try:
-        return [_trace(mask_function, translate.BATCH, moved)]
+        return [_trace(mask_function, trace.BATCH, moved)]
     except _NOT_A_SET:
         pass
     try:
