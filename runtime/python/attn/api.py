@@ -173,7 +173,7 @@ class Kernel:
             _check_offsets(offset, q)
             inputs.append(offset)
         if data:
-            inputs += _checked(problem, data, place, q, k)
+            inputs += checked(problem, data, place, q, k)
         shape = (*q.shape[:3], v.shape[3])
         for name, array in (("out", out), ("lse", lse)):
             if array is not None and (found := arrays.place_of(name, array)[0]) != place:
@@ -194,7 +194,7 @@ class Kernel:
         return answers if self.has_lse else answers[0]
 
 
-def _checked(problem, data, place, q, k):
+def checked(problem, data, place, q, k):
     """The arrays of problem.inputs as a kernel takes them."""
     sizes = {"batch": q.shape[0], "heads": q.shape[1], "queries": q.shape[2], "keys": k.shape[2]}
     for (_, entries), array in zip(problem.inputs, data):

@@ -34,6 +34,12 @@ def _jax_of(array):
     return jax if jax is not None and isinstance(array, getattr(jax, "Array", ())) else None
 
 
+def _is_traced(array):
+    """Whether this stands for an array in a function that JAX traces."""
+    jax = _jax_of(array)
+    return jax is not None and isinstance(array, jax.core.Tracer)
+
+
 def element_type(dtype, allowed=FLOATS):
     """f16, bf16, ... for a library's name of the type, or that itself; None for what is not allowed."""
     name = str(dtype).removeprefix("torch.")
@@ -59,6 +65,8 @@ def place_of(name, array, allowed=FLOATS):
     elif torch_of(array):
         place, element = array.device, element_type(array.dtype, allowed)
         place = "cpu" if place.type == "cpu" else f"cuda:{place.index or 0}" if place.type == "cuda" else str(place)
+    elif _is_traced(array):
+        place, element = "cpu", element_type(array.dtype, allowed)
     elif hasattr(array, "__dlpack_device__") and hasattr(array, "__dlpack__") and hasattr(array, "dtype"):
         try:
             kind, index = array.__dlpack_device__()
