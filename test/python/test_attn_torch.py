@@ -201,6 +201,14 @@ class Torch(unittest.TestCase):
             attn.torch.attention(q, k, v).sum().backward()
         with torch.no_grad():
             self.close(attn.attention(q, k, v), judge(q, k, v))
+        slopes = torch.rand(4, requires_grad=True)
+        q = q.detach()
+        with self.assertRaisesRegex(NotImplementedError, "alibi: backward not built yet"):
+            attn.attention(q, k, v, alibi=slopes)
+        with self.assertRaisesRegex(NotImplementedError, "backward not built yet"):
+            attn.torch.attention(q, k, v, alibi=slopes).sum().backward()
+        with torch.no_grad():
+            torch.testing.assert_close(attn.attention(q, k, v, alibi=slopes), attn.torch.attention(q, k, v, alibi=slopes))
 
     def test_mixed_libraries_and_devices(self):
         q, k, v = inputs()

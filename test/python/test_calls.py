@@ -295,10 +295,13 @@ class Cost(unittest.TestCase):
                     function()
                 best = min(best, (time.process_time() - start) / calls)
             return best
-        out = self.call()
-        kernel = attn.compile(heads=1, head_size=16, mask=self.mask)
-        launch = seconds(lambda: kernel._native.run([*self.arrays], [out], [3], 0))
-        self.assertLess(seconds(self.call) - launch, 30e-6)
+        lengths, slopes = np.array([3], np.int32), np.ones(1, np.float32)
+        data = dict(mask=attn.lengths(lengths) & self.mask, softcap=30.0, score=attn.score("s + x", x=slopes))
+        for problem, arrays_ in ((dict(mask=self.mask), []), (data, [lengths, slopes])):
+            out = attn.attention(*self.arrays, **problem, symbols={"w": 3})
+            kernel = attn.compile(heads=1, head_size=16, **problem)
+            launch = seconds(lambda: kernel._native.run([*self.arrays, *arrays_], [out], [3], 0))
+            self.assertLess(seconds(lambda: attn.attention(*self.arrays, **problem, symbols={"w": 3})) - launch, 30e-6)
 
 
 if __name__ == "__main__":

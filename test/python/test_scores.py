@@ -176,6 +176,13 @@ class DataMasks(unittest.TestCase):
 SLOPES = np.array([0.5, 0.25, 0.125, 0.0625], np.float32)
 BIAS = random.standard_normal((BATCHES, 1, QUERIES, KEYS)).astype(np.float16)
 X = random.standard_normal((1, HEADS, 1, KEYS)).astype(np.float32)
+EXPRESSIONS = [
+    ("s", {}), ("s * 0.5 + 1", {}), ("s + x", {"x": X}), ("s - y * abs(i - j)", {"y": SLOPES}),
+    ("where(j < 20, s, s - 3)", {}), ("where((i - j) % 3 == 1, -inf, s)", {}), ("s + (h + 1) / (b + 2)", {}),
+    ("tanh(s / 3) * 3 + min(x, 0.25) ** 2", {"x": X}), ("max(s, -1) + sigmoid(s) - log(1 + exp(s))", {}),
+    ("where((i >= j) & ~(i // 7 == j // 5) | (s > 1), s, -s)", {}), ("s + sqrt(float(j)) + rsqrt(j + 1) - log2(2 + i)", {}),
+    ("s + exp2(-abs(x)) + float(i > j)", {"x": BIAS}), ("s + 0.1 * max(i - j, 2 * b)", {}), ("s + abs(x) ** 1.5", {"x": X}),
+]
 
 
 class Scores(unittest.TestCase):
@@ -202,18 +209,23 @@ class Scores(unittest.TestCase):
 
     def test_expressions(self):
         offset = KEYS - QUERIES
-        for expression, data in [
-            ("s", {}), ("s * 0.5 + 1", {}), ("s + x", {"x": X}), ("s - y * abs(i - j)", {"y": SLOPES}),
-            ("where(j < 20, s, s - 3)", {}), ("where((i - j) % 3 == 1, -inf, s)", {}), ("s + (h + 1) / (b + 2)", {}),
-            ("tanh(s / 3) * 3 + min(x, 0.25) ** 2", {"x": X}), ("max(s, -1) + sigmoid(s) - log(1 + exp(s))", {}),
-            ("where((i >= j) & ~(i // 7 == j // 5) | (s > 1), s, -s)", {}), ("s + sqrt(float(j)) + rsqrt(j + 1) - log2(2 + i)", {}),
-            ("s + exp2(-abs(x)) + float(i > j)", {"x": BIAS}), ("s + 0.1 * max(i - j, 2 * b)", {}), ("s + abs(x) ** 1.5", {"x": X}),
-        ]:
+        for expression, data in EXPRESSIONS:
             change = attn.score(expression, **data)
             self.check(lambda s: s, lambda s, change=change: dense(change, offset, s), score=change, mask=attn.window(30, 20))
             for back in (eval(repr(change), vars(attn)), scores.parse(change.key)) if not data or "y" in data else ():
                 self.assertEqual(back.mlir, change.mlir)
                 self.assertEqual(back.expression, change.expression)
+
+    def test_on_a_gpu(self):
+        q, k, v = inputs((BATCHES, HEADS, QUERIES, 32), KEYS)
+        for expression, data in EXPRESSIONS:
+            kernel = attn.compile(heads=HEADS, kv_heads=2, head_size=32, value_head_size=48, score=attn.score(expression, **data),
+                                  device="sim")
+            self.assertIn(".entry attention", kernel.ptx)
+        mask, change = attn.lengths(LENGTHS) & ~attn.documents(QUERY_IDS, KEY_IDS) | attn.bits(BITS), attn.score("s + x * (h + 1)", x=X)
+        expected, _ = reference(q, k, v, dense(mask), lambda s: dense(change, 16, 2 * np.tanh(s / 2) + BIAS))
+        o = attn.attention(q, k, v, mask=mask, softcap=2, bias=BIAS, score=change, device="sim")
+        np.testing.assert_allclose(o.astype(np.float64), expected, atol=4e-3)
 
     def test_dense_is_the_definition(self):
         s = random.standard_normal((BATCHES, HEADS, QUERIES, KEYS))

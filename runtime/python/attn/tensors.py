@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 
@@ -116,6 +117,11 @@ def same(a, b):
     return a is b or a is not None and b is not None and tuple(a.shape) == tuple(b.shape) and np.array_equal(to_numpy(a), to_numpy(b))
 
 
+@functools.lru_cache(maxsize=1024)
+def _written(name, element, shape):
+    return repr(Tensor(name, None, element, shape))
+
+
 class Input:
     """A tensor in its role: what each of its dimensions is ("batch", "heads", "queries", "keys"; None is anything), and which
     are broadcast: 1 in `shape`, None for the others."""
@@ -138,7 +144,7 @@ class Input:
 
     def named(self, name):
         """What stands for it where only its kind matters: the text of a Tensor."""
-        return repr(Tensor(name if self.array is not None else self.tensor.name, None, self.element, self.shape))
+        return _written(name if self.array is not None else self.tensor.name, self.element, self.shape)
 
     def check(self, array, place, sizes):
         """Raises unless an array given for this is what it must be, where q has `place` and these sizes by name."""

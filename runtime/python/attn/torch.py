@@ -32,7 +32,7 @@ def _run(q, k, v, tensors, mask, scale, align, offset, offsets, symbols, scores,
     problem = _problem(mask, scores)
     names = [name for name, _ in problem.inputs]
     return api.run(q.detach(), k.detach(), v.detach(), problem, scale, lse, {"offset": offset, "offsets": offsets}.get(align, align),
-                   dict(zip(problem.symbols, symbols or [])), dict(zip(names, tensors)))
+                   dict(zip(problem.symbols, symbols or [])), dict(zip(names, (array.detach() for array in tensors))))
 
 
 @torch.library.custom_op("attn::attention", mutates_args=())
