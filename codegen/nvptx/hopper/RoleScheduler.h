@@ -38,8 +38,9 @@ struct Products {
   vector::ContractionOp scores, output;
   /// The reads of K and V.
   vector::TransferReadOp key, value;
-  /// The accumulator's factor in this iteration.
+  /// The accumulator's factor in this iteration, and the weights in 16 bits.
   arith::MulFOp scaled;
+  arith::TruncFOp rounded;
   /// The pairs that count, and the mask around the second product; null if all
   /// do.
   Value live;
@@ -66,20 +67,43 @@ private:
   void load(Operand &operand, IRMapping &mapping, Value row, Value slot,
             bool boxes);
   void buildConsumers(RolesOp roles);
-  /// Builds what the warps that compute do with the loops over tiles, whose
-  /// results it replaces. The insertion point is before the first loop.
-  void computeTiles();
-  void buildIteration(unsigned number, Value slot, Value parity,
-                      IRMapping &mapping);
   void stageOutput(vector::TransferWriteOp write);
 
-  /// A loop over the tiles of `loop` that carries the number of a slot, the
-  /// parity of its phase, and `state`.
+  /// Where a ring of slots stands: the number of a slot, an i32, and the parity
+  /// of its phase.
+  struct Position {
+    Value slot, parity;
+  };
+  Position getNext(Position position);
+  Position getPrevious(Position position);
+
+  /// A loop over the tiles of `loop` from `first` on that carries a position
+  /// and `state`.
   SmallVector<Value>
-  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
-            function_ref<SmallVector<Value>(Value tile, Value slot,
-                                            Value parity, ValueRange state)>
+  walkTiles(ForTilesOp loop, Value first, Position position, ValueRange state,
+            function_ref<SmallVector<Value>(Value tile, Position position,
+                                            ValueRange state)>
                 body);
+
+  // The main loop of the warps that compute: Consumers.cpp.
+
+  /// Builds what the warps that compute do with the loops over tiles, whose
+  /// results it replaces, at the insertion point. The rings stand at `position`
+  /// and at what it returns.
+  Position computeTiles(Position position);
+  SmallVector<Value> computeInOrder(Position &position);
+  SmallVector<Value> computeOverlapped(Position &position);
+  Value issueScores(Position position);
+  Value issueOutput(Value weights, Value acc, Position position);
+  Value finish(Operand &operand, Value product, Position position,
+               int64_t pending);
+  void buildSoftmax(unsigned number, IRMapping &mapping);
+  Value passWeights(unsigned number, IRMapping &mapping);
+  Value scale(unsigned number, IRMapping &mapping);
+  Value absorb(unsigned number, IRMapping &mapping, Value acc,
+               Position position);
+  void takeTurn(bool first = false);
+  void passTurn(bool last = false);
 
   SharedPlan planMemory() {
     return planSharedMemory(schedule,
@@ -105,6 +129,8 @@ private:
   SmallVector<Operation *> program;
   vector::TransferReadOp queryRead;
   Operand query, key, value;
+  /// Where the weights lie, if in shared memory.
+  Value weights;
   /// Whether there are loads through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;
