@@ -157,7 +157,7 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
       return getState(tiles, mapping);
     };
     b.setLoc(loop.getLoc());
-    Value first = buildNextTile(b, b.getLoc(), loop, index(0));
+    Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
     SmallVector<Value> results = walkTiles(loop, first, position, state, body);
     position = {results[0], results[1]};
     state.assign(results.begin() + 2, results.end());
@@ -175,7 +175,7 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
 /// one to the next.
 SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   b.setLoc(loops.front().getLoc());
-  Value none = index(kNoTile);
+  Value none = i32(kNoTile32);
   auto exists = [&](Value tile) -> Value {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, tile, none);
   };
@@ -183,7 +183,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   Value first;
   SmallVector<Value> comesAfter;
   for (ForTilesOp loop : loops) {
-    Value own = buildNextTile(b, b.getLoc(), loop, index(0));
+    Value own = buildNextTile(b, b.getLoc(), loop, i32(0));
     comesAfter.push_back(first ? exists(first) : Value());
     first =
         first ? arith::SelectOp::create(b, comesAfter.back(), first, own) : own;
@@ -194,8 +194,6 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   // weights if in registers. `mapping` knows the scores.
   auto finishTile = [&](unsigned number, IRMapping &mapping, Value left,
                         Value acc, Position position) {
-    if (products[number].mask)
-      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
     mapping.map(getOutput(products[number]),
                 absorb(number, mapping, acc, position));
     SmallVector<Value> carried = getState(loops[number], mapping);
@@ -219,7 +217,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   auto startPipeline = [&](Position position) {
     ForTilesOp loop = loops[masked];
     IRMapping mapping;
-    mapping.map(loop.getInductionVar(), first);
+    mapping.map(loop.getInductionVar(), toIndex(first));
     mapping.map(loop.getIterArgs(), loops.front().getInits());
     WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
     takeTurn(/*first=*/true);
@@ -228,6 +226,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     mapping.map(products[masked].scores.getResult(),
                 finish(key, scores, position, 0));
     buildSoftmax(masked, mapping);
+    WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
     Value left = passWeights(masked, mapping);
     Value acc = loops.front().getInits()[accNumber];
     if (!matchPattern(acc, m_AnyZeroFloat()))
@@ -244,13 +243,15 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
     takeTurn();
     Value scores = issueScores(position);
-    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
     Value output =
         issueOutput(getWeights(carried), carried[accNumber], pending);
     passTurn();
     mapping.map(products[number].scores.getResult(),
                 finish(key, scores, position, 1));
     buildSoftmax(number, mapping);
+    // What the next iteration needs; the loop that waits for it also keeps
+    // ptxas from moving the wait for the product before the softmax.
+    WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
     // Until here the product before reads its weights.
     mapping.map(loop.getIterArgs()[accNumber],
                 finish(value, output, pending, 0));
@@ -259,7 +260,6 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   };
   auto drainPipeline = [&](Position position, ValueRange carried) {
     Position pending = getPrevious(position);
-    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
     takeTurn();
     Value output =
         issueOutput(getWeights(carried), carried[accNumber], pending);
@@ -272,11 +272,11 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   auto whenSome = [&](OpBuilder &, Location) {
     SmallVector<Value> carried = startPipeline(position);
     Position next = getNext(position);
-    Value second = arith::AddIOp::create(b, first, index(1));
+    Value second = arith::AddIOp::create(b, first, i32(1));
     for (auto [number, loop] : llvm::enumerate(loops)) {
       Value from = second;
       if (comesAfter[number])
-        from = arith::SelectOp::create(b, comesAfter[number], index(0), second);
+        from = arith::SelectOp::create(b, comesAfter[number], i32(0), second);
       SmallVector<Value> results = walkTiles(
           loop, buildNextTile(b, b.getLoc(), loop, from), next, carried,
           [&, number = number](Value tile, Position position,

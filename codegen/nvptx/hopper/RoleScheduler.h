@@ -60,6 +60,7 @@ private:
   LogicalResult collect();
   LogicalResult matchProducts(ForTilesOp loop);
   void widenAccumulators();
+  void narrowBounds();
   void resolveStart(Operand &operand);
   void allocate();
   void buildProducer(RolesOp roles);
@@ -77,8 +78,8 @@ private:
   Position getNext(Position position);
   Position getPrevious(Position position);
 
-  /// A loop over the tiles of `loop` from `first` on that carries a position
-  /// and `state`.
+  /// A loop over the tiles of `loop` from number `first`, an i32, on that
+  /// carries a position and `state`. `body` gets the number as an index.
   SmallVector<Value>
   walkTiles(ForTilesOp loop, Value first, Position position, ValueRange state,
             function_ref<SmallVector<Value>(Value tile, Position position,

@@ -314,6 +314,21 @@ RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
           arith::SelectOp::create(b, wraps, flipped, position.parity)};
 }
 
+/// Limits the bounds of the loops to tile numbers of 32 bits, which no memory
+/// is large enough to exceed.
+void RoleScheduler::narrowBounds() {
+  b.setInsertionPoint(loops.front());
+  for (ForTilesOp loop : loops)
+    for (OpOperand &bound :
+         loop->getOpOperands().drop_back(loop.getInits().size())) {
+      Value limited =
+          arith::MinSIOp::create(b, bound.get(), index(kNoTile32 - 1));
+      limited = arith::MaxSIOp::create(b, limited, index(0));
+      bound.set(
+          toIndex(arith::IndexCastOp::create(b, b.getI32Type(), limited)));
+    }
+}
+
 SmallVector<Value> RoleScheduler::walkTiles(
     ForTilesOp loop, Value first, Position position, ValueRange state,
     function_ref<SmallVector<Value>(Value, Position, ValueRange)> body) {
@@ -321,13 +336,14 @@ SmallVector<Value> RoleScheduler::walkTiles(
   llvm::append_range(inits, state);
   auto before = [&](OpBuilder &, Location, ValueRange args) {
     Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, args[0],
-                                       index(kNoTile));
+                                       i32(kNoTile32));
     scf::ConditionOp::create(b, some, args);
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
     Position position{args[1], args[2]};
-    SmallVector<Value> results = body(args[0], position, args.drop_front(3));
-    Value from = arith::AddIOp::create(b, args[0], index(1));
+    SmallVector<Value> results =
+        body(toIndex(args[0]), position, args.drop_front(3));
+    Value from = arith::AddIOp::create(b, args[0], i32(1));
     Position next = getNext(position);
     SmallVector<Value> yielded{buildNextTile(b, b.getLoc(), loop, from),
                                next.slot, next.parity};
@@ -367,7 +383,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   Position position{i32(0), i32(1)};
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
-        loop, buildNextTile(b, b.getLoc(), loop, index(0)), position, {},
+        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
         [&, product = product](Value tile, Position position, ValueRange) {
           Value place = toIndex(position.slot);
           for (Operand *operand : {&key, &value}) {
@@ -482,8 +498,10 @@ static void eraseUnused(Block &block) {
 LogicalResult RoleScheduler::run() {
   if (failed(collect()))
     return failure();
-  if (!loops.empty())
+  if (!loops.empty()) {
     widenAccumulators();
+    narrowBounds();
+  }
   for (Operation &op : forall.getBody()->without_terminator())
     program.push_back(&op);
   b.setInsertionPoint(forall.getBody()->getTerminator());
