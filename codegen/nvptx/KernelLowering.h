@@ -30,6 +30,9 @@ class LoadBoxOp;
 class LoadRowsOp;
 class WgmmaOp;
 class WgmmaWaitOp;
+class TakeTurnOp;
+class PassTurnOp;
+class PublishOp;
 
 /// A tile in global memory that a thread reads element by element: the address
 /// of column 0 in each of its rows, and how far from there its columns are, in
@@ -81,6 +84,11 @@ private:
   LogicalResult decodeBlock(scf::ForallOp op, Value block);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
+  /// See KernelBuilder::startPhase.
+  void startPhase(Value thread) {
+    b.startPhase(thread);
+    shared.startPhase();
+  }
   SmallVector<Type> getCarriedTypes(Value value);
   void appendCarried(Value value, Value like, SmallVectorImpl<Value> &values);
   void takeCarried(Value target, ValueRange &values, Value like);
@@ -119,6 +127,10 @@ private:
   LogicalResult lower(LoadRowsOp op);
   LogicalResult lower(WgmmaOp op);
   LogicalResult lower(WgmmaWaitOp op);
+  LogicalResult lower(TakeTurnOp op);
+  LogicalResult lower(PassTurnOp op);
+  LogicalResult lower(PublishOp op);
+  Value getWarpgroup();
   void storeWarpRows(StoreOp op);
   Value getBarrier(Value barriers, Value slot);
   Value electProducer();

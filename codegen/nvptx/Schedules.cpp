@@ -41,6 +41,7 @@ struct Choice {
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
+  bool overlap = false, turns = false, weightsInShared = false;
 };
 } // namespace
 
@@ -177,7 +178,13 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
     plan.key =
         schedule.getQTile() * std::max(keyColumns, valueColumns) * elementBytes;
     plan.value = plan.key + rows * keyColumns * elementBytes;
-    plan.barriers = plan.value + rows * valueColumns * elementBytes;
+    plan.weights = plan.value + rows * valueColumns * elementBytes;
+    plan.barriers =
+        plan.weights +
+        (schedule.getWeightsInShared()
+             ? schedule.getQTile() * getPanelledHeadSize(schedule.getKvTile()) *
+                   elementBytes
+             : 0);
     plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
     return plan;
   }
@@ -198,9 +205,10 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 }
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
-  return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
-                           choice.stages, choice.qInRegisters,
-                           choice.producerRegisters, choice.consumerRegisters);
+  return ScheduleAttr::get(
+      context, choice.qTile, choice.kvTile, choice.warps, choice.stages,
+      choice.qInRegisters, choice.producerRegisters, choice.consumerRegisters,
+      choice.overlap, choice.turns, choice.weightsInShared);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -276,9 +284,9 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
     return emitError() << "expected producer_registers + " << warps / 4
                        << " * consumer_registers to be at most " << pool
                        << ", found " << wanted;
-  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 192)
     return emitError() << "expected a key tile that is a multiple of 16 from "
-                          "16 to 128, found "
+                          "16 to 192, found "
                        << kvTile;
   if (schedule.getStages() < 2)
     return emitError() << "expected 2 to 8 stages, found "
@@ -347,11 +355,14 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
   for (const Choice &row : roleChoices)
     if (hasRoles && registers->warps != warps && row.warps == warps)
       registers = &row;
+  bool overlap = overrides.overlap.value_or(choice->overlap);
   ScheduleAttr schedule = ScheduleAttr::getChecked(
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
       overrides.qInRegisters.value_or(choice->qInRegisters),
-      registers->producerRegisters, registers->consumerRegisters);
+      registers->producerRegisters, registers->consumerRegisters, overlap,
+      overrides.turns.value_or(overlap && choice->turns),
+      overrides.weightsInShared.value_or(choice->weightsInShared));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

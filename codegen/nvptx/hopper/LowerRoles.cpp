@@ -51,8 +51,7 @@ LogicalResult KernelLowering::lower(RolesOp op) {
                        NVVM::SetMaxRegisterAction::increase);
         b.barrierId = b.i32(1);
         b.barrierThreads = b.i32(b.shape.getThreads());
-        b.startPhase();
-        shared.startPhase();
+        startPhase(b.thread);
         lowerRole(op.getConsumers());
       });
   return result;
@@ -293,6 +292,11 @@ void KernelLowering::storeWarpRows(StoreOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
+/// Uniform in the warpgroup, and seen to be.
+Value KernelLowering::getWarpgroup() {
+  return b.shuffleFrom(b.shiftRight(b.warp, b.i32(2)), b.i32(0));
+}
+
 LogicalResult KernelLowering::lower(WgmmaOp op) {
   const SharedTile &right = buffers.find(op.getRhs())->second;
   auto type = cast<VectorType>(op.getResult().getType());
@@ -307,11 +311,9 @@ LogicalResult KernelLowering::lower(WgmmaOp op) {
   auto left = buffers.find(op.getLhs());
   if (left != buffers.end()) {
     product.leftTile = left->second;
-    // Uniform in the warpgroup, and seen to be.
-    Value warpgroup = b.shuffleFrom(b.shiftRight(b.warp, b.i32(2)), b.i32(0));
-    product.leftBase =
-        b.advance(left->second.base,
-                  b.mul(warpgroup, b.i32(64 * 2 * left->second.panelWidth)));
+    product.leftBase = b.advance(
+        left->second.base,
+        b.mul(getWarpgroup(), b.i32(64 * 2 * left->second.panelWidth)));
   } else {
     const TileValue &weights = tiles.find(op.getLhs())->second;
     if (weights.layout != Layout::Packed)
@@ -330,5 +332,52 @@ LogicalResult KernelLowering::lower(WgmmaWaitOp op) {
   TileValue product = getTile(op.getProduct());
   product.elements = waitForProducts(b, op.getPending(), product.elements);
   tiles[op.getResult()] = std::move(product);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Turns
+//===----------------------------------------------------------------------===//
+
+/// Threads that meet at the barrier of a turn: a warpgroup that waits for it
+/// and the one that passes it on.
+static constexpr int64_t turnThreads = 256;
+
+LogicalResult KernelLowering::lower(TakeTurnOp op) {
+  Value warpgroup = getWarpgroup();
+  auto take = [&] {
+    NVVM::BarrierOp::create(
+        b, TypeRange(), b.add(warpgroup, b.i32(op.getBarrier())),
+        b.i32(turnThreads), NVVM::BarrierReductionAttr(), Value());
+  };
+  if (op.getFirst())
+    b.ifThen(b.compare(Predicate::ne, warpgroup, b.i32(0)), take);
+  else
+    take();
+  return success();
+}
+
+LogicalResult KernelLowering::lower(PassTurnOp op) {
+  Value warpgroup = getWarpgroup();
+  Value isLast =
+      b.compare(Predicate::eq, warpgroup, b.i32(b.shape.warps / 4 - 1));
+  auto pass = [&] {
+    Value next = b.select(isLast, b.i32(0), b.add(warpgroup, b.i32(1)));
+    LLVM::CallIntrinsicOp::create(
+        b, b.getStringAttr("llvm.nvvm.barrier.cta.arrive.aligned.count"),
+        ValueRange{b.add(next, b.i32(op.getBarrier())), b.i32(turnThreads)});
+  };
+  if (op.getLast())
+    b.ifThenElse(isLast, [] {}, pass);
+  else
+    pass();
+  return success();
+}
+
+LogicalResult KernelLowering::lower(PublishOp op) {
+  b.fenceAsyncShared();
+  NVVM::BarrierOp::create(b, TypeRange(),
+                          b.add(getWarpgroup(), b.i32(op.getBarrier())),
+                          b.i32(128), NVVM::BarrierReductionAttr(), Value());
   return success();
 }

@@ -64,10 +64,12 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
   found.key = getGlobalTile(found.scores.getRhs());
   found.value = getGlobalTile(found.output.getRhs());
   found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
-  if (!found.key || !found.value || !found.scaled ||
+  found.rounded = found.output.getLhs().getDefiningOp<arith::TruncFOp>();
+  if (!found.key || !found.value || !found.scaled || !found.rounded ||
       found.scores.getLhs() != queryRead.getVector())
     return loop.emitOpError("expected products with tiles of k and v that the "
-                            "iteration reads, added to a scaled accumulator");
+                            "iteration reads, the weights rounded, added to a "
+                            "scaled accumulator");
   for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>())
     if (read != found.key && read != found.value)
       return read.emitOpError("cannot be read in a kernel with roles yet; "
@@ -102,6 +104,11 @@ LogicalResult RoleScheduler::collect() {
           !op->isBeforeInBlock(loops.front()))
         return loop.emitOpError(
             "expected bounds that are known before the first loop");
+    if (loop != loops.front() &&
+        (loop.getInits() != loops[products.size() - 2].getResults() ||
+         (products.back().live && products.front().live)))
+      return loop.emitOpError("expected it to go on from the loop before, and "
+                              "one of the loops to have a mask");
     Products first = products.front(), last = products.back();
     if (first.key.getBase() != last.key.getBase() ||
         first.value.getBase() != last.value.getBase())
@@ -277,36 +284,72 @@ void RoleScheduler::allocate() {
   place(query, plan.query, 1);
   place(key, plan.key, stages);
   place(value, plan.value, stages);
+  if (schedule.getWeightsInShared()) {
+    int64_t columns = getPanelledHeadSize(key.tile.getDimSize(0)),
+            width = getPanelWidth(columns), rows = query.tile.getDimSize(0);
+    auto type = MemRefType::get({1, columns / width, rows, width},
+                                key.tile.getElementType(),
+                                MemRefLayoutAttrInterface(), space);
+    weights = SharedOp::create(b, type, b.getI64IntegerAttr(plan.weights));
+  }
 }
 
 //===----------------------------------------------------------------------===//
 // Loops
 //===----------------------------------------------------------------------===//
 
+RoleScheduler::Position RoleScheduler::getNext(Position position) {
+  Value next = arith::AddIOp::create(b, position.slot, i32(1));
+  Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
+                                      i32(schedule.getStages()));
+  Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
+  return {arith::SelectOp::create(b, wraps, i32(0), next),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+}
+
+RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
+  Value wraps =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, position.slot, i32(0));
+  Value previous = arith::SubIOp::create(b, position.slot, i32(1));
+  Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
+  return {arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
+                                  previous),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+}
+
+/// Limits the bounds of the loops to tile numbers of 32 bits, which no memory
+/// is large enough to exceed.
+void RoleScheduler::narrowBounds() {
+  b.setInsertionPoint(loops.front());
+  for (ForTilesOp loop : loops)
+    for (OpOperand &bound :
+         loop->getOpOperands().drop_back(loop.getInits().size())) {
+      Value limited =
+          arith::MinSIOp::create(b, bound.get(), index(kNoTile32 - 1));
+      limited = arith::MaxSIOp::create(b, limited, index(0));
+      bound.set(
+          toIndex(arith::IndexCastOp::create(b, b.getI32Type(), limited)));
+    }
+}
+
 SmallVector<Value> RoleScheduler::walkTiles(
-    ForTilesOp loop, Value slot, Value parity, ValueRange state,
-    function_ref<SmallVector<Value>(Value, Value, Value, ValueRange)> body) {
-  SmallVector<Value> inits{buildNextTile(b, b.getLoc(), loop, index(0)), slot,
-                           parity};
+    ForTilesOp loop, Value first, Position position, ValueRange state,
+    function_ref<SmallVector<Value>(Value, Position, ValueRange)> body) {
+  SmallVector<Value> inits{first, position.slot, position.parity};
   llvm::append_range(inits, state);
   auto before = [&](OpBuilder &, Location, ValueRange args) {
     Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, args[0],
-                                       index(kNoTile));
+                                       i32(kNoTile32));
     scf::ConditionOp::create(b, some, args);
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
-    Value slot = args[1], parity = args[2];
+    Position position{args[1], args[2]};
     SmallVector<Value> results =
-        body(args[0], slot, parity, args.drop_front(3));
-    Value from = arith::AddIOp::create(b, args[0], index(1));
-    Value next = arith::AddIOp::create(b, slot, i32(1));
-    Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
-                                        i32(schedule.getStages()));
-    next = arith::SelectOp::create(b, wraps, i32(0), next);
-    Value flipped = arith::XOrIOp::create(b, parity, i32(1));
-    SmallVector<Value> yielded{
-        buildNextTile(b, b.getLoc(), loop, from), next,
-        arith::SelectOp::create(b, wraps, flipped, parity)};
+        body(toIndex(args[0]), position, args.drop_front(3));
+    Value from = arith::AddIOp::create(b, args[0], i32(1));
+    Position next = getNext(position);
+    SmallVector<Value> yielded{buildNextTile(b, b.getLoc(), loop, from),
+                               next.slot, next.parity};
     llvm::append_range(yielded, results);
     scf::YieldOp::create(b, yielded);
   };
@@ -359,13 +402,12 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   };
   load(query, index(0), index(0));
   // Slots that were never filled count as released.
-  Value slot = i32(0), parity = i32(1);
+  Position position{i32(0), i32(1)};
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
-        loop, slot, parity, {},
-        [&, product = product](Value tile, Value slot, Value parity,
-                               ValueRange) {
-          Value place = toIndex(slot);
+        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
+        [&, product = product](Value tile, Position position, ValueRange) {
+          Value place = toIndex(position.slot);
           for (Operand *operand : {&key, &value}) {
             vector::TransferReadOp read =
                 operand == &key ? product.key : product.value;
@@ -374,13 +416,12 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
                       tile);
             Value row =
                 cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
-            WaitOp::create(b, operand->empty, place, parity);
+            WaitOp::create(b, operand->empty, place, position.parity);
             load(*operand, row, place);
           }
           return SmallVector<Value>();
         });
-    slot = state[0];
-    parity = state[1];
+    position = {state[0], state[1]};
   }
 }
 
@@ -458,7 +499,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   if (!loops.empty()) {
     b.setInsertionPoint(loops.front());
     WaitOp::create(b, query.full, index(0), i32(0));
-    computeTiles();
+    computeTiles({i32(0), i32(0)});
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
     queryRead.erase();
@@ -479,8 +520,10 @@ static void eraseUnused(Block &block) {
 LogicalResult RoleScheduler::run() {
   if (failed(collect()))
     return failure();
-  if (!loops.empty())
+  if (!loops.empty()) {
     widenAccumulators();
+    narrowBounds();
+  }
   for (Operation &op : forall.getBody()->without_terminator())
     program.push_back(&op);
   b.setInsertionPoint(forall.getBody()->getTerminator());
