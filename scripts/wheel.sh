@@ -35,7 +35,7 @@ fi
 tests=$PWD/test/python
 python=$PWD/$dist/env/bin/python
 cd /
-for test in test_attn.py test_calls.py test_stubs.py; do
+for test in test_attn.py test_calls.py test_scores.py test_stubs.py; do
   ATTN_CACHE=0 PYTHONPATH=$tests "$python" "$tests/$test"
 done
 echo "the wheel works in a new environment: $python"

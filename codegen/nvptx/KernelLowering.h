@@ -25,6 +25,7 @@ class RolesOp;
 class BarriersOp;
 class WaitOp;
 class ReleaseOp;
+class TensorMapOp;
 class LoadBoxOp;
 class LoadRowsOp;
 class WgmmaOp;
@@ -59,6 +60,11 @@ public:
   void mapScalar(Value value, Value lowered) { scalars[value] = lowered; }
   void mapArray(Value value, GlobalArray array) {
     arrays[value] = std::move(array);
+  }
+  /// The descriptors of `op`, pointers: for residue classes two, that of the
+  /// longer ones last.
+  void mapTensor(Operation *op, ArrayRef<Value> descriptors) {
+    tensorMaps[op].assign(descriptors.begin(), descriptors.end());
   }
   Value getScalar(Value value) const { return scalars.lookup(value); }
 
@@ -108,6 +114,7 @@ private:
   LogicalResult lower(BarriersOp op);
   LogicalResult lower(WaitOp op);
   LogicalResult lower(ReleaseOp op);
+  LogicalResult lower(TensorMapOp op);
   LogicalResult lower(LoadBoxOp op);
   LogicalResult lower(LoadRowsOp op);
   LogicalResult lower(WgmmaOp op);
@@ -155,6 +162,7 @@ private:
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
   DenseMap<Operation *, InputTile> inputs;
+  DenseMap<Operation *, SmallVector<Value, 2>> tensorMaps;
   int64_t numProducts = 0;
   /// The number of the block, an i32.
   Value blockIndex;

@@ -33,8 +33,9 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
             SelectRowsOp, memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
             vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
-            RolesOp, BarriersOp, WaitOp, ReleaseOp, LoadBoxOp, LoadRowsOp,
-            WgmmaOp, WgmmaWaitOp>([&](auto typed) { return lower(typed); })
+            RolesOp, BarriersOp, WaitOp, ReleaseOp, TensorMapOp, LoadBoxOp,
+            LoadRowsOp, WgmmaOp, WgmmaWaitOp>(
+          [&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
       .Case([&](NVVM::BarrierOp) {
@@ -45,8 +46,8 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
         scalars[elect.getResult()] = electProducer();
         return success();
       })
-      .Case<TensorMapOp, TensorMapsFitOp>([&](auto) {
-        return success(); // Parameters, mapped before the walk.
+      .Case([&](TensorMapsFitOp) {
+        return success(); // A parameter, mapped before the walk.
       })
       .Case<NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);

@@ -85,6 +85,14 @@ LogicalResult LoadRowsOp::verify() {
   return verifyCopy(*this, getSource().getType(), getTarget().getType());
 }
 
+LogicalResult TensorMapOp::verify() {
+  if (bool(getResidue()) != getModulus().has_value() ||
+      getModulus().value_or(2) < 2)
+    return emitOpError("expected a residue and a modulus of at least 2, or "
+                       "neither");
+  return success();
+}
+
 LogicalResult WgmmaOp::verify() {
   auto result = cast<VectorType>(getResult().getType());
   MemRefType right = getRhs().getType();

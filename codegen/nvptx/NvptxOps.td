@@ -159,11 +159,20 @@ def Nvptx_TensorMapOp : Nvptx_Op<"tensor_map", [Pure]> {
     A box is `rows` rows of `columns` elements of one head and batch, swizzled by the bytes of its rows. The runtime
     encodes the descriptor before the launch.
 
+    With a residue, the rows of a box are alike modulo `modulus`. There are two such descriptors, as no box of a tensor has
+    just the rows that exist where the modulus does not divide their number: one of the classes that have a row more than the
+    others, one of what all classes have. The op chooses the one for its residue.
+
     Example: `%map = attn_nvptx.tensor_map %k box(128 x 64) : memref<2x2x?x64xbf16, ...>`
+             `%map = attn_nvptx.tensor_map %k class(%r mod 4) box(128 x 64) : memref<2x2x?x64xbf16, ...>`
   }];
-  let arguments = (ins Nvptx_GlobalMemRef:$source, I64Attr:$rows, I64Attr:$columns);
+  let arguments = (ins Nvptx_GlobalMemRef:$source, Optional<Index>:$residue, OptionalAttr<I64Attr>:$modulus,
+                       I64Attr:$rows, I64Attr:$columns);
   let results = (outs Index:$result);
-  let assemblyFormat = "$source `box` `(` $rows `x` $columns `)` attr-dict `:` type($source)";
+  let assemblyFormat = [{
+    $source (`class` `(` $residue^ `mod` $modulus `)`)? `box` `(` $rows `x` $columns `)` attr-dict `:` type($source)
+  }];
+  let hasVerifier = 1;
 }
 
 def Nvptx_TensorMapsFitOp : Nvptx_Op<"tensor_maps_fit", [Pure]> {
@@ -190,15 +199,16 @@ def Nvptx_LoadBoxOp : Nvptx_Op<"load_box"> {
   let summary = "Start copying a tile into a slot through its tensor map";
   let description = [{
     Copies the box at (batch, head, row) of the tensor, panel by panel; what lies outside of the tensor becomes zeros. Arrives
-    at the slot's barrier and announces the bytes, so that its phase ends when they are there. One thread does this.
+    at the slot's barrier and announces the bytes, so that its phase ends when they are there. One thread does this. Where the
+    map is one of a residue class, `row` is a number in the class, and the residue comes with it.
 
     Example: `attn_nvptx.load_box %map[%b, %h, %j] to %k[%slot] signal %full : memref<2x2x128x64xbf16, ...>,
     memref<2xi64, ...>`
   }];
-  let arguments = (ins Index:$map, Index:$batch, Index:$head, Index:$row, Nvptx_PanelMemRef:$target, Index:$slot,
-                       Nvptx_BarrierMemRef:$barrier);
+  let arguments = (ins Index:$map, Index:$batch, Index:$head, Index:$row, Optional<Index>:$residue,
+                       Nvptx_PanelMemRef:$target, Index:$slot, Nvptx_BarrierMemRef:$barrier);
   let assemblyFormat = [{
-    $map `[` $batch `,` $head `,` $row `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
+    $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
     `:` type($target) `,` type($barrier)
   }];
 }

@@ -178,12 +178,16 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
   kernel.walk([&](Operation *op) {
     if (auto map = dyn_cast<TensorMapOp>(op)) {
       int64_t number = cast<BlockArgument>(map.getSource()).getArgNumber();
-      lowering.mapScalar(
-          map.getResult(),
-          addParameter(LLVM::LLVMPointerType::get(&getContext()),
-                       "attn.tensor_map",
-                       {number, static_cast<int64_t>(map.getRows()),
-                        static_cast<int64_t>(map.getColumns())}));
+      int64_t rows = map.getRows(), columns = map.getColumns();
+      auto add = [&](ArrayRef<int64_t> what) {
+        return addParameter(LLVM::LLVMPointerType::get(&getContext()),
+                            "attn.tensor_map", what);
+      };
+      if (std::optional<int64_t> modulus = map.getModulus())
+        lowering.mapTensor(op, {add({number, rows, columns, *modulus, 0}),
+                                add({number, rows, columns, *modulus, 1})});
+      else
+        lowering.mapTensor(op, add({number, rows, columns}));
     } else if (isa<TensorMapsFitOp>(op)) {
       if (!fit)
         fit = addParameter(b.i64Type, "attn.tensor_maps_fit", {0});

@@ -127,30 +127,32 @@ struct ParamDesc {
   /// bytes of the swizzle (0, 32, 64 or 128). Empty and 0 otherwise.
   std::vector<int64_t> box = {};
   int64_t swizzle = 0;
+  /// Of TensorMap: the dimension before the last is seen as this many residue
+  /// classes; 1 if it is not. Some classes may have one element more than the
+  /// others: a map is for those that do, or for all but without that element.
+  int64_t modulus = 1;
+  bool longer = false;
 
-  static ParamDesc pointer(int64_t buffer) {
-    return {Kind::Pointer, buffer, 0, {}, 0};
-  }
+  static ParamDesc pointer(int64_t buffer) { return {Kind::Pointer, buffer}; }
   static ParamDesc size(int64_t buffer, int64_t dim) {
-    return {Kind::Size, buffer, dim, {}, 0};
+    return {Kind::Size, buffer, dim};
   }
   static ParamDesc stride(int64_t buffer, int64_t dim) {
-    return {Kind::Stride, buffer, dim, {}, 0};
+    return {Kind::Stride, buffer, dim};
   }
-  static ParamDesc scalar(int64_t argument) {
-    return {Kind::Scalar, argument, 0, {}, 0};
-  }
+  static ParamDesc scalar(int64_t argument) { return {Kind::Scalar, argument}; }
   static ParamDesc tensorMap(int64_t buffer, std::vector<int64_t> box,
-                             int64_t swizzle) {
-    return {Kind::TensorMap, buffer, 0, std::move(box), swizzle};
+                             int64_t swizzle, int64_t modulus = 1,
+                             bool longer = false) {
+    return {Kind::TensorMap, buffer,  0,     std::move(box),
+            swizzle,         modulus, longer};
   }
-  static ParamDesc tensorMapsFit() {
-    return {Kind::TensorMapsFit, 0, 0, {}, 0};
-  }
+  static ParamDesc tensorMapsFit() { return {Kind::TensorMapsFit}; }
 
   bool operator==(const ParamDesc &o) const {
-    return std::tie(kind, index, dim, box, swizzle) ==
-           std::tie(o.kind, o.index, o.dim, o.box, o.swizzle);
+    return std::tie(kind, index, dim, box, swizzle, modulus, longer) ==
+           std::tie(o.kind, o.index, o.dim, o.box, o.swizzle, o.modulus,
+                    o.longer);
   }
 };
 

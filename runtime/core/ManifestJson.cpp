@@ -93,6 +93,12 @@ public:
     for (size_t i = 0; i < value.size(); ++i)
       element(value[i], pathTo(field) + "[" + std::to_string(i) + "]");
   }
+  bool boolean(const std::string &field) {
+    const Json &value = get(field);
+    if (!value.is_boolean())
+      fail(pathTo(field), "expected true or false, found " + kindOf(value));
+    return value.get<bool>();
+  }
   void finish() const {
     for (const auto &item : object.items())
       if (!seen.count(item.key()))
@@ -241,7 +247,18 @@ ParamDesc readParam(const Json &value, const std::string &path) {
       box.push_back(readInteger(extent, at));
     });
     int64_t swizzle = fields.integer("swizzle");
-    param = ParamDesc::tensorMap(buffer, std::move(box), swizzle);
+    int64_t modulus = 1;
+    bool longer = false;
+    if (fields.has("classes")) {
+      Fields classes(fields.get("classes"), fields.pathTo("classes"));
+      modulus = classes.integer("modulus");
+      longer = classes.boolean("longer");
+      if (modulus == 1)
+        fail(classes.pathTo("modulus"), "expected at least 2, found 1");
+      classes.finish();
+    }
+    param =
+        ParamDesc::tensorMap(buffer, std::move(box), swizzle, modulus, longer);
   } else if (kind == "tensor_maps_fit") {
     param = ParamDesc::tensorMapsFit();
   } else {
@@ -418,9 +435,14 @@ std::string text(const ParamDesc &p) {
     std::vector<std::string> box;
     for (int64_t extent : p.box)
       box.push_back(std::to_string(extent));
+    std::string classes =
+        p.modulus == 1
+            ? ""
+            : ", \"classes\": {\"modulus\": " + std::to_string(p.modulus) +
+                  ", \"longer\": " + (p.longer ? "true" : "false") + "}";
     return "{\"kind\": \"tensor_map\", \"buffer\": " + index + ", \"box\": [" +
            join(box, ", ") + "], \"swizzle\": " + std::to_string(p.swizzle) +
-           "}";
+           classes + "}";
   }
   case ParamDesc::Kind::TensorMapsFit:
     return "{\"kind\": \"tensor_maps_fit\"}";

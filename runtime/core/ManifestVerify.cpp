@@ -355,6 +355,15 @@ private:
       return bad(path + ".box", "expected " + std::to_string(rank) +
                                     " extents, the rank of '" + b.name +
                                     "', found " + std::to_string(p.box.size()));
+    // One dimension more is left for the classes, and fewer of them than 2^31,
+    // which is what a coordinate can be.
+    if (p.modulus != 1 && (rank < 2 || rank > 4))
+      return bad(path + ".classes",
+                 "expected a buffer of 2 to 4 dimensions, '" + b.name +
+                     "' has " + std::to_string(rank));
+    if (p.modulus < 1 || p.modulus > INT32_MAX)
+      return bad(path + ".classes.modulus", "expected 2 to 2147483647, found " +
+                                                std::to_string(p.modulus));
     for (size_t d = 0; d < rank; ++d)
       if (p.box[d] < 1 || p.box[d] > 256)
         return bad(path + "." + at("box", d),

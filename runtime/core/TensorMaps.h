@@ -14,8 +14,9 @@ namespace attn {
 
 /// The arguments of the driver's cuTensorMapEncodeTiled for a parameter of kind
 /// TensorMap over `tensor`, whose last dimension is contiguous. Dimensions are
-/// in the driver's order, the last of the tensor first. The error says what of
-/// the tensor TMA cannot address. A tensor without elements gives a map that no
+/// in the driver's order, the last of the tensor first; classes come before the
+/// dimension that they split. The error says what of the tensor TMA cannot
+/// address. A tensor without elements gives a map that no
 /// kernel may use.
 Result<sim::TensorMap> describeTensorMap(const Tensor &tensor,
                                          const ParamDesc &param);

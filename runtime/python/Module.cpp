@@ -15,6 +15,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -132,31 +133,42 @@ struct Session {
 /// executable of XLA may outlive every object of Python.
 const Session *xlaSession = nullptr;
 
+Result<ElementType> elementOf(xla::DataType type) {
+  switch (type) {
+  case xla::typeF16:
+    return ElementType::F16;
+  case xla::typeBF16:
+    return ElementType::BF16;
+  case xla::typeF32:
+    return ElementType::F32;
+  case xla::typePred:
+    return ElementType::Bool;
+  case xla::typeS8:
+    return ElementType::I8;
+  case xla::typeS32:
+    return ElementType::I32;
+  case xla::typeS64:
+    return ElementType::I64;
+  }
+  return invalidArgument("expected elements of type f16, bf16, f32, i1, i8, "
+                         "i32 or i64, found type number " +
+                         std::to_string(type) + " of XLA");
+}
+
 Result<Tensor> tensorOf(const xla::Buffer &buffer) {
   attn_tensor view = {};
   view.data = buffer.data;
   view.device = {ATTN_DL_CPU, 0};
   view.ndim = static_cast<int32_t>(buffer.rank);
-  switch (buffer.type) {
-  case xla::typeF16:
-    view.dtype = {ATTN_DL_FLOAT, 16, 1};
-    break;
-  case xla::typeBF16:
-    view.dtype = {ATTN_DL_BFLOAT, 16, 1};
-    break;
-  case xla::typeF32:
-    view.dtype = {ATTN_DL_FLOAT, 32, 1};
-    break;
-  default:
-    return invalidArgument("expected elements of type f16, bf16 or f32, found "
-                           "type number " +
-                           std::to_string(buffer.type) + " of XLA");
-  }
+  Result<ElementType> type = elementOf(buffer.type);
+  if (!type)
+    return type.error();
+  view.dtype = dlpack::toDLType(*type);
   view.shape = buffer.sizes;
   return dlpack::toTensor(view);
 }
 
-/// The arguments are q, k, v and one array of the scalars.
+/// The arguments are q, k, v, the tensors and one array of the scalars.
 Status runForXla(const xla::Call &call) {
   Result<std::shared_ptr<const Executable>> program = xlaSession->jit->load(
       xlaSession->device, {std::string(call.source), "", xlaSession->target});
@@ -218,16 +230,28 @@ makeEmpty(const std::vector<int64_t> &shape, const std::string &type) {
       {dl.code, dl.bits, dl.lanes});
 }
 
-static std::string
-makeSource(const std::string &type, std::vector<int64_t> sizes,
-           const std::string &mask, std::vector<std::string> symbols,
-           std::optional<double> scale, const std::string &align, bool lse) {
-  AttentionSpec spec;
+static ElementType elementOf(const std::string &type, const char *expected) {
   std::optional<ElementType> element = parseElementType(type);
   if (!element)
     throw nb::type_error(
-        ("expected element type f16, bf16 or f32, found " + type).c_str());
-  spec.type = *element;
+        (std::string("expected ") + expected + ", found " + type).c_str());
+  return *element;
+}
+
+/// (name, element type, shape)
+using TensorArgument =
+    std::tuple<std::string, std::string, std::vector<int64_t>>;
+
+static std::string
+makeSource(const std::string &type, std::vector<int64_t> sizes,
+           const std::string &mask, std::vector<std::string> symbols,
+           std::optional<double> scale, const std::string &align, bool lse,
+           const std::vector<TensorArgument> &tensors,
+           std::optional<double> softcap, const std::string &bias,
+           const std::string &alibi, const std::string &sinks,
+           const std::string &score, std::vector<std::string> scoreInputs) {
+  AttentionSpec spec;
+  spec.type = elementOf(type, "element type f16, bf16 or f32");
   if (sizes.size() != 7)
     throw nb::value_error("expected seven sizes");
   spec.batch = sizes[0];
@@ -241,6 +265,15 @@ makeSource(const std::string &type, std::vector<int64_t> sizes,
   spec.symbols = std::move(symbols);
   spec.scale = scale;
   spec.lse = lse;
+  for (const auto &[name, element, shape] : tensors)
+    spec.tensors.push_back(
+        {name, elementOf(element, "an element type of a tensor"), shape});
+  spec.softcap = softcap;
+  spec.bias = bias;
+  spec.alibi = alibi;
+  spec.sinks = sinks;
+  spec.score = score;
+  spec.scoreInputs = std::move(scoreInputs);
   if (align == "start")
     spec.alignment = AttentionSpec::Alignment::Start;
   else if (align == "offset")
@@ -314,5 +347,8 @@ NB_MODULE(_attn, m) {
       },
       "session"_a);
   m.def("make_source", &makeSource, "type"_a, "sizes"_a, "mask"_a, "symbols"_a,
-        "scale"_a.none(), "align"_a, "lse"_a);
+        "scale"_a.none(), "align"_a, "lse"_a,
+        "tensors"_a = std::vector<TensorArgument>(), "softcap"_a = nb::none(),
+        "bias"_a = "", "alibi"_a = "", "sinks"_a = "", "score"_a = "",
+        "score_inputs"_a = std::vector<std::string>());
 }

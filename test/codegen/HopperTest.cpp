@@ -25,7 +25,7 @@ protected:
   }
 
   /// Runs the case for sm_90a in one of the simulator's modes.
-  void check(Case problem) {
+  Outcome check(Case problem) {
     static unsigned number = 0;
     Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
     problem.options.target = "sm_90a";
@@ -41,6 +41,7 @@ protected:
                     << finding.message;
     EXPECT_EQ(outcome.report.counters.wgmma, outcome.idealWgmma);
     EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+    return outcome;
   }
 
   MLIRContext context;
@@ -156,6 +157,44 @@ TEST_F(Hopper, Storage) {
       problem.live = causal;
       problem.withLse = headSize != 64;
       check(problem);
+    }
+}
+
+// Residue classes through tensor maps: rows that the modulus does not divide,
+// fewer rows than classes, and what no map can address.
+TEST_F(Hopper, Classes) {
+  struct Lengths {
+    int64_t queries, keys;
+    Storage storage;
+  };
+  const Lengths lengths[] = {
+      {63, 63, Storage::HeadMajor},   {66, 65, Storage::SequenceMajor},
+      {4, 2, Storage::HeadMajor},     {2, 61, Storage::SequenceMajor},
+      {130, 500, Storage::HeadMajor}, {1, 0, Storage::HeadMajor},
+      {71, 67, Storage::Unaligned},   {19, 18, Storage::Huge},
+      {400, 401, Storage::HeadMajor},
+  };
+  for (auto [queries, keys, storage] : lengths)
+    for (const char *mask : {"dilated<9, 2, 3>", "stride<7> & causal"}) {
+      int64_t modulus = mask[0] == 'd' ? 3 : 7;
+      Case problem;
+      problem.headSize = 24;
+      problem.heads = problem.kvHeads = storage == Storage::Huge ? 1 : 2;
+      problem.queries = queries;
+      problem.keys = keys;
+      problem.storage = storage;
+      problem.mask = mask;
+      problem.modulus = modulus;
+      problem.live = [modulus](int64_t, int64_t p, int64_t j) {
+        return (p - j) % modulus == 0 &&
+               (modulus == 3 ? -6 <= p - j && p - j <= 27 : j <= p);
+      };
+      problem.options.schedule.kvTile = 32;
+      problem.options.schedule.qTile = 128;
+      Outcome outcome = check(problem);
+      EXPECT_EQ(outcome.report.counters.bulkBytes != 0,
+                storage != Storage::Unaligned)
+          << queries << " " << keys;
     }
 }
 

@@ -78,8 +78,8 @@ class Symbols(unittest.TestCase):
              "symbols: expected a value for 'w' within +-2^40, found 1125899906842624"),
             (lambda: mask.to_dense(3, 3), ValueError, "symbols: expected a value for 'w', found none"),
             (lambda: attn.stride(attn.sym("w")), TypeError, "n: expected an integer, found sym('w')"),
-            (lambda: attn.sym("1w"), ValueError, "name: expected a name other than q, k, v, offset, h, i, j, found '1w'"),
-            (lambda: attn.sym("q"), ValueError, "name: expected a name other than q, k, v, offset, h, i, j, found 'q'"),
+            (lambda: attn.sym("1w"), ValueError, "name: expected a name other than q, k, v, o, lse, offset, h, i, j, found '1w'"),
+            (lambda: attn.sym("q"), ValueError, "name: expected a name other than q, k, v, o, lse, offset, h, i, j, found 'q'"),
             (lambda: attn.sym(3), TypeError, "name: expected a text, found 3"),
         ]:
             with self.assertRaises(kind) as caught:

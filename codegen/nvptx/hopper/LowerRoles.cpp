@@ -120,6 +120,21 @@ Value KernelLowering::electProducer() {
 // Copies
 //===----------------------------------------------------------------------===//
 
+LogicalResult KernelLowering::lower(TensorMapOp op) {
+  ArrayRef<Value> maps = tensorMaps.find(op)->second;
+  Value map = maps.front();
+  if (std::optional<int64_t> modulus = op.getModulus()) {
+    // The first classes have a row more than the others.
+    Value rows = arrays.find(op.getSource())->second.sizes[2];
+    Value more = LLVM::URemOp::create(b, rows, b.i64(*modulus));
+    Value isLonger =
+        b.compare(Predicate::ult, getScalar(op.getResidue()), more);
+    map = b.select(isLonger, maps.back(), map);
+  }
+  scalars[op.getResult()] = map;
+  return success();
+}
+
 LogicalResult KernelLowering::lower(LoadBoxOp op) {
   const SharedTile &tile = buffers.find(op.getTarget())->second;
   Value barrier = getBarrier(op.getBarrier(), op.getSlot());
@@ -130,24 +145,33 @@ LogicalResult KernelLowering::lower(LoadBoxOp op) {
   auto address = [&](Value pointer) -> Value {
     return LLVM::PtrToIntOp::create(b, b.i32Type, pointer);
   };
-  Value row = b.narrow(getScalar(op.getRow())),
-        head = b.narrow(getScalar(op.getHead())),
-        batch = b.narrow(getScalar(op.getBatch()));
+  // Innermost first, after the column.
+  SmallVector<Value, 4> position;
+  for (Value index :
+       {op.getResidue(), op.getRow(), op.getHead(), op.getBatch()})
+    if (index)
+      position.push_back(b.narrow(getScalar(index)));
+  std::string rank = std::to_string(1 + position.size());
+  std::string text = "cp.async.bulk.tensor." + rank +
+                     "d.shared::cluster.global.tile.mbarrier::complete_tx::"
+                     "bytes [$0], [$1, {$2",
+              constraints = "r,l,r";
+  for (size_t i = 0; i < position.size(); ++i) {
+    text += ", $" + std::to_string(3 + i);
+    constraints += ",r";
+  }
+  text += "}], [$" + std::to_string(3 + position.size()) + "];";
+  constraints += ",r,~{memory}";
   for (const Panel &panel : getPanels(tile)) {
-    Value operands[] = {address(b.advance(target, panel.bytes)),
-                        getScalar(op.getMap()),
-                        b.i32(panel.column),
-                        row,
-                        head,
-                        batch,
-                        address(barrier)};
-    LLVM::InlineAsmOp::create(
-        b, TypeRange(), operands,
-        "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::"
-        "complete_tx::bytes [$0], [$1, {$2, $3, $4, $5}], [$6];",
-        "r,l,r,r,r,r,r,~{memory}", /*has_side_effects=*/true,
-        /*is_align_stack=*/false, LLVM::TailCallKind::None,
-        LLVM::AsmDialectAttr(), ArrayAttr());
+    SmallVector<Value> operands{address(b.advance(target, panel.bytes)),
+                                getScalar(op.getMap()), b.i32(panel.column)};
+    llvm::append_range(operands, position);
+    operands.push_back(address(barrier));
+    LLVM::InlineAsmOp::create(b, TypeRange(), operands, text, constraints,
+                              /*has_side_effects=*/true,
+                              /*is_align_stack=*/false,
+                              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
+                              ArrayAttr());
   }
   return success();
 }

@@ -5,19 +5,14 @@
 
 #include "attn/codegen/nvptx/hopper/Roles.h"
 
-#include "attn/codegen/nvptx/Nvptx.h"
-#include "attn/codegen/nvptx/Schedules.h"
-#include "attn/dialect/Attn.h"
+#include "attn/codegen/nvptx/hopper/RoleScheduler.h"
 #include "attn/passes/NextTile.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -26,95 +21,6 @@ using namespace mlir::attn::nvptx;
 
 /// Threads of the four warps that load.
 static constexpr int64_t producerThreads = 128;
-
-namespace {
-/// A tile in global memory, the slots that it is loaded into, and the barriers
-/// that say when a slot is full and when it is empty.
-struct Operand {
-  Value source;
-  VectorType tile;
-  Value buffer, full, empty;
-  /// The tensor that `source` is a slice of and where the slice starts in it, a
-  /// null position being 0; no tensor if a box of it is not a tile of `source`.
-  BlockArgument tensor;
-  std::array<Value, 4> start = {};
-  Value map;
-};
-
-/// The two products of a loop over tiles.
-struct Products {
-  vector::ContractionOp scores, output;
-  /// The reads of K and V.
-  vector::TransferReadOp key, value;
-  /// The accumulator's factor in this iteration.
-  arith::MulFOp scaled;
-  /// The pairs that count, and the mask around the second product; null if all
-  /// do.
-  Value live;
-  vector::MaskOp mask;
-};
-
-class RoleScheduler {
-public:
-  RoleScheduler(scf::ForallOp forall, ScheduleAttr schedule)
-      : forall(forall), schedule(schedule),
-        b(forall.getLoc(), forall.getContext()) {}
-
-  LogicalResult run();
-  int64_t getNumLoops() const { return loops.size(); }
-
-private:
-  LogicalResult collect();
-  LogicalResult matchProducts(ForTilesOp loop);
-  void widenAccumulators();
-  void resolveStart(Operand &operand);
-  void allocate();
-  void buildProducer(RolesOp roles);
-  void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
-  void load(Operand &operand, IRMapping &mapping, Value row, Value slot,
-            bool boxes);
-  void buildConsumers(RolesOp roles);
-  void buildIteration(unsigned number, Value slot, Value parity,
-                      IRMapping &mapping);
-  void stageOutput(vector::TransferWriteOp write);
-
-  /// A loop over the tiles of `loop` that carries the number of a slot, the
-  /// parity of its phase, and `state`.
-  SmallVector<Value>
-  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
-            function_ref<SmallVector<Value>(Value tile, Value slot,
-                                            Value parity, ValueRange state)>
-                body);
-
-  SharedPlan planMemory() {
-    return planSharedMemory(schedule,
-                            {query.tile.getDimSize(1), value.tile.getDimSize(1),
-                             query.tile.getElementType()});
-  }
-  Value index(int64_t value) {
-    return arith::ConstantIndexOp::create(b, value);
-  }
-  Value i32(int64_t value) {
-    return arith::ConstantIntOp::create(b, value, 32);
-  }
-  Value toIndex(Value value) {
-    return arith::IndexCastOp::create(b, b.getIndexType(), value);
-  }
-
-  scf::ForallOp forall;
-  ScheduleAttr schedule;
-  ImplicitLocOpBuilder b;
-  SmallVector<ForTilesOp, 2> loops;
-  SmallVector<Products, 2> products;
-  /// The ops of the tile program, before the roles share them.
-  SmallVector<Operation *> program;
-  vector::TransferReadOp queryRead;
-  Operand query, key, value;
-  /// Whether there are loads through tensor maps.
-  bool hasMaps = false;
-  int64_t sharedBytes = 0;
-};
-} // namespace
 
 static vector::TransferReadOp getGlobalTile(Value value) {
   auto read = value.getDefiningOp<vector::TransferReadOp>();
@@ -211,32 +117,39 @@ LogicalResult RoleScheduler::collect() {
     resolveStart(*operand);
   hasMaps = query.tensor && key.tensor && value.tensor;
   if (!hasMaps)
-    forall.emitRemark("tiles are rows a constant step apart, which no tensor "
-                      "map describes: they are copied row by row");
+    forall.emitRemark("tiles are slices that no tensor map describes: they "
+                      "are copied row by row");
   return success();
 }
 
-/// Follows the slices back to an argument of the kernel. With steps of 1, rows
-/// past the end of the tensor are past the end of the slice; rows between the
-/// two are dead or not stored.
+/// Follows the slices back to an argument of the kernel. Rows past the end of
+/// the tensor are past the end of the slice; rows between the two are dead or
+/// not stored.
 void RoleScheduler::resolveStart(Operand &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
   SmallVector<memref::SubViewOp> slices;
   while (auto slice = memref.getDefiningOp<memref::SubViewOp>()) {
-    if (llvm::any_of(slice.getStaticStrides(),
-                     [](int64_t step) { return step != 1; }) ||
-        slice.getSourceType().getRank() != 4 ||
+    if (slice.getSourceType().getRank() != 4 ||
         !isConstantIntValue(slice.getMixedOffsets()[3], 0))
       return;
+    for (auto [dim, step] : llvm::enumerate(slice.getStaticStrides()))
+      if (ShapedType::isDynamic(step) || (dim != 2 && step != 1))
+        return;
     slices.push_back(slice);
     memref = slice.getSource();
   }
   auto argument = dyn_cast<BlockArgument>(memref);
   if (!argument || !isa<func::FuncOp>(argument.getOwner()->getParentOp()))
     return;
+  if (!slices.empty())
+    b.setInsertionPointAfter(slices.front());
   for (memref::SubViewOp slice : slices) {
-    b.setInsertionPointAfter(slice);
+    int64_t step = slice.getStaticStrides()[2];
+    operand.step *= step;
+    if (operand.start[2] && step != 1)
+      operand.start[2] =
+          arith::MulIOp::create(b, operand.start[2], index(step));
     for (auto [start, offset] :
          llvm::zip(operand.start, slice.getMixedOffsets())) {
       if (isConstantIntValue(offset, 0))
@@ -330,7 +243,7 @@ void RoleScheduler::widenAccumulators() {
 // Shared memory
 //===----------------------------------------------------------------------===//
 
-/// Buffers, tensor maps and barriers, where the insertion point is.
+/// Buffers and barriers, where the insertion point is.
 void RoleScheduler::allocate() {
   Attribute space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
@@ -360,10 +273,6 @@ void RoleScheduler::allocate() {
     operand.full = makeBarriers(slots, loads);
     if (slots > 1)
       operand.empty = makeBarriers(slots, releases);
-    if (hasMaps)
-      operand.map = TensorMapOp::create(b, b.getIndexType(), operand.tensor,
-                                        b.getI64IntegerAttr(rows),
-                                        b.getI64IntegerAttr(width));
   };
   place(query, plan.query, 1);
   place(key, plan.key, stages);
@@ -410,26 +319,45 @@ SmallVector<Value> RoleScheduler::walkTiles(
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-void RoleScheduler::load(Operand &operand, IRMapping &mapping, Value row,
-                         Value slot, bool boxes) {
-  if (!boxes) {
-    LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
-                       operand.buffer, slot, operand.full);
-    return;
-  }
+BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
   };
-  if (operand.start[2])
-    row = arith::AddIOp::create(b, position(2), row);
-  LoadBoxOp::create(b, operand.map, position(0), position(1), row,
-                    operand.buffer, slot, operand.full);
+  BoxSource source{{}, position(0), position(1), position(2), {}};
+  IntegerAttr modulus;
+  if (operand.step != 1) {
+    modulus = b.getI64IntegerAttr(operand.step);
+    Value step = index(operand.step), row = source.row;
+    source.residue = arith::RemUIOp::create(b, row, step);
+    source.row = arith::DivUIOp::create(b, row, step);
+  }
+  source.map = TensorMapOp::create(
+      b, b.getIndexType(), operand.tensor, source.residue, modulus,
+      b.getI64IntegerAttr(operand.tile.getDimSize(0)),
+      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
+  return source;
 }
 
 void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
                                bool boxes) {
-  load(query, mapping, index(0), index(0), boxes);
+  DenseMap<Operand *, BoxSource> sources;
+  if (boxes)
+    for (Operand *operand : {&query, &key, &value})
+      sources[operand] = locate(*operand, mapping);
+  auto load = [&](Operand &operand, Value row, Value slot) {
+    if (!boxes) {
+      LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
+                         operand.buffer, slot, operand.full);
+      return;
+    }
+    const BoxSource &source = sources[&operand];
+    if (operand.start[2])
+      row = arith::AddIOp::create(b, source.row, row);
+    LoadBoxOp::create(b, source.map, source.batch, source.head, row,
+                      source.residue, operand.buffer, slot, operand.full);
+  };
+  load(query, index(0), index(0));
   // Slots that were never filled count as released.
   Value slot = i32(0), parity = i32(1);
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
@@ -447,7 +375,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
             Value row =
                 cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
             WaitOp::create(b, operand->empty, place, parity);
-            load(*operand, mapping, row, place, boxes);
+            load(*operand, row, place);
           }
           return SmallVector<Value>();
         });
@@ -498,65 +426,6 @@ void RoleScheduler::buildProducer(RolesOp roles) {
 // The warps that compute
 //===----------------------------------------------------------------------===//
 
-void RoleScheduler::buildIteration(unsigned number, Value slot, Value parity,
-                                   IRMapping &mapping) {
-  ForTilesOp loop = loops[number];
-  Products product = products[number];
-  bool canBeInfinite = llvm::any_of(products, [](const Products &any) {
-    return static_cast<bool>(any.live);
-  });
-  auto multiply = [&](Operand &operand, Value left, Value acc, Type type,
-                      int64_t depth, bool transposed) -> Value {
-    Value result = WgmmaOp::create(b, type, left, operand.buffer, slot, acc,
-                                   depth, transposed);
-    result = WgmmaWaitOp::create(b, type, result, b.getI64IntegerAttr(0));
-    ReleaseOp::create(b, operand.empty, slot);
-    return result;
-  };
-  for (Operation &op : loop.getBody().front().without_terminator()) {
-    if (&op == product.key.getOperation() ||
-        &op == product.value.getOperation())
-      continue;
-    if (&op == product.scores.getOperation()) {
-      WaitOp::create(b, key.full, slot, parity);
-      mapping.map(product.scores.getResult(),
-                  multiply(key, query.buffer, Value(),
-                           product.scores.getResultType(),
-                           query.tile.getDimSize(1), false));
-      continue;
-    }
-    if (&op == product.scaled.getOperation() && canBeInfinite) {
-      // An infinite sum stays infinite however small the factor: 0 would make
-      // it NaN.
-      Value factor = mapping.lookupOrDefault(product.scaled.getRhs());
-      Value least = arith::ConstantOp::create(
-          b, DenseElementsAttr::get(cast<VectorType>(factor.getType()),
-                                    std::numeric_limits<float>::min()));
-      factor = arith::MaxNumFOp::create(b, factor, least);
-      Value acc = mapping.lookupOrDefault(product.scaled.getLhs());
-      mapping.map(product.scaled.getResult(),
-                  arith::MulFOp::create(b, acc, factor).getResult());
-      continue;
-    }
-    bool isMask = product.mask && &op == product.mask.getOperation();
-    if (isMask || &op == product.output.getOperation()) {
-      WaitOp::create(b, value.full, slot, parity);
-      vector::ContractionOp contract = product.output;
-      Value acc = mapping.lookupOrDefault(contract.getAcc());
-      if (isMask)
-        acc = AbsorbOp::create(b, acc.getType(), acc, value.buffer, slot,
-                               mapping.lookupOrDefault(product.live));
-      Value result =
-          multiply(value, mapping.lookupOrDefault(contract.getLhs()), acc,
-                   contract.getResultType(),
-                   cast<VectorType>(contract.getLhsType()).getDimSize(1), true);
-      mapping.map(op.getResult(0), result);
-      continue;
-    }
-    b.clone(op, mapping);
-  }
-}
-
 /// The output tile takes the place of the query tile, so that it is stored in
 /// whole rows.
 void RoleScheduler::stageOutput(vector::TransferWriteOp write) {
@@ -589,32 +458,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   if (!loops.empty()) {
     b.setInsertionPoint(loops.front());
     WaitOp::create(b, query.full, index(0), i32(0));
-    Value slot = i32(0), parity = i32(0);
-    for (auto [number, loop] : llvm::enumerate(loops)) {
-      b.setInsertionPoint(loop);
-      b.setLoc(loop.getLoc());
-      SmallVector<Value> state = walkTiles(
-          loop, slot, parity, loop.getInits(),
-          [&, number = number, loop = loop](Value tile, Value slot,
-                                            Value parity, ValueRange state) {
-            IRMapping mapping;
-            ForTilesOp tiles = loop;
-            mapping.map(tiles.getInductionVar(), tile);
-            mapping.map(tiles.getIterArgs(), state);
-            buildIteration(number, toIndex(slot), parity, mapping);
-            SmallVector<Value> results;
-            for (Value value :
-                 cast<YieldOp>(tiles.getBody().front().getTerminator())
-                     .getValues())
-              results.push_back(mapping.lookupOrDefault(value));
-            return results;
-          });
-      slot = state[0];
-      parity = state[1];
-      for (auto [before, now] :
-           llvm::zip_equal(loop.getResults(), ArrayRef(state).drop_front(2)))
-        before.replaceAllUsesWith(now);
-    }
+    computeTiles();
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
     queryRead.erase();

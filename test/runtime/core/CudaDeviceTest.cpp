@@ -199,6 +199,38 @@ TEST_F(CudaDeviceTest, EncodesTensorMaps) {
             "the test wished)");
 }
 
+// 5 rows in classes modulo 3: all have one, the first two have another.
+TEST_F(CudaDeviceTest, EncodesTensorMapsOfClasses) {
+  std::shared_ptr<Device> device = *open();
+  Manifest m = scaleManifest();
+  m.target = "sm_90";
+  m.launches = {m.launches[0]};
+  m.launches[0].params = {ParamDesc::pointer(1),
+                          ParamDesc::tensorMap(0, {8, 32}, 128, 3, false),
+                          ParamDesc::tensorMap(0, {8, 32}, 128, 3, true)};
+  auto executable = Executable::load(device, *makeBundle(m, scalePtx));
+  ASSERT_TRUE(executable) << errorOf(executable);
+  MemorySpace gpu = device->properties().memory;
+  Tensor x = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x10000, gpu);
+  Tensor y = Tensor::rowMajor(ElementType::F32, {5, 64}, 0x20000, gpu);
+  fake->parameterCount = 3;
+  ASSERT_TRUE((*executable)->run({x}, {y}, {1}));
+  EXPECT_EQ(calls("cuTensorMapEncodeTiled"),
+            (Strings{"cuTensorMapEncodeTiled 7 at 65536; 64 by 1 box 32/1; 3 "
+                     "by 256 box 1/1; 1 by 16 box 8/1 0 3 2 0",
+                     "cuTensorMapEncodeTiled 7 at 65536; 64 by 1 box 32/1; 2 "
+                     "by 256 box 1/1; 2 by 768 box 8/1 0 3 2 0"}));
+  x.strides[0] = 66;
+  EXPECT_EQ(errorOf((*executable)->run({x}, {y}, {1})),
+            "argument 0 'x': dimension 0 has a stride of 66 elements, a tensor "
+            "map needs a multiple of 4, at least 0 and less than 2^40 bytes");
+  x.strides[0] = int64_t(1) << 37;
+  EXPECT_EQ(errorOf((*executable)->run({x}, {y}, {1})),
+            "argument 0 'x': dimension 0 has a stride of 137438953472 "
+            "elements, times 3 classes, a tensor map needs less than 2^40 "
+            "bytes");
+}
+
 TEST_F(CudaDeviceTest, TellsKernelsWhetherTensorMapsFit) {
   std::shared_ptr<Device> device = *open();
   Manifest m = scaleManifest();

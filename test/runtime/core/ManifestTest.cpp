@@ -410,6 +410,23 @@ TEST(Manifest, TensorMaps) {
   EXPECT_NE(text.find(param), std::string::npos) << text;
   EXPECT_TRUE(*parseManifest(text) == *m);
 
+  const char *classes = R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, )"
+                        R"(128, 64], "swizzle": 128, "classes": {"modulus": 4)"
+                        R"(, "longer": true}})";
+  Result<Manifest> packed = parseManifest(withTensorMap(classes).dump());
+  ASSERT_TRUE(packed) << errorOf(packed);
+  EXPECT_EQ(packed->launches[0].params[4],
+            ParamDesc::tensorMap(1, {1, 1, 128, 64}, 128, 4, true));
+  text = *writeManifest(*packed);
+  EXPECT_NE(text.find(classes), std::string::npos) << text;
+  EXPECT_TRUE(*parseManifest(text) == *packed);
+  Manifest flat = *packed;
+  flat.buffers[1].shape.push_back(8);
+  flat.launches[0].params[4].box.push_back(8);
+  EXPECT_EQ(errorOf(writeManifest(flat)),
+            "launches[0].params[4].classes: expected a buffer of 2 to 4 "
+            "dimensions, 'k' has 5");
+
   const char *asked = R"({"kind": "tensor_maps_fit"})";
   Result<Manifest> asking = parseManifest(withTensorMap(asked).dump());
   ASSERT_TRUE(asking) << errorOf(asking);
@@ -449,6 +466,15 @@ TEST(Manifest, TensorMaps) {
       {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
        R"("swizzle": 128, "dim": 0})",
        "dim: unknown field"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
+       R"("swizzle": 128, "classes": {"modulus": 1, "longer": true}})",
+       "classes.modulus: expected at least 2, found 1"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
+       R"("swizzle": 128, "classes": {"modulus": 0, "longer": true}})",
+       "classes.modulus: expected 2 to 2147483647, found 0"},
+      {R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, 8, 64], )"
+       R"("swizzle": 128, "classes": {"modulus": 3, "longer": 1}})",
+       "classes.longer: expected true or false, found a number"},
   };
   for (const auto &[bad, message] : cases)
     EXPECT_EQ(errorOf(parseManifest(withTensorMap(bad).dump())),

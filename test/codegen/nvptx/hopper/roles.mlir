@@ -10,7 +10,6 @@
 // CHECK: %[[FIT:.*]] = attn_nvptx.tensor_maps_fit
 // CHECK: %[[Q:.*]] = attn_nvptx.shared at 0 : memref<1x1x192x64xbf16, #gpu.address_space<workgroup>>
 // CHECK: %[[QFULL:.*]] = attn_nvptx.barriers
-// CHECK: attn_nvptx.tensor_map %{{.*}} box(192 x 64)
 // CHECK: %[[K:.*]] = attn_nvptx.shared at 24576 : memref<4x1x128x64xbf16, #gpu.address_space<workgroup>>
 // CHECK: %[[KFULL:.*]] = attn_nvptx.barriers
 // CHECK: %[[KEMPTY:.*]] = attn_nvptx.barriers {{.*}} arrivals %c12_i32
@@ -21,6 +20,7 @@
 // CHECK: attn_nvptx.roles producer(32) {
 // CHECK: scf.if
 // CHECK: attn_nvptx.elect
+// CHECK: attn_nvptx.tensor_map %{{.*}} box(192 x 64)
 // CHECK: attn_nvptx.load_box {{.*}} to %[[Q]]
 // CHECK: scf.while
 // CHECK: attn_nvptx.wait %[[KEMPTY]]

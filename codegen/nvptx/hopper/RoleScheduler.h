@@ -1,0 +1,121 @@
+//===- RoleScheduler.h - builds a schedule with roles ---*- C++ -*-===//
+// Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef ATTN_CODEGEN_NVPTX_HOPPER_ROLESCHEDULER_H
+#define ATTN_CODEGEN_NVPTX_HOPPER_ROLESCHEDULER_H
+
+#include "attn/codegen/nvptx/Nvptx.h"
+#include "attn/codegen/nvptx/Schedules.h"
+#include "attn/dialect/Attn.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir {
+class IRMapping;
+}
+
+namespace mlir::attn::nvptx {
+
+/// A tile in global memory, the slots that it is loaded into, and the barriers
+/// that say when a slot is full and when it is empty.
+struct Operand {
+  Value source;
+  VectorType tile;
+  Value buffer, full, empty;
+  /// The tensor that `source` is a slice of, where the slice starts in it, a
+  /// null position being 0, and how far apart its rows are; no tensor if a box
+  /// of it is not a tile of `source`.
+  BlockArgument tensor;
+  std::array<Value, 4> start = {};
+  int64_t step = 1;
+};
+
+/// A tensor map, and where a slice starts in it; the residue is null if its
+/// rows are all those of the tensor.
+struct BoxSource {
+  Value map, batch, head, row, residue;
+};
+
+/// The two products of a loop over tiles.
+struct Products {
+  vector::ContractionOp scores, output;
+  /// The reads of K and V.
+  vector::TransferReadOp key, value;
+  /// The accumulator's factor in this iteration.
+  arith::MulFOp scaled;
+  /// The pairs that count, and the mask around the second product; null if all
+  /// do.
+  Value live;
+  vector::MaskOp mask;
+};
+
+class RoleScheduler {
+public:
+  RoleScheduler(scf::ForallOp forall, ScheduleAttr schedule)
+      : forall(forall), schedule(schedule),
+        b(forall.getLoc(), forall.getContext()) {}
+
+  LogicalResult run();
+  int64_t getNumLoops() const { return loops.size(); }
+
+private:
+  LogicalResult collect();
+  LogicalResult matchProducts(ForTilesOp loop);
+  void widenAccumulators();
+  void resolveStart(Operand &operand);
+  void allocate();
+  void buildProducer(RolesOp roles);
+  void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
+  BoxSource locate(const Operand &operand, IRMapping &mapping);
+  void buildConsumers(RolesOp roles);
+  /// Builds what the warps that compute do with the loops over tiles, whose
+  /// results it replaces. The insertion point is before the first loop.
+  void computeTiles();
+  void buildIteration(unsigned number, Value slot, Value parity,
+                      IRMapping &mapping);
+  void stageOutput(vector::TransferWriteOp write);
+
+  /// A loop over the tiles of `loop` that carries the number of a slot, the
+  /// parity of its phase, and `state`.
+  SmallVector<Value>
+  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
+            function_ref<SmallVector<Value>(Value tile, Value slot,
+                                            Value parity, ValueRange state)>
+                body);
+
+  SharedPlan planMemory() {
+    return planSharedMemory(schedule,
+                            {query.tile.getDimSize(1), value.tile.getDimSize(1),
+                             query.tile.getElementType()});
+  }
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(b, value, 32);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(b, b.getIndexType(), value);
+  }
+
+  scf::ForallOp forall;
+  ScheduleAttr schedule;
+  ImplicitLocOpBuilder b;
+  SmallVector<ForTilesOp, 2> loops;
+  SmallVector<Products, 2> products;
+  /// The ops of the tile program, before the roles share them.
+  SmallVector<Operation *> program;
+  vector::TransferReadOp queryRead;
+  Operand query, key, value;
+  /// Whether there are loads through tensor maps.
+  bool hasMaps = false;
+  int64_t sharedBytes = 0;
+};
+
+} // namespace mlir::attn::nvptx
+
+#endif // ATTN_CODEGEN_NVPTX_HOPPER_ROLESCHEDULER_H
