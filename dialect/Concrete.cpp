@@ -6,7 +6,6 @@
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
-#include "llvm/ADT/DenseMap.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -279,9 +278,15 @@ mlir::attn::bindArguments(FunctionOpInterface function,
 }
 
 FailureOr<SmallVector<ArgumentValue>>
-mlir::attn::getStaticArguments(FunctionOpInterface function) {
+mlir::attn::getStaticArguments(FunctionOpInterface function,
+                               const std::map<unsigned, ArgumentValue> &given) {
   SmallVector<ArgumentValue> result;
   for (BlockArgument argument : function.getArguments()) {
+    if (auto known = given.find(argument.getArgNumber());
+        known != given.end()) {
+      result.push_back(known->second);
+      continue;
+    }
     auto tensor = dyn_cast<RankedTensorType>(argument.getType());
     bool isMaskData = llvm::all_of(argument.getUses(), [](OpOperand &use) {
       auto op = dyn_cast<AttentionOp>(use.getOwner());
