@@ -102,10 +102,8 @@ LogicalResult PanelEmitter::computeFewByDepth(Product product,
       inits.push_back(acc);
     }
   Value lhsBase = getPanelBase(getLocal(product.getLhs(), Form::Float));
-  int64_t depth = product.getDepth(), unroll = kUnroll;
-  while (depth % unroll != 0)
-    unroll /= 2;
-  scf::ForOp loop = b.beginLoop(depth, unroll, inits);
+  int64_t unroll = getDepthUnroll(product);
+  scf::ForOp loop = beginDepthLoop(product, inits);
   SmallVector<Value> accs(loop.getRegionIterArgs());
   Value k = loop.getInductionVar();
   for (int64_t u = 0; u < unroll; ++u) {

@@ -314,6 +314,7 @@ LogicalResult KernelLowering::lowerLoop(ForTilesOp loop) {
   for (auto [value, argument] :
        llvm::zip_equal(yield->getOperands(), loop.getIterArgs()))
     plan.addState(value, argument);
+  plan.finish();
   if (failed(prepareRows(body, plan)))
     return failure();
   LogicalResult result = emitPanels(plan, [&](PanelEmitter &emitter) {

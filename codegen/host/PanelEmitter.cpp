@@ -280,6 +280,8 @@ Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
   Type element = getElementTypeOrSelf(tile);
   auto state = context.states.find(tile);
   if (state != context.states.end() || stage->loaded.contains(tile)) {
+  if (stage->loaded.contains(tile) && element.isInteger(1))
+    return loadMask(getLocal(tile, Form::Mask), column, i, v);
     TileBuffer buffer = state != context.states.end()
                             ? state->second
                             : getLocal(tile, Form::Float);
@@ -359,6 +361,26 @@ void PanelEmitter::prefetchNext(const RowSource &source, Value row,
 }
 
 LogicalResult PanelEmitter::computeProduct(Value result) {
+int64_t PanelEmitter::getDepthUnroll(Product product) const {
+  const RowSource &rhs = context.rows.at(
+      {product.getRhs().getAsOpaquePointer(), product.getOperandKind()});
+  int64_t unroll = rhs.nextBase && !product.few ? kLine / 4 : kDepthUnroll;
+  while (product.getNumSteps() % unroll != 0)
+    unroll /= 2;
+  return unroll;
+}
+
+scf::ForOp PanelEmitter::beginDepthLoop(Product product, ValueRange inits) {
+  int64_t unroll = getDepthUnroll(product);
+  if (!product.mask || product.mask != plan.getLive())
+    return b.beginLoop(product.getNumSteps(), unroll, inits);
+  int64_t perStep = product.getDepth() / product.getNumSteps();
+  auto toSteps = [&](Value columns) {
+    return b.createOrFold<arith::DivUIOp>(columns, b.index(perStep));
+  };
+  return b.beginLoop(toSteps(firstLive), toSteps(endLive), unroll, inits);
+}
+
   auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
     return isResultOf(result, product);
   });
@@ -375,11 +397,6 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
                        : getLocal(product.getLhs(),
                                   product.useDot ? Form::Dot : Form::Float);
 
-  // Neighbours along the depth count as one step where pairs are multiplied.
-  int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
-  int64_t unroll = rhs.nextBase ? kLine / 4 : kDepthUnroll;
-  while (depth % unroll != 0)
-    unroll /= 2;
   SmallVector<Value> inits;
   for (int64_t i = 0; i < blockColumns; ++i)
     for (int64_t v = 0; v < vectors; ++v) {
@@ -397,7 +414,8 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
   int64_t scalarAlignment =
       product.contract.getRhsType().getElementTypeBitWidth() / 8;
 
-  scf::ForOp loop = b.beginLoop(depth, unroll, inits);
+  int64_t unroll = getDepthUnroll(product);
+  scf::ForOp loop = beginDepthLoop(product, inits);
   SmallVector<Value> accs(loop.getRegionIterArgs());
   Value k = loop.getInductionVar();
   if (rhs.nextBase && product.isRhsByColumn)
@@ -575,7 +593,15 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
       getLocal(root.value, root.form);
   }
 
-  scf::ForOp loop = b.beginLoop(numColumns, blockColumns, inits);
+  // The stage of the mask finds the columns with a pair that counts.
+  bool isOfMask = plan.getLive() && current.tiles.contains(plan.getLive()) &&
+                  !current.loaded.contains(plan.getLive());
+  if (isOfMask)
+    llvm::append_range(inits, ArrayRef{b.index(numColumns), b.index(0)});
+  bool skipsDead = plan.getLive() && current.skipsDead;
+  scf::ForOp loop = skipsDead
+                        ? b.beginLoop(firstLive, endLive, blockColumns, inits)
+                        : b.beginLoop(numColumns, blockColumns, inits);
   column = loop.getInductionVar();
   columnValues.clear();
   pairValues.clear();
@@ -611,9 +637,22 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
     }
   }
   b.endLoop(loop, sums);
+  if (isOfMask) {
+    Value some = getAnyLive();
+    Value &first = sums[sum], &end = sums[sum + 1];
+    first = arith::SelectOp::create(b, some, b.minimum(first, column), first);
+    end = arith::SelectOp::create(b, some, b.add(column, blockColumns), end);
+  }
   columnValues.clear();
   pairValues.clear();
   sum = 0;
+  if (isOfMask) {
+    auto roundDown = [&](Value value) -> Value {
+      return arith::AndIOp::create(b, value, b.index(-getLiveGranule()));
+    };
+    firstLive = roundDown(loop.getResult(sum));
+    endLive = roundDown(b.add(loop.getResult(sum + 1), getLiveGranule() - 1));
+  }
   for (const Root &root : current.roots) {
     if (root.kind == Root::Reduce)
       for (int64_t v = 0; v < vectors; ++v)
@@ -627,6 +666,31 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
 }
 
 LogicalResult PanelEmitter::emitStages() {
+/// Whether a pair of the current block counts: an i1.
+Value PanelEmitter::getAnyLive() {
+  Value any;
+  for (int64_t i = 0; i < blockColumns; ++i)
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value pairs = getPair(plan.getLive(), i, v);
+      any = any ? arith::OrIOp::create(b, any, pairs) : pairs;
+    }
+  return vector::ReductionOp::create(b, vector::CombiningKind::OR, any);
+}
+
+/// Columns that every loop over the columns with pairs that count takes in
+/// whole iterations: a power of two that divides a tile's.
+int64_t PanelEmitter::getLiveGranule() const {
+  int64_t granule = 1;
+  for (const Stage &current : plan.getStages())
+    if (current.skipsDead)
+      granule = std::max(granule, getBlockColumns(current));
+  for (Product product : plan.getProducts())
+    if (product.mask == plan.getLive())
+      granule = std::max(granule, getDepthUnroll(product) * product.getDepth() /
+                                      product.getNumSteps());
+  return granule;
+}
+
   llvm::SetVector<Value> inputs;
   for (const Stage &current : plan.getStages())
     for (Value tile : current.tiles)

@@ -133,6 +133,12 @@ private:
   LogicalResult computeProduct(Value result);
   Value loadInteger(vector::TransferReadOp read, Value row, Value column,
                     Value endOfRows);
+  /// Steps of a product in one iteration of its loop, and that loop: over all
+  /// of the depth, or over the columns with pairs that count.
+  int64_t getDepthUnroll(Product product) const;
+  scf::ForOp beginDepthLoop(Product product, ValueRange inits);
+  Value getAnyLive();
+  int64_t getLiveGranule() const;
   /// FewRows.cpp: a product whose lanes are along the head size.
   LogicalResult computeFewByColumn(Product product, const RowSource &rhs,
                                    Value result);
@@ -162,6 +168,9 @@ private:
   Value panel, firstRow, numRows;
   int64_t vectors, lanes, panelRows;
 
+  /// Where the plan says that others change nothing: the columns of the current
+  /// tile with a pair that counts (indices), in whole blocks.
+  Value firstLive, endLive;
   /// Buffers of tiles that live for one panel only.
   std::map<std::pair<void *, Form>, TileBuffer> locals;
   std::map<Key, Value> rowValues, columnValues;
