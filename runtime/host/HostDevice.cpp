@@ -12,8 +12,9 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <sched.h>
-#include <set>
 
 using namespace attn;
 using namespace attn::host;
@@ -91,6 +92,76 @@ private:
   size_t size = 0;
 };
 
+/// Page-aligned memory. Freed blocks are kept for the next launch, up to a
+/// limit: fresh pages cost a fault for each 4 KiB, which is more than many a
+/// kernel takes for its temporaries.
+class Memory {
+public:
+  ~Memory() {
+    trim();
+    for (auto [address, bytes] : used)
+      std::free(reinterpret_cast<void *>(address));
+  }
+
+  /// 0 if there is none; `bytes` is positive.
+  uint64_t allocate(uint64_t bytes) {
+    uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
+                       allocationAlignment;
+    if (rounded < bytes)
+      return 0;
+    std::lock_guard<std::mutex> lock(mutex);
+    auto known = kept.lower_bound(rounded);
+    if (known != kept.end() && known->first / 2 <= rounded) {
+      auto [size, address] = *known;
+      kept.erase(known);
+      keptBytes -= size;
+      used[address] = size;
+      return address;
+    }
+    void *fresh = std::aligned_alloc(allocationAlignment, rounded);
+    if (!fresh && !kept.empty()) {
+      trim();
+      fresh = std::aligned_alloc(allocationAlignment, rounded);
+    }
+    uint64_t address = reinterpret_cast<uintptr_t>(fresh);
+    if (fresh)
+      used[address] = rounded;
+    return address;
+  }
+
+  /// False if `address` is not in use.
+  bool free(uint64_t address) {
+    std::lock_guard<std::mutex> lock(mutex);
+    auto found = used.find(address);
+    if (found == used.end())
+      return false;
+    uint64_t bytes = found->second;
+    used.erase(found);
+    if (keptBytes + bytes > mostKept) {
+      std::free(reinterpret_cast<void *>(address));
+      return true;
+    }
+    kept.emplace(bytes, address);
+    keptBytes += bytes;
+    return true;
+  }
+
+private:
+  static constexpr uint64_t mostKept = uint64_t(64) << 20;
+
+  void trim() {
+    for (auto [bytes, address] : kept)
+      std::free(reinterpret_cast<void *>(address));
+    kept.clear();
+    keptBytes = 0;
+  }
+
+  std::mutex mutex;
+  std::map<uint64_t, uint64_t> used;      ///< sizes by address
+  std::multimap<uint64_t, uint64_t> kept; ///< addresses by size
+  uint64_t keptBytes = 0;
+};
+
 int64_t availableThreads() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0)
@@ -105,11 +176,6 @@ public:
              std::string cpu)
       : limits(std::move(limits)), pool(threads), poison(poison),
         cpu(std::move(cpu)) {}
-  ~HostDevice() override {
-    for (uint64_t address : allocations)
-      std::free(reinterpret_cast<void *>(address));
-  }
-
   DeviceKind kind() const override { return DeviceKind::Host; }
   const DeviceProperties &properties() const override { return limits; }
 
@@ -120,30 +186,16 @@ public:
   Result<uint64_t> allocate(uint64_t bytes, Stream) override {
     if (bytes == 0)
       return uint64_t(0);
-    uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
-                       allocationAlignment;
-    void *memory = rounded < bytes
-                       ? nullptr
-                       : std::aligned_alloc(allocationAlignment, rounded);
-    if (!memory)
-      return Error{ErrorCode::OutOfMemory,
-                   "cannot allocate " + std::to_string(bytes) + " bytes"};
-    uint64_t address = reinterpret_cast<uintptr_t>(memory);
-    std::lock_guard<std::mutex> lock(mutex);
-    allocations.insert(address);
-    return address;
+    if (uint64_t address = memory.allocate(bytes))
+      return address;
+    return Error{ErrorCode::OutOfMemory,
+                 "cannot allocate " + std::to_string(bytes) + " bytes"};
   }
 
   Status free(uint64_t address, Stream) override {
-    if (address == 0)
-      return Status::success();
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      if (!allocations.erase(address))
-        return invalidArgument("the address to free is not an allocation of "
-                               "this device");
-    }
-    std::free(reinterpret_cast<void *>(address));
+    if (address != 0 && !memory.free(address))
+      return invalidArgument("the address to free is not an allocation of "
+                             "this device");
     return Status::success();
   }
 
@@ -211,8 +263,7 @@ private:
   ThreadPool pool;
   const int64_t poison;
   const std::string cpu; ///< an instruction set to keep to, or nothing
-  std::mutex mutex;      ///< guards the allocations
-  std::set<uint64_t> allocations;
+  Memory memory;
 };
 
 } // namespace
