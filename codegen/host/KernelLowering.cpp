@@ -388,6 +388,7 @@ void KernelLowering::findParts(Block &block) {
 }
 
 LogicalResult KernelLowering::lowerItem(Block &block) {
+  context.rowTable = scratch.allocate(level.lanes * 8);
   if (failed(cloneScalars(block)) || failed(findQueryRows(block)))
     return failure();
   SmallVector<ForTilesOp> loops(block.getOps<ForTilesOp>());
