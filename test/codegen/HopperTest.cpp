@@ -41,6 +41,8 @@ protected:
                     << finding.message;
     EXPECT_EQ(outcome.report.counters.wgmma, outcome.idealWgmma);
     EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+    if (problem.storage != Storage::Unaligned && problem.poison == Poison::None)
+      EXPECT_EQ(outcome.report.counters.bankConflicts, 0u);
     return outcome;
   }
 

@@ -70,14 +70,14 @@ private:
   void allocate();
   void buildProducer(RolesOp roles);
   void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
-  BoxSource locate(const Operand &operand, IRMapping &mapping);
+  BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   /// Builds what the warps that compute do with the loops over tiles, whose
   /// results it replaces. The insertion point is before the first loop.
   void computeTiles();
   void buildIteration(unsigned number, Value slot, Value parity,
                       IRMapping &mapping);
-  void stageOutput(vector::TransferWriteOp write);
+  void stageOutput();
 
   /// A loop over the tiles of `loop` that carries the number of a slot, the
   /// parity of its phase, and `state`.
@@ -110,8 +110,9 @@ private:
   /// The ops of the tile program, before the roles share them.
   SmallVector<Operation *> program;
   vector::TransferReadOp queryRead;
-  Operand query, key, value;
-  /// Whether there are loads through tensor maps.
+  vector::TransferWriteOp outputWrite;
+  Operand query, key, value, output;
+  /// Whether tiles are copied through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;
 };
