@@ -4,13 +4,14 @@
 BUILD ?= build
 export BUILD
 
-.PHONY: help demo test build wheel bench docs format tidy sanitize clean
+.PHONY: help demo test build wheel gpu-kit bench docs format tidy sanitize clean
 
 help:
 	@echo "make demo      compile the examples, run them on GPU or CPU and in the simulator, print masks, errors, costs"
 	@echo "make test      run every test; the last line is 'N passed, N failed, N skipped'"
 	@echo "make build     configure and build into $(BUILD)/bin"
 	@echo "make wheel     build the Python package as build/dist/attn-*.whl and try it in a new environment"
+	@echo "make gpu-kit   pack what checks and measures the kernels on a GPU as $(BUILD)/attn-gpu-kit.tar.xz, and try it in the simulator"
 	@echo "make bench     print the measured figures that the README names"
 	@echo "make docs      write the generated op and pass docs"
 	@echo "make format    format the C++ sources"
@@ -30,6 +31,10 @@ test: build
 wheel:
 	@scripts/setup.sh
 	@scripts/wheel.sh
+
+gpu-kit: build
+	@.venv/bin/python tools/gpu-kit/pack.py --build=$(BUILD) --out=$(BUILD)/gpu-kit --archive=$(BUILD)/attn-gpu-kit.tar.xz
+	@.venv/bin/python $(BUILD)/gpu-kit/run --device=sim --quick --out=$(BUILD)/gpu-kit-sim | tail -n 12
 
 bench: build
 	@scripts/bench.sh

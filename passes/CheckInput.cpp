@@ -118,6 +118,17 @@ struct AttnCheckInputPass : attn::impl::AttnCheckInputBase<AttnCheckInputPass> {
       return checkReturn(returnOp);
     if (isa<tensor::EmptyOp, tensor::DimOp>(op) || isScalarOp(op))
       return success();
+    if (isa<arith::ConstantOp>(op) &&
+        isa<ShapedType>(op->getResultTypes()[0])) {
+      InFlightDiagnostic diagnostic = op->emitOpError(
+          "is a tensor, and kernels hold none: expected an argument of the "
+          "function in its place, for which the caller passes the values");
+      for (OpOperand &use : op->getUses())
+        diagnostic.attachNote(use.getOwner()->getLoc())
+            << "operand #" << use.getOperandNumber() << " of "
+            << use.getOwner()->getName() << " reads it here";
+      return diagnostic;
+    }
     return op->emitOpError(
         "cannot be compiled here; a function may hold attn.attention, "
         "tensor.empty, tensor.dim, "

@@ -4,6 +4,7 @@
 
 #include "attn/codegen/host/Describe.h"
 
+#include "attn/codegen/ElementTypes.h"
 #include "attn/codegen/host/Passes.h"
 #include "attn/codegen/nvptx/ShapeNames.h"
 #include "attn/dialect/Attn.h"
@@ -41,21 +42,6 @@ Signature mlir::attn::host::getSignature(func::FuncOp function) {
 //===----------------------------------------------------------------------===//
 // The manifest
 //===----------------------------------------------------------------------===//
-
-static ::attn::ElementType getElement(Type type) {
-  if (type.isF16())
-    return ::attn::ElementType::F16;
-  if (type.isBF16())
-    return ::attn::ElementType::BF16;
-  if (type.isF32())
-    return ::attn::ElementType::F32;
-  if (type.isInteger(1))
-    return ::attn::ElementType::Bool;
-  if (type.isInteger(8))
-    return ::attn::ElementType::I8;
-  return type.isInteger(32) ? ::attn::ElementType::I32
-                            : ::attn::ElementType::I64;
-}
 
 namespace {
 class Description {
@@ -99,7 +85,8 @@ void Description::addBuffer(Value value, ::attn::BufferRole role,
   buffer.role = role;
   buffer.number = number;
   buffer.name = std::move(name);
-  buffer.type = getElement(cast<MemRefType>(value.getType()).getElementType());
+  buffer.type =
+      *getElementType(cast<MemRefType>(value.getType()).getElementType());
   buffer.shape.assign(shape.begin(), shape.end());
   buffer.alignment = ::attn::sizeOf(buffer.type);
   numbers[value] = int64_t(manifest.buffers.size());
@@ -255,8 +242,7 @@ FailureOr<::attn::Manifest> Description::run() {
     Type type = argument.getType();
     numbers[argument] = int64_t(number);
     manifest.scalars.push_back(
-        {int64_t(number), value.name,
-         type.isIndex() ? ::attn::ElementType::Index : getElement(type)});
+        {int64_t(number), value.name, *getElementType(type)});
   }
   for (Operation &op : function.getBody().front()) {
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {

@@ -4,6 +4,7 @@
 
 #include "attn/codegen/nvptx/Emit.h"
 
+#include "attn/codegen/ElementTypes.h"
 #include "attn/codegen/nvptx/Nvptx.h"
 #include "attn/codegen/nvptx/Ptx.h"
 #include "attn/codegen/nvptx/ShapeNames.h"
@@ -29,27 +30,6 @@ void nvptx::registerNvptxDialects(DialectRegistry &registry) {
                   index::IndexDialect, LLVM::LLVMDialect, memref::MemRefDialect,
                   tensor::TensorDialect>();
   registerPtxTranslations(registry);
-}
-
-static std::optional<::attn::ElementType> getElementType(Type type) {
-  using ::attn::ElementType;
-  if (type.isF16())
-    return ElementType::F16;
-  if (type.isBF16())
-    return ElementType::BF16;
-  if (type.isF32())
-    return ElementType::F32;
-  if (type.isInteger(1))
-    return ElementType::Bool;
-  if (type.isInteger(8))
-    return ElementType::I8;
-  if (type.isInteger(32))
-    return ElementType::I32;
-  if (type.isInteger(64))
-    return ElementType::I64;
-  if (type.isIndex())
-    return ElementType::Index;
-  return std::nullopt;
 }
 
 namespace {

@@ -21,8 +21,9 @@ namespace mlir::attn::nvptx {
 /// Registers what `emitPtx` needs to translate the llvm, nvvm and gpu dialects.
 void registerPtxTranslations(DialectRegistry &registry);
 
-/// The PTX of all kernels of `module`, which `attn-to-nvvm` made. Needs no CUDA
-/// toolkit. Reports errors at `module`.
+/// The PTX of all kernels of `module`, which `attn-to-nvvm` made and which
+/// loses its launch attributes. Needs no CUDA toolkit. Reports errors at
+/// `module`.
 FailureOr<std::string> emitPtx(gpu::GPUModuleOp module, const Target &target);
 
 } // namespace mlir::attn::nvptx

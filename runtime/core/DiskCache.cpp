@@ -14,6 +14,8 @@
 
 #include "attn/runtime/core/DiskCache.h"
 
+#include "attn/runtime/core/Descriptor.h"
+
 #include "attn/runtime/core/Sha256.h"
 
 #include <algorithm>
@@ -41,23 +43,6 @@ constexpr off_t entryLimit = off_t(256) << 20;
 constexpr const char *temporaryPrefix = "tmp-";
 /// Nobody writes for this long: what is older was left by a process that died.
 constexpr time_t temporarySeconds = 600;
-
-/// Closes on every way out.
-class Descriptor {
-public:
-  explicit Descriptor(int fd) : fd(fd) {}
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  ~Descriptor() {
-    if (fd >= 0)
-      ::close(fd);
-  }
-  int get() const { return fd; }
-  int release() { return std::exchange(fd, -1); }
-
-private:
-  int fd;
-};
 
 Error cannot(const std::string &what, const std::string &path,
              const std::string &why) {

@@ -5,6 +5,8 @@
 
 #include "attn/runtime/core/File.h"
 
+#include "attn/runtime/core/Descriptor.h"
+
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -20,27 +22,6 @@ namespace {
 Error ioError(const std::string &what, const std::string &path, int code) {
   return {ErrorCode::Io, what + " '" + path + "': " + std::strerror(code)};
 }
-
-/// Closes on every way out.
-class Descriptor {
-public:
-  explicit Descriptor(int fd) : fd(fd) {}
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  ~Descriptor() {
-    if (fd >= 0)
-      ::close(fd);
-  }
-  int get() const { return fd; }
-  int release() {
-    int result = fd;
-    fd = -1;
-    return result;
-  }
-
-private:
-  int fd;
-};
 
 int writeAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {

@@ -117,8 +117,6 @@ namespace {
 constexpr size_t maxPieces = 1 << 14;
 // A range with holes of this size is never mapped as a whole.
 constexpr uint64_t maxWholeRange = uint64_t(1) << 32;
-// What allocations are aligned to.
-constexpr uint64_t allocationAlignment = 256;
 
 /// The runs of consecutive bytes that hold the tensor's elements; nothing if
 /// there are too many or they overlap.
@@ -255,63 +253,8 @@ Result<std::shared_ptr<Device>> SimDevice::create(const SimOptions &options) {
 }
 
 SimDevice::SimDevice(const SimOptions &options, DeviceProperties limits)
-    : options(options), limits(std::move(limits)) {}
-
-SimDevice::~SimDevice() {
-  for (uint64_t address : allocations)
-    std::free(reinterpret_cast<void *>(address));
-}
-
-Result<uint64_t> SimDevice::allocate(uint64_t bytes, Stream) {
-  if (bytes == 0)
-    return uint64_t(0);
-  uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
-                     allocationAlignment;
-  void *memory = rounded < bytes
-                     ? nullptr
-                     : std::aligned_alloc(allocationAlignment, rounded);
-  if (!memory)
-    return Error{ErrorCode::OutOfMemory,
-                 "cannot allocate " + std::to_string(bytes) + " bytes"};
-  std::memset(memory, 0xFF, rounded);
-  uint64_t address = reinterpret_cast<uintptr_t>(memory);
-  std::lock_guard<std::mutex> lock(mutex);
-  allocations.insert(address);
-  return address;
-}
-
-Status SimDevice::free(uint64_t address, Stream) {
-  if (address == 0)
-    return Status::success();
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (!allocations.erase(address))
-      return invalidArgument("the address to free is not an allocation of this "
-                             "device");
-  }
-  std::free(reinterpret_cast<void *>(address));
-  return Status::success();
-}
-
-Status SimDevice::copyIn(const RowCopy &copy, Stream) {
-  for (uint64_t row = 0; row < copy.rows; ++row)
-    std::memcpy(reinterpret_cast<char *>(copy.device) + row * copy.devicePitch,
-                static_cast<const char *>(copy.host) + row * copy.hostPitch,
-                copy.width);
-  return Status::success();
-}
-
-Status SimDevice::copyOut(const RowCopy &copy, Stream) {
-  for (uint64_t row = 0; row < copy.rows; ++row)
-    std::memcpy(static_cast<char *>(copy.host) + row * copy.hostPitch,
-                reinterpret_cast<char *>(copy.device) + row * copy.devicePitch,
-                copy.width);
-  return Status::success();
-}
-
-Result<Stream> SimDevice::createStream() { return Stream(nullptr); }
-Status SimDevice::destroyStream(Stream) { return Status::success(); }
-Status SimDevice::synchronize(Stream) { return Status::success(); }
+    : ProcessDevice(std::move(limits), /*alignment=*/256, /*poisoned=*/true),
+      options(options) {}
 
 Result<std::unique_ptr<Module>> SimDevice::loadModule(const std::string &ptx) {
   auto module = sim::Module::parse(ptx);

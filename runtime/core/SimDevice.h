@@ -6,11 +6,10 @@
 #ifndef ATTN_RUNTIME_CORE_SIMDEVICE_H
 #define ATTN_RUNTIME_CORE_SIMDEVICE_H
 
-#include "attn/runtime/core/Device.h"
+#include "attn/runtime/core/ProcessDevice.h"
 #include "attn/runtime/sim/Simulator.h"
 
 #include <mutex>
-#include <set>
 
 namespace attn {
 
@@ -40,20 +39,11 @@ struct SimLaunch {
 /// the tensors that it was given (for tensors in very many pieces: their
 /// range); anything else is a finding. New memory holds 0xFF bytes, which is
 /// NaN in every float type.
-class SimDevice final : public Device {
+class SimDevice final : public ProcessDevice {
 public:
   static Result<std::shared_ptr<Device>> create(const SimOptions &options = {});
-  ~SimDevice() override;
 
   DeviceKind kind() const override { return DeviceKind::Sim; }
-  const DeviceProperties &properties() const override { return limits; }
-  Result<uint64_t> allocate(uint64_t bytes, Stream stream) override;
-  Status free(uint64_t address, Stream stream) override;
-  Status copyIn(const RowCopy &copy, Stream stream) override;
-  Status copyOut(const RowCopy &copy, Stream stream) override;
-  Result<Stream> createStream() override;
-  Status destroyStream(Stream stream) override;
-  Status synchronize(Stream stream) override;
   Result<std::unique_ptr<Module>> loadModule(const std::string &ptx) override;
   Status launch(const LaunchRequest &request, Stream stream) override;
   Result<std::string> report(bool clear) override;
@@ -65,9 +55,7 @@ private:
   SimDevice(const SimOptions &options, DeviceProperties limits);
 
   SimOptions options;
-  DeviceProperties limits;
-  std::mutex mutex; ///< guards the members below, and one launch at a time
-  std::set<uint64_t> allocations;
+  std::mutex mutex; ///< guards `observed`, and one launch at a time
   std::vector<SimLaunch> observed;
 };
 

@@ -5,6 +5,7 @@
 
 #include "attn/runtime/host/HostDevice.h"
 
+#include "attn/runtime/core/ProcessDevice.h"
 #include "attn/runtime/host/Cpu.h"
 #include "attn/runtime/host/ObjectFile.h"
 #include "attn/runtime/host/ThreadPool.h"
@@ -13,7 +14,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <sched.h>
-#include <set>
 
 using namespace attn;
 using namespace attn::host;
@@ -98,76 +98,20 @@ int64_t availableThreads() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-class HostDevice final : public Device {
+class HostDevice final : public ProcessDevice {
 public:
   /// `poison`: a byte that scratch is filled with before each item; -1: none.
   HostDevice(DeviceProperties limits, int64_t threads, int64_t poison,
              std::string cpu)
-      : limits(std::move(limits)), pool(threads), poison(poison),
-        cpu(std::move(cpu)) {}
-  ~HostDevice() override {
-    for (uint64_t address : allocations)
-      std::free(reinterpret_cast<void *>(address));
-  }
+      : ProcessDevice(std::move(limits), allocationAlignment,
+                      /*poisoned=*/false),
+        pool(threads), poison(poison), cpu(std::move(cpu)) {}
 
   DeviceKind kind() const override { return DeviceKind::Host; }
-  const DeviceProperties &properties() const override { return limits; }
 
   Status checkTarget(const std::string &target) const override {
     return checkCpu(target, cpu);
   }
-
-  Result<uint64_t> allocate(uint64_t bytes, Stream) override {
-    if (bytes == 0)
-      return uint64_t(0);
-    uint64_t rounded = (bytes + allocationAlignment - 1) / allocationAlignment *
-                       allocationAlignment;
-    void *memory = rounded < bytes
-                       ? nullptr
-                       : std::aligned_alloc(allocationAlignment, rounded);
-    if (!memory)
-      return Error{ErrorCode::OutOfMemory,
-                   "cannot allocate " + std::to_string(bytes) + " bytes"};
-    uint64_t address = reinterpret_cast<uintptr_t>(memory);
-    std::lock_guard<std::mutex> lock(mutex);
-    allocations.insert(address);
-    return address;
-  }
-
-  Status free(uint64_t address, Stream) override {
-    if (address == 0)
-      return Status::success();
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      if (!allocations.erase(address))
-        return invalidArgument("the address to free is not an allocation of "
-                               "this device");
-    }
-    std::free(reinterpret_cast<void *>(address));
-    return Status::success();
-  }
-
-  Status copyIn(const RowCopy &copy, Stream) override {
-    for (uint64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(reinterpret_cast<char *>(copy.device) +
-                      row * copy.devicePitch,
-                  static_cast<const char *>(copy.host) + row * copy.hostPitch,
-                  copy.width);
-    return Status::success();
-  }
-
-  Status copyOut(const RowCopy &copy, Stream) override {
-    for (uint64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(static_cast<char *>(copy.host) + row * copy.hostPitch,
-                  reinterpret_cast<char *>(copy.device) +
-                      row * copy.devicePitch,
-                  copy.width);
-    return Status::success();
-  }
-
-  Result<Stream> createStream() override { return Stream(nullptr); }
-  Status destroyStream(Stream) override { return Status::success(); }
-  Status synchronize(Stream) override { return Status::success(); }
 
   Result<std::unique_ptr<Module>> loadModule(const std::string &code) override {
     Result<std::unique_ptr<ObjectFile>> object = ObjectFile::load(code);
@@ -207,12 +151,9 @@ public:
   }
 
 private:
-  const DeviceProperties limits;
   ThreadPool pool;
   const int64_t poison;
   const std::string cpu; ///< an instruction set to keep to, or nothing
-  std::mutex mutex;      ///< guards the allocations
-  std::set<uint64_t> allocations;
 };
 
 } // namespace

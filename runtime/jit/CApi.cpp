@@ -118,6 +118,54 @@ static Result<JitOptions> parseOptions(const char *text) {
   return options;
 }
 
+/// `count` elements that start at `first`.
+static Status checkList(const void *first, int32_t count, const char *what) {
+  if (count < 0)
+    return invalidArgument(std::string(what) +
+                           ": expected a number of at "
+                           "least 0, found " +
+                           std::to_string(count));
+  if (count > 0 && !first)
+    return isNull(what);
+  return Status::success();
+}
+
+static Status readNames(const char *const *names, int32_t count,
+                        const char *what, std::vector<std::string> &result) {
+  if (Status status = checkList(names, count, what); !status)
+    return status;
+  for (int32_t i = 0; i < count; ++i) {
+    if (!names[i])
+      return isNull((std::string(what) + "[]").c_str());
+    result.emplace_back(names[i]);
+  }
+  return Status::success();
+}
+
+static Status readTensors(const attn_spec &spec,
+                          std::vector<AttentionSpec::Tensor> &result) {
+  if (Status status = checkList(spec.tensors, spec.num_tensors, "spec.tensors");
+      !status)
+    return status;
+  for (int32_t i = 0; i < spec.num_tensors; ++i) {
+    const attn_spec_tensor &tensor = spec.tensors[i];
+    std::string place = "spec.tensors[" + std::to_string(i) + "]";
+    if (!tensor.name)
+      return isNull((place + ".name").c_str());
+    Result<ElementType> type = dlpack::fromDLType(tensor.dtype);
+    if (!type)
+      return type.error().in(place + ".dtype");
+    if (Status status =
+            checkList(tensor.shape, tensor.ndim, (place + ".shape").c_str());
+        !status)
+      return status;
+    result.push_back(
+        {tensor.name, *type,
+         std::vector<int64_t>(tensor.shape, tensor.shape + tensor.ndim)});
+  }
+  return Status::success();
+}
+
 static Result<std::string> readSpec(const attn_spec *spec) {
   if (!spec)
     return isNull("spec");
@@ -134,10 +182,6 @@ static Result<std::string> readSpec(const attn_spec *spec) {
       spec->alignment > ATTN_ALIGN_OFFSET_PER_BATCH)
     return invalidArgument("spec.alignment: expected 0 to 3, found " +
                            std::to_string(spec->alignment));
-  if (spec->num_symbols < 0)
-    return invalidArgument("spec.num_symbols is negative");
-  if (spec->num_symbols > 0 && !spec->symbols)
-    return isNull("spec.symbols");
   result.type = *type;
   result.alignment = static_cast<AttentionSpec::Alignment>(spec->alignment);
   result.batch = spec->batch;
@@ -149,11 +193,24 @@ static Result<std::string> readSpec(const attn_spec *spec) {
   result.valueHeadSize = spec->value_head_size;
   if (spec->mask)
     result.mask = spec->mask;
-  for (int32_t i = 0; i < spec->num_symbols; ++i) {
-    if (!spec->symbols[i])
-      return isNull("spec.symbols[]");
-    result.symbols.push_back(spec->symbols[i]);
-  }
+  if (Status status = readNames(spec->symbols, spec->num_symbols,
+                                "spec.symbols", result.symbols);
+      !status)
+    return status.error();
+  if (Status status = readTensors(*spec, result.tensors); !status)
+    return status.error();
+  if (Status status = readNames(spec->score_inputs, spec->num_score_inputs,
+                                "spec.score_inputs", result.scoreInputs);
+      !status)
+    return status.error();
+  if (spec->softcap != 0)
+    result.softcap = spec->softcap;
+  for (auto [text, target] : {std::pair(spec->bias, &result.bias),
+                              {spec->alibi, &result.alibi},
+                              {spec->sinks, &result.sinks},
+                              {spec->score, &result.score}})
+    if (text)
+      *target = text;
   if (!std::isnan(spec->scale))
     result.scale = spec->scale;
   result.lse = spec->lse != 0;

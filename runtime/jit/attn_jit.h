@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Fails unless the library was built for the caller's header. */
-#define ATTN_JIT_ABI_VERSION UINT32_C(1)
+#define ATTN_JIT_ABI_VERSION UINT32_C(2)
 ATTN_API attn_status attn_jit_check_abi(uint32_t abi);
 #define ATTN_JIT_CHECK_ABI() attn_jit_check_abi(ATTN_JIT_ABI_VERSION)
 
@@ -53,6 +53,15 @@ enum {
   ATTN_ALIGN_OFFSET_PER_BATCH = 3 /* an argument of i64, one for each batch */
 };
 
+/* A tensor beside q, k and v, which the mask or a change of the scores reads.
+ */
+typedef struct attn_spec_tensor {
+  const char *name; /* as %name in the mask */
+  attn_dl_type dtype;
+  int32_t ndim;
+  const int64_t *shape; /* -1: known at launch only; 1: broadcast */
+} attn_spec_tensor;
+
 typedef struct attn_spec {
   size_t size;        /* sizeof(attn_spec) of the caller */
   attn_dl_type dtype; /* of q, k, v and o: f16, bf16 or f32 (default f16) */
@@ -69,12 +78,28 @@ typedef struct attn_spec {
   int32_t num_symbols;
   int32_t lse;  /* not 0: a second result, B x Hq x Nq of f32 */
   double scale; /* NaN (default): 1 / sqrt(head_size) */
+
+  const attn_spec_tensor *tensors; /* NULL (default): none */
+  int32_t num_tensors;
+  /* Changes of the scores (docs/Spec.md, Scores). The names are those of
+   * tensors; NULL (default) and 0 stand for no change. */
+  int32_t num_score_inputs;
+  double softcap;
+  const char *bias;
+  const char *alibi;
+  const char *sinks;
+  /* The body of a score region: MLIR ops on %s, the score, %b, %h, %i and %j,
+   * the indices, and an element of each of `score_inputs`, which are names of
+   * tensors or symbols; it ends with attn.yield. NULL (default): none. */
+  const char *score;
+  const char *const *score_inputs;
 } attn_spec;
 
 ATTN_API void attn_spec_init(attn_spec *spec);
 
-/* The program for `spec`: its arguments are q, k, v (and the offsets, one for
- * each batch), its scalars the symbols (and the offset), its results o and lse.
+/* The program for `spec`: its arguments are q, k, v (the offsets, one for each
+ * batch) and the tensors, its scalars the symbols (and the offset), its results
+ * o and lse.
  * The program belongs to `jit`: the same spec gives the same program again,
  * and it lives until attn_jit_destroy. */
 ATTN_API attn_status attn_jit_compile_spec(attn_jit *jit, const attn_spec *spec,

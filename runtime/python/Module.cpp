@@ -15,6 +15,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -218,16 +219,28 @@ makeEmpty(const std::vector<int64_t> &shape, const std::string &type) {
       {dl.code, dl.bits, dl.lanes});
 }
 
-static std::string
-makeSource(const std::string &type, std::vector<int64_t> sizes,
-           const std::string &mask, std::vector<std::string> symbols,
-           std::optional<double> scale, const std::string &align, bool lse) {
-  AttentionSpec spec;
+static ElementType elementOf(const std::string &type, const char *expected) {
   std::optional<ElementType> element = parseElementType(type);
   if (!element)
     throw nb::type_error(
-        ("expected element type f16, bf16 or f32, found " + type).c_str());
-  spec.type = *element;
+        (std::string("expected ") + expected + ", found " + type).c_str());
+  return *element;
+}
+
+/// (name, element type, shape)
+using TensorArgument =
+    std::tuple<std::string, std::string, std::vector<int64_t>>;
+
+static std::string
+makeSource(const std::string &type, std::vector<int64_t> sizes,
+           const std::string &mask, std::vector<std::string> symbols,
+           std::optional<double> scale, const std::string &align, bool lse,
+           const std::vector<TensorArgument> &tensors,
+           std::optional<double> softcap, const std::string &bias,
+           const std::string &alibi, const std::string &sinks,
+           const std::string &score, std::vector<std::string> scoreInputs) {
+  AttentionSpec spec;
+  spec.type = elementOf(type, "element type f16, bf16 or f32");
   if (sizes.size() != 7)
     throw nb::value_error("expected seven sizes");
   spec.batch = sizes[0];
@@ -241,6 +254,15 @@ makeSource(const std::string &type, std::vector<int64_t> sizes,
   spec.symbols = std::move(symbols);
   spec.scale = scale;
   spec.lse = lse;
+  for (const auto &[name, element, shape] : tensors)
+    spec.tensors.push_back(
+        {name, elementOf(element, "an element type of a tensor"), shape});
+  spec.softcap = softcap;
+  spec.bias = bias;
+  spec.alibi = alibi;
+  spec.sinks = sinks;
+  spec.score = score;
+  spec.scoreInputs = std::move(scoreInputs);
   if (align == "start")
     spec.alignment = AttentionSpec::Alignment::Start;
   else if (align == "offset")
@@ -314,5 +336,8 @@ NB_MODULE(_attn, m) {
       },
       "session"_a);
   m.def("make_source", &makeSource, "type"_a, "sizes"_a, "mask"_a, "symbols"_a,
-        "scale"_a.none(), "align"_a, "lse"_a);
+        "scale"_a.none(), "align"_a, "lse"_a,
+        "tensors"_a = std::vector<TensorArgument>(), "softcap"_a = nb::none(),
+        "bias"_a = "", "alibi"_a = "", "sinks"_a = "", "score"_a = "",
+        "score_inputs"_a = std::vector<std::string>());
 }

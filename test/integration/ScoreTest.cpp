@@ -5,33 +5,30 @@
 
 #include "attn/dialect/Score.h"
 #include "attn/dialect/Source.h"
-#include "attn/dialect/reference/Reference.h"
-#include "attn/runtime/core/Executable.h"
-#include "attn/tools/support/Compile.h"
+#include "attn/test/support/Elements.h"
+#include "attn/test/support/Random.h"
+#include "attn/test/support/Trial.h"
 #include "attn/tools/support/Registry.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
 #include "gtest/gtest.h"
 
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <random>
 #include <sstream>
 
 using namespace mlir;
-namespace reference = mlir::attn::reference;
+using namespace ::attn::test;
 
 namespace {
 
-/// A tensor of the function, or an index if it has no element type.
-struct Argument {
+/// A tensor of the function that is drawn, or an index if it has no element
+/// type.
+struct Input {
   std::string name, element;
   std::vector<int64_t> shape;
-  /// As the type says it: 0 for '?'.
+  /// As the type says it: -1 for '?'.
   std::vector<int64_t> typeShape;
   double spread = 1;
   /// One element in so many is -inf.
@@ -41,12 +38,26 @@ struct Argument {
   int64_t gap = 0;
 
   std::string type() const {
+    return element.empty() ? "index" : tensorType(typeShape, element);
+  }
+
+  Argument draw(Random &random) const {
     if (element.empty())
-      return "index";
-    std::string text = "tensor<";
-    for (int64_t extent : typeShape)
-      text += (extent ? std::to_string(extent) : "?") + "x";
-    return text + element + ">";
+      return Argument::index(integer);
+    Argument argument{elementOf(element), {shape, {}}};
+    int64_t count = 1;
+    for (int64_t extent : shape)
+      count *= extent;
+    for (int64_t i = 0; i < count; ++i)
+      argument.value.values.push_back(
+          masked && random.below(masked) == 0
+              ? -INFINITY
+              : ::attn::reference::round(spread * random.normal(),
+                                         formatOf(argument.element)));
+    std::vector<int64_t> padded = shape;
+    padded.back() += gap;
+    argument.strides = ::attn::rowMajorStrides(padded);
+    return argument;
   }
 };
 
@@ -55,20 +66,20 @@ struct Problem {
   int64_t batches = 1, kvHeads = 1, groups = 1, queries = 64, keys = 64,
           headSize = 32;
   bool dynamic = true, lse = true;
-  std::vector<Argument> arguments;
+  std::vector<Input> arguments;
 
   int64_t heads() const { return kvHeads * groups; }
-  Argument qkv(const char *name, int64_t numHeads, int64_t rows) const {
+  Input qkv(const char *name, int64_t numHeads, int64_t rows) const {
     return {name,
             element,
             {batches, numHeads, rows, headSize},
-            {dynamic ? 0 : batches, dynamic ? 0 : numHeads, dynamic ? 0 : rows,
-             headSize}};
+            {dynamic ? -1 : batches, dynamic ? -1 : numHeads,
+             dynamic ? -1 : rows, headSize}};
   }
   /// Adds q, k and v in front.
   void addTensors() {
-    Argument first[] = {qkv("q", heads(), queries), qkv("k", kvHeads, keys),
-                        qkv("v", kvHeads, keys)};
+    Input first[] = {qkv("q", heads(), queries), qkv("k", kvHeads, keys),
+                     qkv("v", kvHeads, keys)};
     arguments.insert(arguments.begin(), std::begin(first), std::end(first));
   }
   std::string source() const {
@@ -77,11 +88,11 @@ struct Problem {
     for (size_t i = 0; i < arguments.size(); ++i)
       os << (i ? ", " : "") << "%" << arguments[i].name << ": "
          << arguments[i].type();
-    std::string q = arguments[0].type(), k = arguments[1].type(),
-                lseType = "tensor<";
-    for (int64_t extent : {batches, heads(), queries})
-      lseType += (dynamic ? "?" : std::to_string(extent)) + "x";
-    lseType += "f32>";
+    std::string q = arguments[0].type(), k = arguments[1].type();
+    std::string lseType =
+        tensorType(dynamic ? std::vector<int64_t>{-1, -1, -1}
+                           : std::vector<int64_t>{batches, heads(), queries},
+                   "f32");
     std::string results = q + (lse ? ", " + lseType : "");
     os << ") -> (" << results << ") {\n  %o" << (lse ? ", %l" : "")
        << " = attn.attention %q, %k, %v " << clauses << "\n    : (" << q << ", "
@@ -91,19 +102,9 @@ struct Problem {
   }
 };
 
-class Generator {
+class Generator : public Random {
 public:
-  explicit Generator(uint64_t seed) : random(seed) {}
-  int64_t below(int64_t n) { return int64_t(random() % uint64_t(n)); }
-  template <typename T>
-  T oneOf(std::initializer_list<T> values) {
-    return values.begin()[below(int64_t(values.size()))];
-  }
-  double normal() {
-    double u = (double(random() >> 11) + 0.5) * 0x1p-53,
-           v = (double(random() >> 11) + 0.5) * 0x1p-53;
-    return std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v);
-  }
+  using Random::Random;
 
   Problem problem() {
     Problem p;
@@ -128,7 +129,7 @@ public:
          "mask(heads<0, 1> & stride<2> | !heads<0, 1> & window<20, 5>)"});
     p.clauses += oneOf<std::string>(
         {"", " align(start)", " align(%x)", " scale(0.3)", " scale(-0.2)"});
-    auto give = [&](Argument argument) {
+    auto give = [&](Input argument) {
       p.arguments.push_back(std::move(argument));
     };
     bool offset = p.clauses.find("%x") != std::string::npos;
@@ -137,13 +138,13 @@ public:
     if (below(3))
       p.clauses += " bias(%b : " + input(p, "b") + ")";
     if (below(2)) {
-      give({"s", "f32", {p.heads()}, {p.dynamic ? 0 : p.heads()}, 0.1});
+      give({"s", "f32", {p.heads()}, {p.dynamic ? -1 : p.heads()}, 0.1});
       p.clauses += " alibi(%s : " + p.arguments.back().type() + ")";
     }
     if (below(2))
       p.clauses += region(p);
     if (below(2)) {
-      give({"t", "f32", {p.heads()}, {p.dynamic ? 0 : p.heads()}, 2});
+      give({"t", "f32", {p.heads()}, {p.dynamic ? -1 : p.heads()}, 2});
       p.clauses += " sinks(%t : " + p.arguments.back().type() + ")";
     }
     if (offset) {
@@ -157,12 +158,12 @@ public:
 private:
   /// An input of some broadcastable shape; its type.
   std::string input(Problem &p, const char *name) {
-    Argument argument{name, oneOf<std::string>({"f16", "bf16", "f32"}), {}, {}};
+    Input argument{name, oneOf<std::string>({"f16", "bf16", "f32"}), {}, {}};
     for (int64_t extent : {p.batches, p.heads(), p.queries, p.keys}) {
       bool full = below(3) != 0;
       argument.shape.push_back(full ? extent : 1);
       // A dimension of 1 that is '?' would mean the whole one.
-      argument.typeShape.push_back(!full ? 1 : p.dynamic ? 0 : extent);
+      argument.typeShape.push_back(!full ? 1 : p.dynamic ? -1 : extent);
     }
     argument.masked = below(3) == 0 ? 5 : 0;
     argument.gap = oneOf<int64_t>({0, 0, 3});
@@ -236,178 +237,26 @@ private:
            "f32, %n: index):" +
            body + "\n      attn.yield %r : f32\n  }";
   }
-
-  std::mt19937_64 random;
 };
 
-class Runner {
-public:
-  Runner() {
-    DialectRegistry registry;
-    mlir::attn::registerCompilerDialects(registry);
-    context = std::make_unique<MLIRContext>(registry,
-                                            MLIRContext::Threading::DISABLED);
-  }
-
-  /// What went wrong on a device, or nothing. `expectedSource` is what the
-  /// reference evaluates, if not the same.
-  std::string run(const Problem &p, Generator &generator,
-                  const std::string &deviceName,
-                  const std::string &deviceOptions,
-                  std::string expectedSource = {}) {
-    std::string diagnostics;
-    ScopedDiagnosticHandler handler(context.get(), [&](Diagnostic &diagnostic) {
-      if (StringRef(diagnostic.str()).contains("residue classes, each"))
-        ++numPacked;
-      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-        diagnostics += diagnostic.str() + "\n";
-      return success();
-    });
-    auto parse = [&](const std::string &source) {
-      return parseSourceString<ModuleOp>(mlir::attn::prepareSource(source),
-                                         ParserConfig(context.get()));
-    };
-    auto module = parse(p.source());
-    auto expectedModule =
-        parse(expectedSource.empty() ? p.source() : expectedSource);
-    if (!module || !expectedModule)
-      return diagnostics;
-
-    std::vector<reference::Tensor> inputs;
-    for (const Argument &argument : p.arguments) {
-      reference::Tensor &tensor = inputs.emplace_back();
-      tensor.shape = argument.shape;
-      if (argument.element.empty()) {
-        tensor.values = {double(argument.integer)};
-        continue;
-      }
-      int64_t count = 1;
-      for (int64_t extent : argument.shape)
-        count *= extent;
-      for (int64_t i = 0; i < count; ++i)
-        tensor.values.push_back(
-            argument.masked && generator.below(argument.masked) == 0
-                ? -INFINITY
-                : ::attn::reference::round(argument.spread * generator.normal(),
-                                           formatOf(argument.element)));
-    }
-    auto expected = reference::evaluateFunction(
-        *expectedModule->getOps<func::FuncOp>().begin(), inputs);
-    if (failed(expected))
-      return diagnostics;
-
-    std::string target = deviceName == "host" ? "host" : p.target;
-    if (!mlir::attn::resolveTarget(target))
-      return "no target " + target;
-    FailureOr<::attn::Bundle> bundle =
-        mlir::attn::compileForTarget(*module, "f", target);
-    if (failed(bundle))
-      return diagnostics;
-    auto device = ::attn::openDevice(deviceName, deviceOptions);
-    if (!device)
-      return device.error().message;
-    auto executable = ::attn::Executable::load(*device, std::move(*bundle));
-    if (!executable)
-      return executable.error().message;
-
-    std::vector<::attn::Tensor> arguments, results;
-    std::vector<int64_t> scalars;
-    // What lies between the rows is poisoned: a NaN.
-    auto place = [&](::attn::ElementType type,
-                     const std::vector<int64_t> &shape, int64_t gap) {
-      std::vector<int64_t> strides(shape.size(), 1);
-      int64_t size = 1;
-      for (size_t dim = shape.size(); dim-- > 0;) {
-        strides[dim] = size;
-        size = size * shape[dim] + (dim + 1 == shape.size() ? gap : 0);
-      }
-      uint64_t address =
-          *(*device)->allocate(size_t(size * ::attn::sizeOf(type)), nullptr);
-      ::attn::Tensor flat = ::attn::Tensor::rowMajor(
-          type, {size}, address, (*device)->properties().memory);
-      std::string poison(size_t(size * ::attn::sizeOf(type)), '\xff');
-      if (size && !::attn::copyToTensor(**device, flat, poison.data()))
-        ADD_FAILURE() << "cannot fill device memory";
-      ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
-          type, shape, address, (*device)->properties().memory);
-      tensor.strides = strides;
-      return tensor;
-    };
-    for (auto [argument, input] : llvm::zip_equal(p.arguments, inputs)) {
-      if (argument.element.empty()) {
-        scalars.push_back(argument.integer);
-        continue;
-      }
-      ::attn::Tensor tensor =
-          place(elementOf(argument.element), argument.shape, argument.gap);
-      std::string bytes;
-      for (double value : input.values) {
-        uint32_t bits =
-            ::attn::reference::encode(value, formatOf(argument.element));
-        bytes.append(reinterpret_cast<const char *>(&bits),
-                     size_t(::attn::sizeOf(tensor.type)));
-      }
-      if (::attn::Status status =
-              ::attn::copyToTensor(**device, tensor, bytes.data());
-          !status)
-        return status.error().message;
-      arguments.push_back(tensor);
-    }
-    for (const reference::Output &output : *expected)
-      results.push_back(
-          place(output.isLse ? ::attn::ElementType::F32 : elementOf(p.element),
-                output.exact.shape, 0));
-    if (::attn::Status status = (*executable)->run(arguments, results, scalars);
-        !status)
-      return status.error().message;
-    if (::attn::Status status = (*device)->synchronize(nullptr); !status)
-      return status.error().message;
-    for (size_t i = 0; i < results.size(); ++i) {
-      const reference::Output &output = (*expected)[i];
-      size_t width = size_t(::attn::sizeOf(results[i].type));
-      std::string bytes(output.exact.values.size() * width, '\0');
-      if (::attn::Status status =
-              ::attn::copyFromTensor(**device, bytes.data(), results[i]);
-          !status)
-        return status.error().message;
-      reference::Tensor result{output.exact.shape, {}};
-      for (size_t j = 0; j < output.exact.values.size(); ++j) {
-        uint32_t bits = 0;
-        std::memcpy(&bits, &bytes[j * width], width);
-        result.values.push_back(::attn::reference::decode(bits, output.format));
-      }
-      reference::Judgement judgement = reference::judge(result, output);
-      if (!judgement.passed)
-        return "result " + std::to_string(i) + ": " + toText(judgement);
-    }
-    return "";
-  }
-
-  /// How many kernels ran over residue classes.
-  int64_t numPacked = 0;
-
-private:
-  static reference::Format formatOf(const std::string &element) {
-    return element == "f16"    ? reference::Format::F16
-           : element == "bf16" ? reference::Format::BF16
-                               : reference::Format::F32;
-  }
-  static ::attn::ElementType elementOf(const std::string &element) {
-    return element == "f16"    ? ::attn::ElementType::F16
-           : element == "bf16" ? ::attn::ElementType::BF16
-                               : ::attn::ElementType::F32;
-  }
-
-  std::unique_ptr<MLIRContext> context;
-};
-
-int64_t environment(const char *name, int64_t otherwise) {
-  const char *text = std::getenv(name);
-  return text ? std::atoll(text) : otherwise;
+/// What went wrong on a device, or nothing. `expectedSource` is what the
+/// reference evaluates, if not the same.
+std::string run(TrialRunner &runner, const Problem &problem, Random &random,
+                const std::string &device, const std::string &deviceOptions,
+                const std::string &expectedSource = {}) {
+  Trial trial;
+  trial.source = problem.source();
+  trial.expectedSource = expectedSource;
+  for (const Input &input : problem.arguments)
+    trial.arguments.push_back(input.draw(random));
+  trial.target = device == "host" ? "host" : problem.target;
+  trial.device = device;
+  trial.deviceOptions = deviceOptions;
+  return runner.run(trial);
 }
 
 TEST(Score, RandomChangesAgreeWithTheReference) {
-  Runner runner;
+  TrialRunner runner;
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1),
           count = environment("ATTN_DIFFERENTIAL_COUNT", 40);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
@@ -416,14 +265,14 @@ TEST(Score, RandomChangesAgreeWithTheReference) {
     Problem problem = generator.problem();
     bool host = i % 4 == 3;
     if (host && generator.below(2))
-      for (Argument &argument : problem.arguments) {
+      for (Input &argument : problem.arguments) {
         problem.element = "f32";
         if (argument.name == "q" || argument.name == "k" ||
             argument.name == "v")
           argument.element = "f32";
       }
-    std::string message = runner.run(problem, generator, host ? "host" : "sim",
-                                     host ? "" : modes[i % 3]);
+    std::string message = run(runner, problem, generator, host ? "host" : "sim",
+                              host ? "" : modes[i % 3]);
     EXPECT_EQ(message, "") << "seed " << first + i << ", " << problem.target
                            << (host ? " host, " : " sim, ") << problem.batches
                            << " batches, " << problem.kvHeads << " x "
@@ -431,7 +280,7 @@ TEST(Score, RandomChangesAgreeWithTheReference) {
                            << " x " << problem.keys << "\n"
                            << problem.source();
   }
-  EXPECT_GE(runner.numPacked, count / 10);
+  EXPECT_GE(runner.countRemarks("residue classes, each"), count / 10);
 }
 
 Problem fixedProblem(const std::string &clauses) {
@@ -441,7 +290,7 @@ Problem fixedProblem(const std::string &clauses) {
   p.keys = 90;
   p.clauses = clauses;
   p.arguments = {
-      {"b", "bf16", {1, 2, 70, 90}, {1, 2, 0, 0}, 2},
+      {"b", "bf16", {1, 2, 70, 90}, {1, 2, -1, -1}, 2},
       {"s", "f32", {2}, {2}, 0.1},
       {"t", "f32", {2}, {2}, 2},
   };
@@ -496,12 +345,12 @@ TEST(Score, AWrongFormulaIsFound) {
   };
   for (size_t i = 0; i < std::size(right); ++i)
     for (const char *device : {"sim", "host"}) {
-      Runner runner;
+      TrialRunner runner;
       Problem problem = fixedProblem(right[i]);
-      Generator same(i), other(i);
-      EXPECT_EQ(runner.run(problem, same, device, ""), "") << right[i];
-      EXPECT_NE(runner.run(problem, other, device, "",
-                           fixedProblem(wrong[i]).source()),
+      Random same(i), other(i);
+      EXPECT_EQ(run(runner, problem, same, device, ""), "") << right[i];
+      EXPECT_NE(run(runner, problem, other, device, "",
+                    fixedProblem(wrong[i]).source()),
                 "")
           << right[i];
     }
@@ -517,9 +366,9 @@ TEST(Score, RowsOfMinusInfinityAreZero) {
       Problem problem =
           fixedProblem(std::string(mask) + " bias(%b : tensor<1x2x?x?xbf16>)");
       problem.arguments[3].masked = 1;
-      Runner runner;
-      Generator generator(3);
-      EXPECT_EQ(runner.run(problem, generator, device, ""), "") << mask;
+      TrialRunner runner;
+      Random generator(3);
+      EXPECT_EQ(run(runner, problem, generator, device, ""), "") << mask;
     }
 }
 
@@ -528,7 +377,7 @@ TEST(Score, RowsOfMinusInfinityAreZero) {
 TEST(Score, FewQueriesOnTheHost) {
   struct Change {
     const char *clauses;
-    Argument argument;
+    Input argument;
   };
   const Change changes[] = {
       {"softcap(3.0)", {"b", "f32", {8}, {8}}},
@@ -552,9 +401,9 @@ TEST(Score, FewQueriesOnTheHost) {
     p.clauses = std::string("mask(window<2000, 0>) ") + change.clauses;
     p.arguments = {change.argument, {"b2", "f32", {8}, {8}, 9}};
     p.addTensors();
-    Runner runner;
-    Generator generator(7);
-    EXPECT_EQ(runner.run(p, generator, "host", ""), "") << change.clauses;
+    TrialRunner runner;
+    Random generator(7);
+    EXPECT_EQ(run(runner, p, generator, "host", ""), "") << change.clauses;
   }
 }
 

@@ -10,10 +10,13 @@ func.func @other_op(%q: tensor<1x2x?x64xf16>) -> tensor<1x2x?x64xf16> {
 
 // -----
 
-func.func @constant_tensor() {
-  // expected-error @+1 {{'arith.constant' op cannot be compiled here}}
-  %c = arith.constant dense<0> : tensor<2xi32>
-  return
+func.func @constant_tensor(%q: tensor<2x2x100x64xf16>) -> tensor<2x2x100x64xf16> {
+  // expected-error @+1 {{'arith.constant' op is a tensor, and kernels hold none: expected an argument of the function in its place, for which the caller passes the values}}
+  %c = arith.constant dense<[70, 99]> : tensor<2xi32>
+  // expected-note @+1 {{operand #3 of attn.attention reads it here}}
+  %o = attn.attention %q, %q, %q mask(lengths(%c))
+      : (tensor<2x2x100x64xf16>, tensor<2x2x100x64xf16>, tensor<2x2x100x64xf16>, tensor<2xi32>) -> tensor<2x2x100x64xf16>
+  return %o : tensor<2x2x100x64xf16>
 }
 
 // -----

@@ -2,6 +2,7 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/codegen/ElementTypes.h"
 #include "attn/dialect/reference/Reference.h"
 #include "attn/runtime/host/Cpu.h"
 #include "attn/tools/attn-run/RandomData.h"
@@ -80,31 +81,13 @@ static LogicalResult fail(const ::attn::Error &error) {
   return failure();
 }
 
-static std::optional<ElementType> elementTypeOf(Type type) {
-  if (type.isF16())
-    return ElementType::F16;
-  if (type.isBF16())
-    return ElementType::BF16;
-  if (type.isF32())
-    return ElementType::F32;
-  if (type.isInteger(1))
-    return ElementType::Bool;
-  if (type.isInteger(8))
-    return ElementType::I8;
-  if (type.isInteger(32))
-    return ElementType::I32;
-  if (type.isInteger(64) || type.isIndex())
-    return ElementType::I64;
-  return std::nullopt;
-}
-
 /// The function's arguments as slots.
 static FailureOr<std::vector<run::Slot>> slotsOf(FunctionOpInterface function) {
   std::vector<run::Slot> slots;
   for (Type type : function.getArgumentTypes()) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     std::optional<ElementType> element =
-        elementTypeOf(tensor ? tensor.getElementType() : type);
+        mlir::attn::getElementType(tensor ? tensor.getElementType() : type);
     if (!element || (!tensor && !type.isIntOrIndex()))
       return function.emitError("an argument of type ")
              << type << " cannot be passed";

@@ -8,20 +8,12 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <unistd.h>
 
 using namespace attn::test;
 
 namespace {
-
-/// How many configurations to run; more by ATTN_DIFFERENTIAL_COUNT, others by
-/// ATTN_DIFFERENTIAL_SEED.
-int64_t environment(const char *name, int64_t otherwise) {
-  const char *text = std::getenv(name);
-  return text ? std::atoll(text) : otherwise;
-}
 
 /// What is running, for the handler of a stray access.
 char current[4096];

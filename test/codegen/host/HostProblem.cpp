@@ -16,7 +16,6 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/Parser/Parser.h"
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <sstream>
@@ -30,55 +29,6 @@ using namespace ::attn::test;
 //===----------------------------------------------------------------------===//
 // Drawing problems
 //===----------------------------------------------------------------------===//
-
-double Random::normal() {
-  double u = (double(engine() >> 11) + 0.5) * 0x1p-53,
-         v = (double(engine() >> 11) + 0.5) * 0x1p-53;
-  return std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v);
-}
-
-std::string Random::mask(int depth, int64_t heads) {
-  auto bound = [&] {
-    return below(4) == 0 ? std::string("%w") : std::to_string(below(150));
-  };
-  auto range = [&] {
-    int64_t a = below(150);
-    return std::to_string(a) + ", " + std::to_string(a + below(100));
-  };
-  int64_t choice = depth == 0 ? 0 : below(6);
-  if (choice == 3)
-    return "!(" + mask(depth - 1, heads) + ")";
-  if (choice > 3)
-    return "(" + mask(depth - 1, heads) + (choice == 4 ? " & " : " | ") +
-           mask(depth - 1, heads) + ")";
-  switch (below(9)) {
-  case 0:
-    return "causal";
-  case 1:
-  case 2:
-    return "window<" + bound() + ", " +
-           oneOf<std::string>({"0", "inf", "7", "-3", "%w", "60"}) + ">";
-  case 3:
-    return "keys<" + range() + ">";
-  case 4:
-    return "queries<" + range() + ">";
-  case 5:
-    return "heads<" + std::to_string(below(heads)) + ", " +
-           std::to_string(heads) + ">";
-  case 6:
-    return "affine_set<(h, i, j)[n] : (i + 2 * j - n >= 0, 300 - i - j >= "
-           "0)>(" +
-           bound() + ")";
-  case 7:
-    return oneOf<std::string>({"stride<5>", "stride<64>", "stride<100>",
-                               "dilated<9, 9, 8>", "same_block<48>",
-                               "summary<40, 7>", "global<9>"});
-  default:
-    return oneOf<std::string>({"longformer<20, 3>", "streaming<4, 30>",
-                               "prefix<40>", "strided<33>", "fixed<40, 5>",
-                               "chunked<50>", "all"});
-  }
-}
 
 static int64_t drawLength(Random &random) {
   return random.oneOf<int64_t>({1,   2,   7,   15,  16,  17,  31,  47,
@@ -155,18 +105,12 @@ HostProblem HostProblem::random(Random &random) {
 std::string HostProblem::source() const {
   auto type = [&](int64_t heads, int64_t rows, int64_t columns, bool isQuery,
                   const std::string &elementType) {
-    std::ostringstream os;
-    auto extent = [&](int64_t value, bool open) {
-      os << (open ? "?" : std::to_string(value)) << "x";
-    };
-    os << "tensor<";
-    extent(batches, dynamic[0]);
-    extent(heads, dynamic[1]);
-    extent(rows, dynamic[isQuery ? 2 : 3]);
+    std::vector<int64_t> extents = {dynamic[0] ? -1 : batches,
+                                    dynamic[1] ? -1 : heads,
+                                    dynamic[isQuery ? 2 : 3] ? -1 : rows};
     if (columns)
-      os << columns << "x";
-    os << elementType << ">";
-    return os.str();
+      extents.push_back(columns);
+    return tensorType(extents, elementType);
   };
   std::string q = type(kvHeads * groups, queries, headSize, true, element);
   std::string k = type(kvHeads, keys, headSize, false, element);
@@ -208,33 +152,6 @@ HostRunner::HostRunner() {
 
 HostRunner::~HostRunner() = default;
 
-/// Strides of a B x H x N x D tensor in the layout; `size` is the number of
-/// elements that they reach.
-static std::vector<int64_t> stridesOf(HostProblem::Layout layout,
-                                      const std::vector<int64_t> &shape,
-                                      int64_t &size) {
-  int64_t h = shape[1], n = shape[2], d = shape[3];
-  std::vector<int64_t> strides;
-  switch (layout) {
-  case HostProblem::RowMajor:
-    strides = {h * n * d, n * d, d, 1};
-    break;
-  case HostProblem::HeadsInside:
-    strides = {n * h * d, d, h * d, 1};
-    break;
-  case HostProblem::Padded:
-    strides = {h * n * (d + 8), n * (d + 8), d + 8, 1};
-    break;
-  default:
-    strides = {h * n * (d + 3), n * (d + 3), d + 3, 1};
-    break;
-  }
-  size = 1;
-  for (size_t i = 0; i < 4; ++i)
-    size = shape[i] == 0 || size == 0 ? 0 : size + (shape[i] - 1) * strides[i];
-  return strides;
-}
-
 namespace {
 /// Bytes between two pages that nobody may touch. They are 0xff (NaN) at first,
 /// to notice a stray read or a missing write.
@@ -272,7 +189,8 @@ struct Execution {
 
   ::attn::Tensor place(::attn::ElementType type,
                        const std::vector<int64_t> &shape,
-                       const std::vector<int64_t> &strides, int64_t size) {
+                       const std::vector<int64_t> &strides) {
+    int64_t size = spanOf(shape, strides);
     memory.push_back(std::make_unique<GuardedMemory>(
         size_t(size * ::attn::sizeOf(type)), atEnd));
     ::attn::Tensor tensor = ::attn::Tensor::rowMajor(
@@ -320,12 +238,7 @@ std::string HostRunner::run(const HostProblem &p, Random &random,
 
 std::string HostRunner::execute(const HostProblem &p, Random &random,
                                 ModuleOp module, const ::attn::Bundle &bundle) {
-  auto format = p.element == "f16"    ? oracle::Format::F16
-                : p.element == "bf16" ? oracle::Format::BF16
-                                      : oracle::Format::F32;
-  auto element = p.element == "f16"    ? ::attn::ElementType::F16
-                 : p.element == "bf16" ? ::attn::ElementType::BF16
-                                       : ::attn::ElementType::F32;
+  ::attn::ElementType element = elementOf(p.element);
   std::vector<std::vector<int64_t>> shapes = {
       {p.batches, p.kvHeads * p.groups, p.queries, p.headSize},
       {p.batches, p.kvHeads, p.keys, p.headSize},
@@ -336,7 +249,7 @@ std::string HostRunner::execute(const HostProblem &p, Random &random,
     tensor.shape = shape;
     tensor.values.resize(shape[0] * shape[1] * shape[2] * shape[3]);
     for (double &value : tensor.values)
-      value = ::attn::reference::round(random.normal(), format);
+      value = ::attn::reference::round(random.normal(), formatOf(element));
     // Infinite keys would give live scores of -inf, which a naive softmax and
     // an online one treat differently.
     bool isValue = inputs.size() == 3;
@@ -365,33 +278,23 @@ std::string HostRunner::execute(const HostProblem &p, Random &random,
       return executable.error().message;
     Execution execution;
     execution.atEnd = !isFirst;
-    int64_t size;
     for (size_t i = 0; i < 3; ++i) {
-      std::vector<int64_t> strides = stridesOf(p.layout[i], shapes[i], size);
-      ::attn::Tensor tensor =
-          execution.place(element, shapes[i], strides, size);
-      std::string bytes;
-      for (double value : inputs[i].values) {
-        uint32_t bits = ::attn::reference::encode(value, format);
-        bytes.append(reinterpret_cast<const char *>(&bits),
-                     size_t(::attn::sizeOf(element)));
-      }
-      if (::attn::Status status =
-              ::attn::copyToTensor(**device, tensor, bytes.data());
+      ::attn::Tensor tensor = execution.place(
+          element, shapes[i], stridesOf(p.layout[i], shapes[i]));
+      if (::attn::Status status = ::attn::copyToTensor(
+              **device, tensor, toBytes(inputs[i].values, element).data());
           !status)
         return status.error().message;
       execution.arguments.push_back(tensor);
     }
     std::vector<int64_t> oShape = {p.batches, p.kvHeads * p.groups, p.queries,
                                    p.valueSize};
-    std::vector<int64_t> strides = stridesOf(p.layout[3], oShape, size);
     execution.results.push_back(
-        execution.place(element, oShape, strides, size));
+        execution.place(element, oShape, stridesOf(p.layout[3], oShape)));
     if (p.lse) {
       std::vector<int64_t> shape(oShape.begin(), oShape.end() - 1);
       execution.results.push_back(execution.place(
-          ::attn::ElementType::F32, shape, ::attn::rowMajorStrides(shape),
-          shape[0] * shape[1] * shape[2]));
+          ::attn::ElementType::F32, shape, ::attn::rowMajorStrides(shape)));
     }
     if (::attn::Status status =
             (*executable)
@@ -411,14 +314,8 @@ std::string HostRunner::execute(const HostProblem &p, Random &random,
   }
   for (size_t i = 0; i < first.size(); ++i) {
     const oracle::Output &output = (*expected)[i];
-    size_t width =
-        first[i].size() / std::max<size_t>(output.exact.values.size(), 1);
-    oracle::Tensor result{output.exact.shape, {}};
-    for (size_t j = 0; j < output.exact.values.size(); ++j) {
-      uint32_t bits = 0;
-      std::memcpy(&bits, &first[i][j * width], width);
-      result.values.push_back(::attn::reference::decode(bits, output.format));
-    }
+    oracle::Tensor result =
+        fromBytes(first[i], output.exact.shape, elementOf(output.format));
     if (p.corruptResult && i == 0)
       result.values[result.values.size() / 2] *= 1.01;
     oracle::Judgement judgement = oracle::judge(result, output);

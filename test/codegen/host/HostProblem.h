@@ -5,10 +5,12 @@
 #ifndef ATTN_TEST_CODEGEN_HOST_HOSTPROBLEM_H
 #define ATTN_TEST_CODEGEN_HOST_HOSTPROBLEM_H
 
+#include "attn/test/support/Elements.h"
+#include "attn/test/support/Random.h"
+
 #include "mlir/IR/MLIRContext.h"
 
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -22,24 +24,6 @@ struct Bundle;
 
 namespace attn::test {
 
-/// Numbers that every platform draws alike.
-class Random {
-public:
-  explicit Random(uint64_t seed) : engine(seed) {}
-  int64_t below(int64_t n) { return int64_t(engine() % uint64_t(n)); }
-  template <typename T>
-  T oneOf(std::initializer_list<T> values) {
-    return values.begin()[below(int64_t(values.size()))];
-  }
-  double normal();
-  /// A mask expression over `heads` query heads of at most `depth` nested
-  /// operators; positions up to 150, %w for a symbol.
-  std::string mask(int depth, int64_t heads);
-
-private:
-  std::mt19937_64 engine;
-};
-
 struct HostProblem {
   std::string element = "f32", mask, alignment, scale, cpu;
   int64_t batches = 1, kvHeads = 1, groups = 1, queries = 1, keys = 1,
@@ -48,7 +32,7 @@ struct HostProblem {
   bool lse = false;
   /// Which extents are dynamic: batches, heads, queries, keys.
   bool dynamic[4] = {};
-  enum Layout { RowMajor, HeadsInside, Padded, Odd, Count } layout[4] = {};
+  Layout layout[4] = {};
   /// Whether some values are infinite or NaN.
   bool special = false;
   /// Whether one element of the result is made wrong before it is judged.

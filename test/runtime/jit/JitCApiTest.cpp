@@ -109,7 +109,7 @@ TEST_F(JitCApi, GivesEveryThreadTheSameProgram) {
 
 TEST_F(JitCApi, SaysWhatIsWrong) {
   EXPECT_EQ(refusal(attn_jit_check_abi(7), ATTN_UNSUPPORTED),
-            "this library has binary interface 1, the caller was compiled for "
+            "this library has binary interface 2, the caller was compiled for "
             "7");
   attn_jit *other = nullptr;
   EXPECT_EQ(refusal(attn_jit_create(nullptr, nullptr, &other)),
@@ -145,6 +145,95 @@ TEST_F(JitCApi, SaysWhatIsWrong) {
   spec.mask = "casual";
   EXPECT_EQ(compileRefusal().find("attention.mlir:3:39: error: "), 0u)
       << attn_jit_error_message();
+}
+
+TEST_F(JitCApi, RunsTensorsAndChangesOfScores) {
+  // Scores of 0 become what the region makes of them: -j / 2, after a sink of
+  // 1; batch 0 sees 3 of 5 keys, batch 1 sees 5. The lse says so.
+  const int64_t any[] = {-1};
+  attn_spec_tensor tensors[] = {{"n", {ATTN_DL_INT, 32, 1}, 1, any},
+                                {"t", {ATTN_DL_FLOAT, 32, 1}, 1, any},
+                                {"half", {ATTN_DL_FLOAT, 32, 1}, 1, any}};
+  const char *inputs[] = {"half"};
+  spec.mask = "lengths(%n)";
+  spec.tensors = tensors;
+  spec.num_tensors = 3;
+  spec.sinks = "t";
+  spec.score = "%m = arith.index_cast %j : index to i32\n"
+               "%f = arith.sitofp %m : i32 to f32\n"
+               "%p = arith.mulf %f, %half : f32\n"
+               "%r = arith.subf %s, %p : f32\n"
+               "attn.yield %r : f32";
+  spec.score_inputs = inputs;
+  spec.num_score_inputs = 1;
+  spec.lse = 1;
+  attn_program *program = nullptr;
+  ASSERT_EQ(attn_jit_compile_spec(jit, &spec, &program), ATTN_OK)
+      << attn_jit_error_message();
+
+  std::vector<uint16_t> q(2 * 16), k(2 * 5 * 16), o(2 * 16);
+  int32_t lengths[] = {3, 5};
+  float sinks[] = {1}, half[] = {0.5}, lse[2];
+  auto view = [](void *data, std::vector<int64_t> &shape, attn_dl_type type) {
+    attn_tensor tensor = {};
+    tensor.data = data;
+    tensor.device = {ATTN_DL_CPU, 0};
+    tensor.ndim = static_cast<int32_t>(shape.size());
+    tensor.dtype = type;
+    tensor.shape = shape.data();
+    return tensor;
+  };
+  std::vector<int64_t> qShape = {2, 1, 1, 16}, kShape = {2, 1, 5, 16},
+                       two = {2}, one = {1}, lseShape = {2, 1, 1};
+  attn_tensor arguments[] = {view(q.data(), qShape, {ATTN_DL_FLOAT, 16, 1}),
+                             view(k.data(), kShape, {ATTN_DL_FLOAT, 16, 1}),
+                             view(k.data(), kShape, {ATTN_DL_FLOAT, 16, 1}),
+                             view(lengths, two, {ATTN_DL_INT, 32, 1}),
+                             view(sinks, one, {ATTN_DL_FLOAT, 32, 1}),
+                             view(half, one, {ATTN_DL_FLOAT, 32, 1})};
+  attn_tensor results[] = {view(o.data(), qShape, {ATTN_DL_FLOAT, 16, 1}),
+                           view(lse, lseShape, {ATTN_DL_FLOAT, 32, 1})};
+  std::vector<const attn_tensor *> in, out;
+  for (const attn_tensor &tensor : arguments)
+    in.push_back(&tensor);
+  for (const attn_tensor &tensor : results)
+    out.push_back(&tensor);
+  auto launch = [&] {
+    return attn_launch(program, in.data(), 6, out.data(), 2, nullptr, 0,
+                       nullptr);
+  };
+  ASSERT_EQ(launch(), ATTN_OK) << attn_error_message();
+  for (int b = 0; b < 2; ++b) {
+    double sum = std::exp(1.0);
+    for (int j = 0; j < lengths[b]; ++j)
+      sum += std::exp(-0.5 * j);
+    EXPECT_NEAR(lse[b], std::log(sum), 1e-3) << b;
+  }
+
+  // R10, before anything runs.
+  lengths[1] = 6;
+  EXPECT_EQ(launch(), ATTN_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(attn_error_message()).find("argument 3 'lengths': "),
+            0u)
+      << attn_error_message();
+
+  attn_spec good = spec;
+  spec.num_tensors = -1;
+  EXPECT_EQ(compileRefusal(),
+            "spec.tensors: expected a number of at least 0, found -1");
+  spec = good;
+  tensors[1].dtype.bits = 64;
+  EXPECT_EQ(compileRefusal().find("spec.tensors[1].dtype: "), 0u);
+  tensors[1].dtype.bits = 32;
+  tensors[1].shape = nullptr;
+  EXPECT_EQ(compileRefusal(), "'spec.tensors[1].shape' is NULL");
+  tensors[1].shape = any;
+  spec.alibi = "u";
+  EXPECT_EQ(compileRefusal(),
+            "alibi: expected the name of a tensor, found 'u'");
+  spec = good;
+  spec.softcap = -1;
+  EXPECT_EQ(compileRefusal(), "softcap: expected a finite number above 0");
 }
 
 /// A tensor of zeros with its own sizes, rows one after another.

@@ -67,12 +67,96 @@ TEST(Spec, RefusesWhatCannotBeWritten) {
                           "found '") +
                   mask + "'");
   }
-  EXPECT_EQ(refusal([](AttentionSpec &s) { s.symbols = {"1x"}; }),
-            "symbols: expected a name other than q, k, v and offset, found "
-            "'1x'");
-  EXPECT_EQ(refusal([](AttentionSpec &s) { s.symbols = {"q"}; }),
-            "symbols: expected a name other than q, k, v and offset, found "
-            "'q'");
+  for (const char *name : {"1x", "q", "lse", ""}) {
+    AttentionSpec spec;
+    spec.headSize = 64;
+    spec.symbols = {name};
+    EXPECT_EQ(errorOf(toMlir(spec)),
+              std::string("symbols: expected a name other than q, k, v, o, "
+                          "lse, offset and those before it, found '") +
+                  name + "'");
+  }
+}
+
+TEST(Spec, WritesTensorsAndChangesOfScores) {
+  AttentionSpec spec;
+  spec.queryHeads = spec.kvHeads = 4;
+  spec.headSize = 64;
+  // Types follow the mask's order, each once; arguments the list's.
+  spec.mask = "documents(%ids, %ids) & lengths(%n) | keys<0, %w>";
+  spec.symbols = {"w"};
+  spec.tensors = {{"n", ElementType::I32, {-1}},
+                  {"ids", ElementType::I64, {-1, -1}},
+                  {"x", ElementType::F16, {1, 4, -1, 1}},
+                  {"t", ElementType::F32, {4}}};
+  spec.alignment = AttentionSpec::Alignment::Start;
+  spec.softcap = 30;
+  spec.bias = "x";
+  spec.alibi = spec.sinks = "t";
+  spec.scoreInputs = {"x", "w"};
+  spec.score = "      attn.yield %x : f32";
+  EXPECT_EQ(
+      *toMlir(spec),
+      "func.func @attention(%q: tensor<?x4x?x64xf16>, %k: "
+      "tensor<?x4x?x64xf16>, %v: tensor<?x4x?x64xf16>, %w: index, %n: "
+      "tensor<?xi32>, %ids: tensor<?x?xi64>, %x: tensor<1x4x?x1xf16>, %t: "
+      "tensor<4xf32>)\n"
+      "    -> tensor<?x4x?x64xf16> {\n"
+      "  %o = attn.attention %q, %k, %v mask(documents(%ids, %ids) & "
+      "lengths(%n) | keys<0, %w>) align(start) "
+      "softcap(3.0000000000000000e+01) bias(%x : tensor<1x4x?x1xf16>) "
+      "alibi(%t : tensor<4xf32>) sinks(%t : tensor<4xf32>) score(%x, %w : "
+      "tensor<1x4x?x1xf16>, index) {\n"
+      "    ^bb0(%s: f32, %b: index, %h: index, %i: index, %j: index, %x: f32, "
+      "%w: index):\n"
+      "      attn.yield %x : f32\n"
+      "    }\n"
+      "      : (tensor<?x4x?x64xf16>, tensor<?x4x?x64xf16>, "
+      "tensor<?x4x?x64xf16>, tensor<?x?xi64>, tensor<?xi32>) -> "
+      "tensor<?x4x?x64xf16>\n"
+      "  return %o : tensor<?x4x?x64xf16>\n"
+      "}\n");
+}
+
+TEST(Spec, RefusesTensorsAndScoresThatCannotBeWritten) {
+  EXPECT_EQ(refusal([](AttentionSpec &s) { s.softcap = 0; }),
+            "softcap: expected a finite number above 0");
+  EXPECT_EQ(refusal([](AttentionSpec &s) { s.softcap = 1.0 / 0.0; }),
+            "softcap: expected a finite number above 0");
+  EXPECT_EQ(refusal([](AttentionSpec &s) { s.bias = "x"; }),
+            "bias: expected the name of a tensor, found 'x'");
+  EXPECT_EQ(refusal([](AttentionSpec &s) {
+              s.symbols = {"x"};
+              s.tensors = {{"x", ElementType::F32, {1}}};
+            }),
+            "tensors: expected a name other than q, k, v, o, lse, offset and "
+            "those before it, found 'x'");
+  EXPECT_EQ(refusal([](AttentionSpec &s) {
+              s.tensors = {{"x", ElementType::F32, {-2}}};
+            }),
+            "tensors: x: expected a size, or -1 for one that is known at run "
+            "time, found -2");
+  EXPECT_EQ(refusal([](AttentionSpec &s) {
+              s.tensors = {{"x", ElementType::Index, {}}};
+            }),
+            "tensors: expected an element type other than index for 'x'");
+  EXPECT_EQ(refusal([](AttentionSpec &s) { s.scoreInputs = {"x"}; }),
+            "score inputs: expected none without a score, found 'x'");
+  EXPECT_EQ(refusal([](AttentionSpec &s) {
+              s.score = "attn.yield %s : f32";
+              s.scoreInputs = {"x"};
+            }),
+            "score inputs: expected the name of a tensor or a symbol, found "
+            "'x'");
+  EXPECT_EQ(refusal([](AttentionSpec &s) {
+              s.score = "attn.yield %s : f32";
+              s.symbols = s.scoreInputs = {"h"};
+            }),
+            "score inputs: expected names other than s, b, h, i, j and those "
+            "before it, found 'h'");
+  // A region must not end before its text does.
+  EXPECT_EQ(refusal([](AttentionSpec &s) { s.score = "} {"; }),
+            "score: expected ops with balanced braces, found '} {'");
 }
 
 } // namespace
