@@ -37,7 +37,7 @@ wheel:
 	@scripts/wheel.sh
 
 gpu-kit: build
-	@.venv/bin/python tools/gpu-kit/pack.py --build=$(BUILD) --out=$(BUILD)/gpu-kit --archive=$(BUILD)/attn-gpu-kit.tar.xz
+	@.venv/bin/python tools/gpu-kit/pack.py --build=$(BUILD) --out=$(BUILD)/gpu-kit --archive=$(BUILD)/attn-gpu-kit.tar.xz $(if $(ATTN_PTXAS),--ptxas=$(ATTN_PTXAS))
 	@.venv/bin/python $(BUILD)/gpu-kit/run --device=sim --quick --out=$(BUILD)/gpu-kit-sim | tail -n 12
 
 bench: build

@@ -37,7 +37,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t qTile, int64_t kvTile, int64_t warps,
                                    int64_t stages, bool,
                                    int64_t producerRegisters,
-                                   int64_t consumerRegisters) {
+                                   int64_t consumerRegisters, bool overlap,
+                                   bool turns, bool weightsInShared) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -54,8 +55,13 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // S4
   if (stages < 1 || stages > 8)
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
-  if (producerRegisters == 0 && consumerRegisters == 0)
+  if (producerRegisters == 0 && consumerRegisters == 0) {
+    // S7
+    if (overlap || turns || weightsInShared)
+      return emitError() << "overlap, turns and weights_in_shared need "
+                            "producer_registers and consumer_registers (S7)";
     return success();
+  }
   // S5
   for (int64_t registers : {producerRegisters, consumerRegisters})
     if (registers < 24 || registers > 240 || registers % 8 != 0)
@@ -68,5 +74,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "with roles, q_tile must be 64 rows for every four "
                           "warps, found "
                        << qTile << " rows and " << warps << " warps (S6)";
+  // S8
+  if (turns && !overlap)
+    return emitError() << "turns need overlap (S8)";
   return success();
 }

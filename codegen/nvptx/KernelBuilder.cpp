@@ -38,7 +38,7 @@ void KernelBuilder::setThread(Value value) {
   quadLane = andBits(lane, i32(3));
 }
 
-void KernelBuilder::startPhase() {
+void KernelBuilder::startPhase(Value thread) {
   Block *begin = createBlockAfter(), *rest = createBlockAfter();
   branch(begin);
   setInsertionPointToStart(begin);

@@ -28,8 +28,13 @@ class ReleaseOp;
 class TensorMapOp;
 class LoadBoxOp;
 class LoadRowsOp;
+class StoreBoxOp;
+class StoreWaitOp;
 class WgmmaOp;
 class WgmmaWaitOp;
+class TakeTurnOp;
+class PassTurnOp;
+class PublishOp;
 
 /// A tile in global memory that a thread reads element by element: the address
 /// of column 0 in each of its rows, and how far from there its columns are, in
@@ -66,6 +71,8 @@ public:
   void mapTensor(Operation *op, ArrayRef<Value> descriptors) {
     tensorMaps[op].assign(descriptors.begin(), descriptors.end());
   }
+  /// The parameter that is 0 if no descriptor could be made, an i64.
+  void mapTensorMapsFit(Value parameter) { tensorMapsFit = parameter; }
   Value getScalar(Value value) const { return scalars.lookup(value); }
 
   /// Lowers the ops of `block` but its terminator, at the insertion point.
@@ -81,6 +88,11 @@ private:
   LogicalResult decodeBlock(scf::ForallOp op, Value block);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
+  /// See KernelBuilder::startPhase.
+  void startPhase(Value thread) {
+    b.startPhase(thread);
+    shared.startPhase();
+  }
   SmallVector<Type> getCarriedTypes(Value value);
   void appendCarried(Value value, Value like, SmallVectorImpl<Value> &values);
   void takeCarried(Value target, ValueRange &values, Value like);
@@ -117,9 +129,18 @@ private:
   LogicalResult lower(TensorMapOp op);
   LogicalResult lower(LoadBoxOp op);
   LogicalResult lower(LoadRowsOp op);
+  LogicalResult lower(StoreBoxOp op);
+  LogicalResult lower(StoreWaitOp op);
   LogicalResult lower(WgmmaOp op);
   LogicalResult lower(WgmmaWaitOp op);
+  LogicalResult lower(TakeTurnOp op);
+  LogicalResult lower(PassTurnOp op);
+  LogicalResult lower(PublishOp op);
+  Value getWarpgroup();
   void storeWarpRows(StoreOp op);
+  struct BoxPosition;
+  void copyBoxes(const BoxPosition &position, const SharedTile &tile,
+                 Value start, Value barrier);
   Value getBarrier(Value barriers, Value slot);
   Value electProducer();
 
@@ -164,6 +185,7 @@ private:
   DenseMap<Value, SharedTile> buffers;
   DenseMap<Operation *, InputTile> inputs;
   DenseMap<Operation *, SmallVector<Value, 2>> tensorMaps;
+  Value tensorMapsFit;
   int64_t numProducts = 0;
   /// The number of the block, an i32.
   Value blockIndex;

@@ -34,7 +34,8 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
             StoreOp, vector::TransferReadOp, vector::TransferWriteOp,
             vector::StepOp, vector::MultiDimReductionOp, AbsorbOp,
             vector::ContractionOp, RolesOp, BarriersOp, WaitOp, ReleaseOp,
-            TensorMapOp, LoadBoxOp, LoadRowsOp, WgmmaOp, WgmmaWaitOp>(
+            TensorMapOp, LoadBoxOp, LoadRowsOp, StoreBoxOp, StoreWaitOp,
+            WgmmaOp, WgmmaWaitOp, TakeTurnOp, PassTurnOp, PublishOp>(
           [&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
@@ -46,8 +47,13 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
         scalars[elect.getResult()] = electProducer();
         return success();
       })
-      .Case([&](TensorMapsFitOp) {
-        return success(); // A parameter, mapped before the walk.
+      .Case([&](TensorMapsFitOp fit) {
+        // Compared where it is needed: not one more value that stays in a
+        // register through the loops.
+        Value hidden = b.add(tensorMapsFit, b.widen(b.hide(b.i32(0))));
+        scalars[fit.getResult()] =
+            b.compare(LLVM::ICmpPredicate::ne, hidden, b.i64(0));
+        return success();
       })
       .Case<NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);
@@ -110,8 +116,9 @@ LogicalResult KernelLowering::decodeBlock(scf::ForallOp op, Value block) {
   return success();
 }
 
-static bool isTileLoop(Operation &op) {
-  return isa<scf::WhileOp>(op) &&
+/// A loop over tiles, or a branch around some.
+static bool carriesTiles(Operation &op) {
+  return isa<scf::WhileOp, scf::IfOp>(op) &&
          llvm::any_of(op.getResultTypes(), llvm::IsaPred<VectorType>);
 }
 
@@ -129,7 +136,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
 LogicalResult
 KernelLowering::lowerProgram(scf::ForallOp forall,
                              llvm::iterator_range<Block::iterator> ops) {
-  auto tileLoops = llvm::make_filter_range(ops, isTileLoop);
+  auto tileLoops = llvm::make_filter_range(ops, carriesTiles);
   auto lowerAll = [&](auto range) {
     for (Operation &inner : range) {
       b.setLoc(inner.getLoc());
@@ -150,7 +157,9 @@ KernelLowering::lowerProgram(scf::ForallOp forall,
     return failure();
 
   llvm::SmallPtrSet<Operation *, 16> needed;
-  SmallVector<Operation *> worklist(llvm::make_pointer_range(epilogue));
+  SmallVector<Operation *> worklist;
+  for (Operation &op : epilogue)
+    op.walk([&](Operation *inner) { worklist.push_back(inner); });
   while (!worklist.empty())
     for (Value operand : worklist.pop_back_val()->getOperands()) {
       Operation *source = operand.getDefiningOp();
@@ -187,6 +196,9 @@ bool KernelLowering::isPartial(Value value, SmallPtrSetImpl<Value> &visited) {
       .Case([&](scf::WhileOp loop) {
         return isPartial(loop.getYieldOp().getOperand(number), visited);
       })
+      .Case([&](scf::IfOp choice) {
+        return isPartial(choice.thenYield().getOperand(number), visited);
+      })
       .Case([&](math::FmaOp op) { return isPartial(op.getC(), visited); })
       .Case([&](arith::AddFOp op) {
         return isPartial(op.getLhs(), visited) ||
@@ -199,16 +211,21 @@ bool KernelLowering::isPartial(Value value, SmallPtrSetImpl<Value> &visited) {
 Layout KernelLowering::getCarriedLayout(Value value, bool &partial) {
   SmallPtrSet<Value, 8> visited;
   partial = isPartial(value, visited);
-  return cast<VectorType>(value.getType()).getRank() == 1 ? Layout::Row
-                                                          : Layout::Tile;
+  auto type = cast<VectorType>(value.getType());
+  if (type.getRank() == 1)
+    return Layout::Row;
+  return type.getElementTypeBitWidth() == 16 ? Layout::Packed : Layout::Tile;
 }
 
 SmallVector<Type> KernelLowering::getCarriedTypes(Value value) {
   auto type = dyn_cast<VectorType>(value.getType());
   if (!type)
     return {getScalarType(value.getType())};
-  int64_t count = 2 * b.shape.getRowFragments() *
-                  (type.getRank() == 1 ? 1 : 2 * getNumN(type));
+  int64_t count = 2 * b.shape.getRowFragments();
+  if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16)
+    return SmallVector<Type>(count * getNumN(type), b.i32Type);
+  if (type.getRank() == 2)
+    count *= 2 * getNumN(type);
   return SmallVector<Type>(count, getScalarType(type));
 }
 
@@ -236,6 +253,10 @@ void KernelLowering::appendCarried(Value value, Value like,
       Value element = tile.at(row / 2, 0, 1, 2 * (row % 2));
       values.push_back(split ? b.select(first, element, b.f32(0.0f)) : element);
     }
+    return;
+  }
+  if (layout == Layout::Packed) {
+    llvm::append_range(values, tile.elements);
     return;
   }
   for (int64_t i = 0; i < numRows; ++i)
@@ -296,19 +317,22 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.setInsertionPointToEnd(headerEnd);
   b.branchIf(getScalar(condition.getCondition()), body, exit);
   b.setInsertionPointToEnd(exit);
-  if (isTileLoop(*op)) {
-    b.startPhase();
-    shared.startPhase();
-  }
+  if (carriesTiles(*op))
+    startPhase(b.thread);
   return success();
 }
 
 LogicalResult KernelLowering::lower(scf::IfOp op) {
-  if (llvm::any_of(op.getResultTypes(), llvm::IsaPred<VectorType>))
-    return op.emitOpError("expected no tile as the result of a branch");
+  bool hasTiles = carriesTiles(*op);
+  OperandRange yielded = op.thenYield().getOperands();
   SmallVector<Type> types;
-  for (Type type : op.getResultTypes())
-    types.push_back(getScalarType(type));
+  for (Value result : op.getResults())
+    llvm::append_range(types, getCarriedTypes(result));
+  // Each branch and what follows are phases of their own: with tiles there are
+  // loops in the branches.
+  Value thread = b.thread;
+  if (hasTiles)
+    types.push_back(thread.getType());
   Block *origin = b.getInsertionBlock();
   Block *merge = b.createBlockAfter(types);
   auto branch = [&](Region &region) -> FailureOr<Block *> {
@@ -316,11 +340,16 @@ LogicalResult KernelLowering::lower(scf::IfOp op) {
       return merge;
     Block *block = b.createBlockAfter();
     b.setInsertionPointToStart(block);
+    if (hasTiles)
+      startPhase(thread);
     if (failed(lowerBody(region.front())))
       return failure();
     SmallVector<Value> values;
-    for (Value value : region.front().getTerminator()->getOperands())
-      values.push_back(getScalar(value));
+    for (auto [value, like] : llvm::zip_equal(
+             region.front().getTerminator()->getOperands(), yielded))
+      appendCarried(value, like, values);
+    if (hasTiles)
+      values.push_back(b.thread);
     b.branch(merge, values);
     return block;
   };
@@ -332,9 +361,11 @@ LogicalResult KernelLowering::lower(scf::IfOp op) {
   b.branchIf(getScalar(op.getCondition()), *first, *second);
   merge->moveBefore(merge->getParent(), merge->getParent()->end());
   b.setInsertionPointToStart(merge);
-  for (auto [result, argument] :
-       llvm::zip_equal(op.getResults(), merge->getArguments()))
-    scalars[result] = argument;
+  ValueRange arguments = merge->getArguments();
+  for (auto [result, like] : llvm::zip_equal(op.getResults(), yielded))
+    takeCarried(result, arguments, like);
+  if (hasTiles)
+    startPhase(arguments.front());
   return success();
 }
 

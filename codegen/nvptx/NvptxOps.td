@@ -232,6 +232,31 @@ def Nvptx_LoadRowsOp : Nvptx_Op<"load_rows"> {
   let hasVerifier = 1;
 }
 
+def Nvptx_StoreBoxOp : Nvptx_Op<"store_box"> {
+  let summary = "Start copying the rows of each warp to a tensor through its tensor map";
+  let description = [{
+    Each warp copies the 16 rows of the first slot of the buffer that it has written, to (batch, head, `row` and what follows)
+    of the tensor; what lies outside of it is left out. A fence orders the warp's writes before the copy, which one of its
+    threads starts. `store_wait` comes before the buffer is written again, and before the block ends. A residue is that of
+    `load_box`.
+
+    Example: `attn_nvptx.store_box %stage to %map[%b, %h, %i] : memref<1x2x128x64xbf16, ...>`
+  }];
+  let arguments = (ins Nvptx_PanelMemRef:$source, Index:$map, Index:$batch, Index:$head, Index:$row,
+                       Optional<Index>:$residue);
+  let assemblyFormat = [{
+    $source `to` $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` attr-dict `:` type($source)
+  }];
+}
+
+def Nvptx_StoreWaitOp : Nvptx_Op<"store_wait"> {
+  let summary = "Wait until the copies that a warp has started have read shared memory";
+  let description = [{
+    Example: `attn_nvptx.store_wait`
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
 def Nvptx_WgmmaOp : Nvptx_Op<"wgmma"> {
   let summary = "Issue the product of a tile by a slot, a group of its own";
   let description = [{
@@ -263,6 +288,40 @@ def Nvptx_WgmmaWaitOp : Nvptx_Op<"wgmma_wait", [AllTypesMatch<["product", "resul
   let arguments = (ins Nvptx_Accumulator:$product, I64Attr:$pending);
   let results = (outs Nvptx_Accumulator:$result);
   let assemblyFormat = "$product `pending` $pending attr-dict `:` type($product)";
+}
+
+def Nvptx_TakeTurnOp : Nvptx_Op<"take_turn"> {
+  let summary = "Wait until the warpgroup before has issued its products";
+  let description = [{
+    Warpgroups take turns in their order, the first after the last. Warpgroup w waits at named barrier `barrier` + w for
+    the one before it; `first` says that the first turn of the first warpgroup is its own.
+
+    Example: `attn_nvptx.take_turn at 2 first`
+  }];
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$first);
+  let assemblyFormat = "`at` $barrier (`first` $first^)? attr-dict";
+}
+
+def Nvptx_PassTurnOp : Nvptx_Op<"pass_turn"> {
+  let summary = "Let the next warpgroup issue its products";
+  let description = [{
+    The other half of `take_turn`. With `last` the last warpgroup passes its turn to nobody: as many turns are taken as passed.
+
+    Example: `attn_nvptx.pass_turn at 2 last`
+  }];
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$last);
+  let assemblyFormat = "`at` $barrier (`last` $last^)? attr-dict";
+}
+
+def Nvptx_PublishOp : Nvptx_Op<"publish"> {
+  let summary = "Make what a warpgroup has written to shared memory visible to its products";
+  let description = [{
+    A fence between ordinary accesses and those of products, then named barrier `barrier` + w for the threads of warpgroup w.
+
+    Example: `attn_nvptx.publish at 5`
+  }];
+  let arguments = (ins I64Attr:$barrier);
+  let assemblyFormat = "`at` $barrier attr-dict";
 }
 
 #endif // ATTN_NVPTX_OPS_TD

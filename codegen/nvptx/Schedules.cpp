@@ -18,12 +18,15 @@ using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
+/// What a block with roles can have.
+static constexpr int64_t maxRoleSharedBytes = 227 * 1024;
+
 static constexpr Target targets[] = {
     {"sm_80", "+ptx70", 163 * 1024},
     {"sm_86", "+ptx71", 99 * 1024},
     {"sm_89", "+ptx78", 99 * 1024},
     {"sm_90", "+ptx78", 227 * 1024},
-    {"sm_90a", "+ptx80", 227 * 1024, /*hasWarpgroups=*/true},
+    {"sm_90a", "+ptx80", maxRoleSharedBytes, /*hasWarpgroups=*/true},
 };
 
 namespace {
@@ -41,6 +44,7 @@ struct Choice {
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
+  bool overlap = false, turns = false, weightsInShared = false;
 };
 } // namespace
 
@@ -172,14 +176,27 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
     int64_t keyColumns = getPanelledHeadSize(problem.headSize),
             valueColumns = getPanelledHeadSize(problem.valueHeadSize);
     int64_t rows = schedule.getStages() * schedule.getKvTile();
-    SharedPlan plan;
-    plan.query = 0;
-    plan.key =
-        schedule.getQTile() * std::max(keyColumns, valueColumns) * elementBytes;
-    plan.value = plan.key + rows * keyColumns * elementBytes;
-    plan.barriers = plan.value + rows * valueColumns * elementBytes;
-    plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
-    return plan;
+    int64_t queryBytes = schedule.getQTile() * keyColumns * elementBytes,
+            outputBytes = schedule.getQTile() * valueColumns * elementBytes,
+            weightBytes = schedule.getWeightsInShared()
+                              ? schedule.getQTile() *
+                                    getPanelledHeadSize(schedule.getKvTile()) *
+                                    elementBytes
+                              : 0;
+    auto place = [&](bool outputApart) {
+      SharedPlan plan;
+      plan.query = 0;
+      plan.key = outputApart ? queryBytes : std::max(queryBytes, outputBytes);
+      plan.value = plan.key + rows * keyColumns * elementBytes;
+      plan.weights = plan.value + rows * valueColumns * elementBytes;
+      int64_t end = plan.weights + weightBytes;
+      plan.output = outputApart ? end : 0;
+      plan.barriers = outputApart ? end + outputBytes : end;
+      plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+      return plan;
+    };
+    SharedPlan apart = place(true);
+    return apart.total <= maxRoleSharedBytes ? apart : place(false);
   }
   int64_t padded = getPaddedHeadSize(problem.headSize, type),
           valuePadded = getPaddedHeadSize(problem.valueHeadSize, type);
@@ -198,9 +215,10 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 }
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
-  return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
-                           choice.stages, choice.qInRegisters,
-                           choice.producerRegisters, choice.consumerRegisters);
+  return ScheduleAttr::get(
+      context, choice.qTile, choice.kvTile, choice.warps, choice.stages,
+      choice.qInRegisters, choice.producerRegisters, choice.consumerRegisters,
+      choice.overlap, choice.turns, choice.weightsInShared);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -276,9 +294,9 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
     return emitError() << "expected producer_registers + " << warps / 4
                        << " * consumer_registers to be at most " << pool
                        << ", found " << wanted;
-  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 192)
     return emitError() << "expected a key tile that is a multiple of 16 from "
-                          "16 to 128, found "
+                          "16 to 192, found "
                        << kvTile;
   if (schedule.getStages() < 2)
     return emitError() << "expected 2 to 8 stages, found "
@@ -347,11 +365,14 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
   for (const Choice &row : roleChoices)
     if (hasRoles && registers->warps != warps && row.warps == warps)
       registers = &row;
+  bool overlap = overrides.overlap.value_or(choice->overlap);
   ScheduleAttr schedule = ScheduleAttr::getChecked(
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
       overrides.qInRegisters.value_or(choice->qInRegisters),
-      registers->producerRegisters, registers->consumerRegisters);
+      registers->producerRegisters, registers->consumerRegisters, overlap,
+      overrides.turns.value_or(overlap && choice->turns),
+      overrides.weightsInShared.value_or(choice->weightsInShared));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

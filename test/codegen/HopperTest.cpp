@@ -24,15 +24,41 @@ protected:
     return registry;
   }
 
-  /// Runs the case for sm_90a in one of the simulator's modes.
-  Outcome check(Case problem) {
+  /// Runs the case for sm_90a with two of the ways to run the main loop, each
+  /// in one of the simulator's modes.
+  Outcome check(const Case &problem) {
+    checkNext(problem);
+    return checkNext(problem);
+  }
+
+  Outcome checkNext(Case problem) {
+    struct Ways {
+      bool overlap, turns, weightsInShared;
+    };
+    constexpr Ways ways[] = {{true, true, false},
+                             {false, false, true},
+                             {true, false, false},
+                             {true, true, true},
+                             {false, false, false}};
+    constexpr Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
     static unsigned number = 0;
-    Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
+    auto [overlap, turns, weightsInShared] = ways[number % std::size(ways)];
+    nvptx::ScheduleOverrides &schedule = problem.options.schedule;
+    if (!problem.inColumns) {
+      schedule.overlap = overlap;
+      schedule.turns = turns;
+      schedule.weightsInShared = weightsInShared;
+      if (weightsInShared && !schedule.kvTile)
+        schedule.kvTile = 48;
+    }
     problem.options.target = "sm_90a";
     Outcome outcome = runCase(context, problem, modes[number % 3], number);
     ++number;
     SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
-                 " Nk " + std::to_string(problem.keys));
+                 " Nk " + std::to_string(problem.keys) + ", overlap " +
+                 std::to_string(overlap) + ", turns " + std::to_string(turns) +
+                 ", weights in shared memory " +
+                 std::to_string(weightsInShared));
     EXPECT_EQ(outcome.problem, "");
     EXPECT_TRUE(outcome.o.passed) << toText(outcome.o);
     EXPECT_TRUE(outcome.lse.passed) << toText(outcome.lse);
@@ -41,6 +67,8 @@ protected:
                     << finding.message;
     EXPECT_EQ(outcome.report.counters.wgmma, outcome.idealWgmma);
     EXPECT_EQ(outcome.report.counters.mma, outcome.idealMma);
+    if (problem.storage != Storage::Unaligned && problem.poison == Poison::None)
+      EXPECT_EQ(outcome.report.counters.bankConflicts, 0u);
     return outcome;
   }
 
@@ -209,6 +237,10 @@ TEST_F(Hopper, NonFiniteValues) {
       problem.live = causal;
       problem.queries = 230;
       problem.keys = 260;
+      if (headSize == 40) {
+        problem.options.schedule.kvTile = 176;
+        problem.options.schedule.stages = 2;
+      }
       check(problem);
     }
 }

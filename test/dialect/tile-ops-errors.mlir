@@ -318,6 +318,18 @@ func.func @B3_count(%m: tensor<1x1x128x100xi8>, %j: index) {
 
 // -----
 
+func.func private @S7() attributes {attn.schedule =
+    // expected-error @below {{overlap, turns and weights_in_shared need producer_registers and consumer_registers (S7)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, overlap = true>}
+
+// -----
+
+func.func private @S8() attributes {attn.schedule =
+    // expected-error @below {{turns need overlap (S8)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240, turns = true>}
+
+// -----
+
 func.func @V1_rank(%k: tensor<1x100x64xf16>) {
   // expected-error @below {{operand #0 must be 4-d tensor or memref of f16, bf16 or f32 (V1), but got 'tensor<1x100x64xf16>'}}
   %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x100x64xf16> to tensor<1x100x64xf16>

@@ -45,8 +45,9 @@ struct Products {
   vector::ContractionOp scores, output;
   /// The reads of K and V.
   vector::TransferReadOp key, value;
-  /// The accumulator's factor in this iteration.
+  /// The accumulator's factor in this iteration, and the weights in 16 bits.
   arith::MulFOp scaled;
+  arith::TruncFOp rounded;
   /// The pairs that count, and the mask around the second product; null if all
   /// do.
   Value live;
@@ -66,26 +67,50 @@ private:
   LogicalResult collect();
   LogicalResult matchProducts(ForTilesOp loop);
   void widenAccumulators();
+  void narrowBounds();
   void resolveStart(Operand &operand);
   void allocate();
   void buildProducer(RolesOp roles);
   void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
-  BoxSource locate(const Operand &operand, IRMapping &mapping);
+  BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
-  /// Builds what the warps that compute do with the loops over tiles, whose
-  /// results it replaces. The insertion point is before the first loop.
-  void computeTiles();
-  void buildIteration(unsigned number, Value slot, Value parity,
-                      IRMapping &mapping);
-  void stageOutput(vector::TransferWriteOp write);
+  void stageOutput();
 
-  /// A loop over the tiles of `loop` that carries the number of a slot, the
-  /// parity of its phase, and `state`.
+  /// Where a ring of slots stands: the number of a slot, an i32, and the parity
+  /// of its phase.
+  struct Position {
+    Value slot, parity;
+  };
+  Position getNext(Position position);
+  Position getPrevious(Position position);
+
+  /// A loop over the tiles of `loop` from number `first`, an i32, on that
+  /// carries a position and `state`. `body` gets the number as an index.
   SmallVector<Value>
-  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
-            function_ref<SmallVector<Value>(Value tile, Value slot,
-                                            Value parity, ValueRange state)>
+  walkTiles(ForTilesOp loop, Value first, Position position, ValueRange state,
+            function_ref<SmallVector<Value>(Value tile, Position position,
+                                            ValueRange state)>
                 body);
+
+  // The main loop of the warps that compute: Consumers.cpp.
+
+  /// Builds what the warps that compute do with the loops over tiles, whose
+  /// results it replaces, at the insertion point. The rings stand at `position`
+  /// and at what it returns.
+  Position computeTiles(Position position);
+  SmallVector<Value> computeInOrder(Position &position);
+  SmallVector<Value> computeOverlapped(Position &position);
+  Value issueScores(Position position);
+  Value issueOutput(Value weights, Value acc, Position position);
+  Value finish(Operand &operand, Value product, Position position,
+               int64_t pending);
+  void buildSoftmax(unsigned number, IRMapping &mapping);
+  Value passWeights(unsigned number, IRMapping &mapping);
+  Value scale(unsigned number, IRMapping &mapping);
+  Value absorb(unsigned number, IRMapping &mapping, Value acc,
+               Position position);
+  void takeTurn(bool first = false);
+  void passTurn(bool last = false);
 
   SharedPlan planMemory() {
     return planSharedMemory(schedule,
@@ -110,8 +135,11 @@ private:
   /// The ops of the tile program, before the roles share them.
   SmallVector<Operation *> program;
   vector::TransferReadOp queryRead;
-  Operand query, key, value;
-  /// Whether there are loads through tensor maps.
+  vector::TransferWriteOp outputWrite;
+  Operand query, key, value, output;
+  /// Where the weights lie, if in shared memory.
+  Value weights;
+  /// Whether tiles are copied through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;
 };

@@ -64,10 +64,12 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
   found.key = getGlobalTile(found.scores.getRhs());
   found.value = getGlobalTile(found.output.getRhs());
   found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
-  if (!found.key || !found.value || !found.scaled ||
+  found.rounded = found.output.getLhs().getDefiningOp<arith::TruncFOp>();
+  if (!found.key || !found.value || !found.scaled || !found.rounded ||
       found.scores.getLhs() != queryRead.getVector())
     return loop.emitOpError("expected products with tiles of k and v that the "
-                            "iteration reads, added to a scaled accumulator");
+                            "iteration reads, the weights rounded, added to a "
+                            "scaled accumulator");
   for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>())
     if (read != found.key && read != found.value)
       return read.emitOpError("cannot be read in a kernel with roles yet; "
@@ -86,8 +88,15 @@ LogicalResult RoleScheduler::collect() {
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
       queryRead = read;
+    } else if (auto write = dyn_cast<vector::TransferWriteOp>(op);
+               write && write.getVectorType().getRank() == 2) {
+      outputWrite = write;
     }
   }
+  if (!outputWrite)
+    return forall.emitOpError("expected a tile of the output to be written");
+  output.source = outputWrite.getBase();
+  output.tile = outputWrite.getVectorType();
   if (loops.empty())
     return success();
   if (!queryRead)
@@ -102,6 +111,11 @@ LogicalResult RoleScheduler::collect() {
           !op->isBeforeInBlock(loops.front()))
         return loop.emitOpError(
             "expected bounds that are known before the first loop");
+    if (loop != loops.front() &&
+        (loop.getInits() != loops[products.size() - 2].getResults() ||
+         (products.back().live && products.front().live)))
+      return loop.emitOpError("expected it to go on from the loop before, and "
+                              "one of the loops to have a mask");
     Products first = products.front(), last = products.back();
     if (first.key.getBase() != last.key.getBase() ||
         first.value.getBase() != last.value.getBase())
@@ -113,9 +127,9 @@ LogicalResult RoleScheduler::collect() {
   key.tile = products.front().key.getVectorType();
   value.source = products.front().value.getBase();
   value.tile = products.front().value.getVectorType();
-  for (Operand *operand : {&query, &key, &value})
+  for (Operand *operand : {&query, &key, &value, &output})
     resolveStart(*operand);
-  hasMaps = query.tensor && key.tensor && value.tensor;
+  hasMaps = query.tensor && key.tensor && value.tensor && output.tensor;
   if (!hasMaps)
     forall.emitRemark("tiles are slices that no tensor map describes: they "
                       "are copied row by row");
@@ -123,8 +137,8 @@ LogicalResult RoleScheduler::collect() {
 }
 
 /// Follows the slices back to an argument of the kernel. Rows past the end of
-/// the tensor are past the end of the slice; rows between the two are dead or
-/// not stored.
+/// the tensor are past the end of the slice; rows between the two are dead. A
+/// tile of the output ends where its slice or the tensor does.
 void RoleScheduler::resolveStart(Operand &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
@@ -277,36 +291,72 @@ void RoleScheduler::allocate() {
   place(query, plan.query, 1);
   place(key, plan.key, stages);
   place(value, plan.value, stages);
+  if (schedule.getWeightsInShared()) {
+    int64_t columns = getPanelledHeadSize(key.tile.getDimSize(0)),
+            width = getPanelWidth(columns), rows = query.tile.getDimSize(0);
+    auto type = MemRefType::get({1, columns / width, rows, width},
+                                key.tile.getElementType(),
+                                MemRefLayoutAttrInterface(), space);
+    weights = SharedOp::create(b, type, b.getI64IntegerAttr(plan.weights));
+  }
 }
 
 //===----------------------------------------------------------------------===//
 // Loops
 //===----------------------------------------------------------------------===//
 
+RoleScheduler::Position RoleScheduler::getNext(Position position) {
+  Value next = arith::AddIOp::create(b, position.slot, i32(1));
+  Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
+                                      i32(schedule.getStages()));
+  Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
+  return {arith::SelectOp::create(b, wraps, i32(0), next),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+}
+
+RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
+  Value wraps =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, position.slot, i32(0));
+  Value previous = arith::SubIOp::create(b, position.slot, i32(1));
+  Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
+  return {arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
+                                  previous),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+}
+
+/// Limits the bounds of the loops to tile numbers of 32 bits, which no memory
+/// is large enough to exceed.
+void RoleScheduler::narrowBounds() {
+  b.setInsertionPoint(loops.front());
+  for (ForTilesOp loop : loops)
+    for (OpOperand &bound :
+         loop->getOpOperands().drop_back(loop.getInits().size())) {
+      Value limited =
+          arith::MinSIOp::create(b, bound.get(), index(kNoTile32 - 1));
+      limited = arith::MaxSIOp::create(b, limited, index(0));
+      bound.set(
+          toIndex(arith::IndexCastOp::create(b, b.getI32Type(), limited)));
+    }
+}
+
 SmallVector<Value> RoleScheduler::walkTiles(
-    ForTilesOp loop, Value slot, Value parity, ValueRange state,
-    function_ref<SmallVector<Value>(Value, Value, Value, ValueRange)> body) {
-  SmallVector<Value> inits{buildNextTile(b, b.getLoc(), loop, index(0)), slot,
-                           parity};
+    ForTilesOp loop, Value first, Position position, ValueRange state,
+    function_ref<SmallVector<Value>(Value, Position, ValueRange)> body) {
+  SmallVector<Value> inits{first, position.slot, position.parity};
   llvm::append_range(inits, state);
   auto before = [&](OpBuilder &, Location, ValueRange args) {
     Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, args[0],
-                                       index(kNoTile));
+                                       i32(kNoTile32));
     scf::ConditionOp::create(b, some, args);
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
-    Value slot = args[1], parity = args[2];
+    Position position{args[1], args[2]};
     SmallVector<Value> results =
-        body(args[0], slot, parity, args.drop_front(3));
-    Value from = arith::AddIOp::create(b, args[0], index(1));
-    Value next = arith::AddIOp::create(b, slot, i32(1));
-    Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
-                                        i32(schedule.getStages()));
-    next = arith::SelectOp::create(b, wraps, i32(0), next);
-    Value flipped = arith::XOrIOp::create(b, parity, i32(1));
-    SmallVector<Value> yielded{
-        buildNextTile(b, b.getLoc(), loop, from), next,
-        arith::SelectOp::create(b, wraps, flipped, parity)};
+        body(toIndex(args[0]), position, args.drop_front(3));
+    Value from = arith::AddIOp::create(b, args[0], i32(1));
+    Position next = getNext(position);
+    SmallVector<Value> yielded{buildNextTile(b, b.getLoc(), loop, from),
+                               next.slot, next.parity};
     llvm::append_range(yielded, results);
     scf::YieldOp::create(b, yielded);
   };
@@ -319,7 +369,8 @@ SmallVector<Value> RoleScheduler::walkTiles(
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
+BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
+                                IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -334,7 +385,7 @@ BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
   }
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
-      b.getI64IntegerAttr(operand.tile.getDimSize(0)),
+      b.getI64IntegerAttr(rows),
       b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
   return source;
 }
@@ -344,7 +395,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   DenseMap<Operand *, BoxSource> sources;
   if (boxes)
     for (Operand *operand : {&query, &key, &value})
-      sources[operand] = locate(*operand, mapping);
+      sources[operand] = locate(*operand, operand->tile.getDimSize(0), mapping);
   auto load = [&](Operand &operand, Value row, Value slot) {
     if (!boxes) {
       LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
@@ -359,13 +410,12 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   };
   load(query, index(0), index(0));
   // Slots that were never filled count as released.
-  Value slot = i32(0), parity = i32(1);
+  Position position{i32(0), i32(1)};
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
-        loop, slot, parity, {},
-        [&, product = product](Value tile, Value slot, Value parity,
-                               ValueRange) {
-          Value place = toIndex(slot);
+        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
+        [&, product = product](Value tile, Position position, ValueRange) {
+          Value place = toIndex(position.slot);
           for (Operand *operand : {&key, &value}) {
             vector::TransferReadOp read =
                 operand == &key ? product.key : product.value;
@@ -374,13 +424,12 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
                       tile);
             Value row =
                 cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
-            WaitOp::create(b, operand->empty, place, parity);
+            WaitOp::create(b, operand->empty, place, position.parity);
             load(*operand, row, place);
           }
           return SmallVector<Value>();
         });
-    slot = state[0];
-    parity = state[1];
+    position = {state[0], state[1]};
   }
 }
 
@@ -426,29 +475,47 @@ void RoleScheduler::buildProducer(RolesOp roles) {
 // The warps that compute
 //===----------------------------------------------------------------------===//
 
-/// The output tile takes the place of the query tile, so that it is stored in
-/// whole rows.
-void RoleScheduler::stageOutput(vector::TransferWriteOp write) {
-  b.setInsertionPoint(write);
-  b.setLoc(write.getLoc());
-  VectorType tile = write.getVectorType();
+/// The output tile goes through shared memory, so that it is stored in whole
+/// rows; each warp stores its own.
+void RoleScheduler::stageOutput() {
+  b.setInsertionPoint(outputWrite);
+  b.setLoc(outputWrite.getLoc());
+  VectorType tile = output.tile;
   int64_t columns = getPanelledHeadSize(tile.getDimSize(1)),
           width = getPanelWidth(tile.getDimSize(1));
   auto type = MemRefType::get(
       {1, columns / width, tile.getDimSize(0), width}, tile.getElementType(),
       MemRefLayoutAttrInterface(),
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup));
-  // Nobody reads the query tile any more.
-  NVVM::BarrierOp::create(b, TypeRange(), i32(1), i32(32 * schedule.getWarps()),
-                          NVVM::BarrierReductionAttr(), Value());
-  Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
+  int64_t place = loops.empty() ? 0 : planMemory().output;
+  if (!loops.empty() && place == 0)
+    // Nobody reads the query tile any more.
+    NVVM::BarrierOp::create(b, TypeRange(), i32(1),
+                            i32(32 * schedule.getWarps()),
+                            NVVM::BarrierReductionAttr(), Value());
+  Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(place));
   sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
   Value zero = index(0);
-  vector::TransferWriteOp::create(b, write.getVector(), stage,
+  vector::TransferWriteOp::create(b, outputWrite.getVector(), stage,
                                   ValueRange{zero, zero, zero, zero},
                                   ArrayRef<bool>{true, true});
-  StoreOp::create(b, stage, write.getBase());
-  write.erase();
+  auto byRows = [&] { StoreOp::create(b, stage, output.source); };
+  if (hasMaps) {
+    auto choice =
+        scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
+                          /*withElseRegion=*/true);
+    b.setInsertionPointToStart(choice.thenBlock());
+    IRMapping mapping;
+    int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps();
+    BoxSource target = locate(output, rowsPerWarp, mapping);
+    StoreBoxOp::create(b, stage, target.map, target.batch, target.head,
+                       target.row, target.residue);
+    b.setInsertionPointToStart(choice.elseBlock());
+    byRows();
+  } else {
+    byRows();
+  }
+  outputWrite.erase();
 }
 
 void RoleScheduler::buildConsumers(RolesOp roles) {
@@ -458,15 +525,16 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   if (!loops.empty()) {
     b.setInsertionPoint(loops.front());
     WaitOp::create(b, query.full, index(0), i32(0));
-    computeTiles();
+    computeTiles({i32(0), i32(0)});
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
     queryRead.erase();
   }
-  for (auto write :
-       llvm::make_early_inc_range(block->getOps<vector::TransferWriteOp>()))
-    if (write.getVectorType().getRank() == 2)
-      stageOutput(write);
+  stageOutput();
+  if (hasMaps) {
+    b.setInsertionPointToEnd(block);
+    StoreWaitOp::create(b);
+  }
 }
 
 /// Each role has the whole program at first.
@@ -479,8 +547,10 @@ static void eraseUnused(Block &block) {
 LogicalResult RoleScheduler::run() {
   if (failed(collect()))
     return failure();
-  if (!loops.empty())
+  if (!loops.empty()) {
     widenAccumulators();
+    narrowBounds();
+  }
   for (Operation &op : forall.getBody()->without_terminator())
     program.push_back(&op);
   b.setInsertionPoint(forall.getBody()->getTerminator());

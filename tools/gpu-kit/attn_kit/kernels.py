@@ -5,6 +5,7 @@
 from .masks import MASKS
 
 TARGETS = ["sm_90a", "sm_90", "sm_80"]  # best first
+CUBIN = "sm_90a-cubin"  # the first of them, assembled when the kit was packed and not by the driver
 LENGTHS = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 TOKENS = 16384  # of a batch, at least one sequence
 

@@ -8,7 +8,7 @@ WINDOW = 1024
 
 # name: (text, predicate of query position, key position and, for documents, their ids)
 MASKS = {
-    "all": ("all", lambda p, j: (p >= 0) & (j >= 0)),
+    "all": ("all", lambda p, j: (p == p) & (j == j)),
     "causal": ("causal", lambda p, j: j <= p),
     "window": (f"causal & window<{WINDOW - 1}, 0>", lambda p, j: (j <= p) & (p - j < WINDOW)),
     "dilated": ("dilated<256, 256, 4>", lambda p, j: ((p - j) % 4 == 0) & (p - j <= 1024) & (j - p <= 1024)),

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The jobs of a run, the most important ones first: what the time does not suffice for comes last."""
 
-from .kernels import FLEX, TARGETS, batch_of
+from .kernels import CUBIN, FLEX, TARGETS, batch_of
 
 # Batch, queries, keys: one tile and less, ragged, more queries than keys, several tiles.
 SHAPES = [(1, 200, 290), (2, 65, 33), (1, 1, 129), (1, 515, 1030)]
 
 
 def usable(kit, targets, name):
-    return [target for target in TARGETS if target in targets and target in kit["kernels"][name]["targets"]]
+    known = [TARGETS[0], CUBIN, *TARGETS[1:]]
+    return [target for target in known if target in targets and target in kit["kernels"][name]["targets"]]
 
 
 def plan(kit, targets, is_cuda, has_torch, quick):
@@ -24,7 +25,7 @@ def plan(kit, targets, is_cuda, has_torch, quick):
     for number, name in enumerate(kernels):
         for rank, target in enumerate(usable(kit, targets, name)):
             # The best target first; the others when what matters most was measured.
-            priority = 1 if rank == 0 else 4
+            priority = 1 if rank == 0 or target == CUBIN else 4
             if kernels[name]["golden"]:
                 add(priority, "golden", kernel=name, target=target)
             small = name.startswith("small-")
@@ -51,8 +52,9 @@ def plan(kit, targets, is_cuda, has_torch, quick):
                 job.update(length=128, batch=1, flops=0)
                 if number % 12:
                     continue
-            add(2 if number < 12 else 4 + number / 1000, "bench",
-                targets=best if length == 8192 and name in ("d128-all", "d128-causal") else best[:1], **job)
+            chosen = best[:1] + [target for target in best[1:] if target == CUBIN and number < 12
+                                 or length == 8192 and name in ("d128-all", "d128-causal")]
+            add(2 if number < 12 else 4 + number / 1000, "bench", targets=chosen, **job)
             if (name, length) in FLEX:
                 add(4.01 + FLEX.index((name, length)) / 1000, "flex", targets=best[:1], **job)
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
