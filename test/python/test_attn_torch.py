@@ -185,6 +185,19 @@ class Torch(unittest.TestCase):
         self.assertEqual(len(graphs), 1)
         self.assertEqual(attn.statistics()["compilations"] - before, 1)
 
+    def test_data_that_a_graph_carries(self):
+        graphs = []
+        def backend(graph, example):
+            graphs.append(graph)
+            return graph.forward
+        def layer(q, k, v, n, slopes, bias):
+            return attn.torch.attention(q, k, v, mask=attn.causal() & attn.lengths(n), alibi=slopes, bias=bias, softcap=3.0)
+        compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=backend)
+        for length in (10, 20, 33):
+            data = torch.tensor([length - 2, length]), torch.rand(4), torch.randn(1, 1, length, length)
+            torch.testing.assert_close(compiled(*inputs(length, length), *data), layer(*inputs(length, length), *data), rtol=0, atol=0)
+        self.assertEqual(len(graphs), 1)
+
     def test_strides_of_a_layer_are_kept(self):
         # batch x length x heads x head size, as layers project it: nothing is copied, and o may be written like that.
         q, k, v = (array.transpose(1, 2).contiguous().transpose(1, 2) for array in inputs())
