@@ -85,13 +85,14 @@ class Torch(unittest.TestCase):
 
     def test_flex_attention_masks_over_data_mean_the_same(self):
         from torch.nn.attention.flex_attention import create_mask, flex_attention, create_block_mask
-        ids, lengths = torch.randint(0, 3, (2, 27)).sort().values, torch.tensor([9, 27])
+        ids, starts, lengths = torch.randint(0, 3, (2, 27)).sort().values, torch.tensor([2, 0]), torch.tensor([9, 27])
         keep, by_head = torch.rand(27, 27) < 0.4, torch.rand(4, 27) < 0.5
         q, k, v = inputs(27, 27, dtype=torch.float32)
         for own in (
             lambda b, h, q, kv: (ids[b, q] == ids[b, kv]) & (q >= kv),
             lambda b, h, q, kv: ids[0][kv] == ids[0][q],
             lambda b, h, q, kv: (kv < lengths[b]) & (ids[b, q] != ids[b, kv]),
+            lambda b, h, q, kv: (kv >= starts[b]) & (kv < lengths[b]) & (q >= kv),
             lambda b, h, q, kv: (q >= kv) | ~keep[q][kv],
             lambda b, h, q, kv: ~by_head[h, kv] & keep[q, kv] & (lengths[b] > kv),
         ):
