@@ -190,19 +190,22 @@ def live_pairs(torch, mask, size, ids):
 
 
 def measure(contenders, seconds, least=3):
-    """Medians of what the contenders return, taken in turns: a time, or a rate that the contender measured itself."""
-    values = {name: [] for name in contenders}
+    """Medians of what the contenders return, taken in turns: a time, or a rate that the contender measured itself; how
+    many turns; medians of the processor time of this process."""
+    values, work = {name: [] for name in contenders}, {name: [] for name in contenders}
     spent = 0.0
     while spent < seconds or len(values[next(iter(values))]) < least:
         order = list(contenders)
         random.shuffle(order)
         begin = time.perf_counter()
         for name in order:
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             rate = contenders[name]()
             values[name].append(rate if isinstance(rate, float) else time.perf_counter() - start)
+            work[name].append(time.process_time() - used)
         spent += time.perf_counter() - begin
-    return {name: statistics.median(list_) for name, list_ in values.items()}, len(values[next(iter(values))])
+    medians = [{name: statistics.median(list_) for name, list_ in all_.items()} for all_ in (values, work)]
+    return medians[0], len(values[next(iter(values))]), medians[1]
 
 
 class Bench:
@@ -299,7 +302,7 @@ class Bench:
             contenders["dense"] = self.ours.runner(self.dense[key][0], element, self.tensors,
                                                    self.torch.empty_like(self.tensors[0]))
             contenders["dense"]()
-        medians, rounds = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)))
+        medians, rounds, work = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)))
         peak = medians.pop("peak")
         dense = medians.pop("dense", medians["ours"])
         useful = 4.0 * heads * head_size * live_pairs(self.torch, mask, size, self.ids(mask, size))
@@ -309,18 +312,20 @@ class Bench:
                "gflops": useful / medians["ours"] * 1e-9, "peak_gflops": peak * 1e-9,
                "peak_fraction": useful / medians["ours"] / peak,
                "executed_fraction": fraction, "proportion": medians["ours"] / (dense * fraction),
+               "processor_proportion": work["ours"] / (work.get("dense", work["ours"]) * fraction),
                "ratio": {name: t / medians["ours"] for name, t in medians.items() if name != "ours"},
                "compile_ms": compiled["compile_ms"], "compile_processor_ms": compiled["compile_processor_ms"],
                "max_difference": difference}
         ratios = "".join(f" {row['ratio'][n]:7.2f}" if n in row["ratio"] else "       -" for n in ("sdpa", "flex", "naive"))
         print(f"{mask:21} {element:4} {size:6} {head_size:4} {self.threads:3} {row['ms']['ours']:10.2f} {row['gflops']:8.1f}"
-              f" {100 * row['peak_fraction']:5.0f} % {row['proportion']:5.2f} {row['compile_ms']:8.0f} {ratios}", flush=True)
+              f" {100 * row['peak_fraction']:5.0f} % {row['proportion']:5.2f} {row['processor_proportion']:5.2f} "
+              f"{row['compile_ms']:8.0f} {ratios}", flush=True)
         return row
 
     def decode_row(self, shape, element):
         contenders, compiled, difference = self.prepare(shape, "none", element)
         contenders["read"] = lambda: self.peaks.measure("read", self.threads)
-        medians, rounds = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)), 5)
+        medians, rounds, _ = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)), 5)
         read = medians.pop("read")
         batch, _, kv_heads, _, keys, size = shape
         rate = 2.0 * batch * kv_heads * keys * size * BYTES[element] / medians["ours"]
@@ -388,8 +393,8 @@ def main():
     for threads in options.threads:
         bench = Bench(options, torch, threads)
         print("\nS queries and keys; GFLOP/s of useful operations and their part of the peak; prop.: time over dense time x "
-              "executed fraction;\nsdpa, flex, naive: how many times longer they take\n"
-              f"{'mask':21} type      S    D  thr         ms  GFLOP/s    peak prop. compile ms    sdpa    flex   naive")
+              "executed fraction,\ncpu: of processor time; sdpa, flex, naive: how many times longer they take\n"
+              f"{'mask':21} type      S    D  thr         ms  GFLOP/s    peak prop.   cpu compile ms    sdpa    flex   naive")
         for size in options.sizes:
             for head_size in options.head_sizes:
                 for element in options.types:
