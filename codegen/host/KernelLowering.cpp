@@ -314,6 +314,7 @@ LogicalResult KernelLowering::lowerLoop(ForTilesOp loop) {
   for (auto [value, argument] :
        llvm::zip_equal(yield->getOperands(), loop.getIterArgs()))
     plan.addState(value, argument);
+  plan.finish();
   if (failed(prepareRows(body, plan)))
     return failure();
   LogicalResult result = emitPanels(plan, [&](PanelEmitter &emitter) {
@@ -387,6 +388,7 @@ void KernelLowering::findParts(Block &block) {
 }
 
 LogicalResult KernelLowering::lowerItem(Block &block) {
+  context.rowTable = scratch.allocate(level.lanes * 8);
   if (failed(cloneScalars(block)) || failed(findQueryRows(block)))
     return failure();
   SmallVector<ForTilesOp> loops(block.getOps<ForTilesOp>());

@@ -5,6 +5,7 @@
 #include "attn/codegen/host/PanelEmitter.h"
 
 #include "attn/codegen/host/Level.h"
+#include "attn/codegen/host/Transpose.h"
 #include "attn/dialect/Attn.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/ADT/bit.h"
@@ -279,6 +280,8 @@ Value PanelEmitter::getPair(Value tile, int64_t i, int64_t v) {
 Value PanelEmitter::computePair(Value tile, int64_t i, int64_t v) {
   Type element = getElementTypeOrSelf(tile);
   auto state = context.states.find(tile);
+  if (stage->loaded.contains(tile) && element.isInteger(1))
+    return loadMask(getLocal(tile, Form::Mask), column, i, v);
   if (state != context.states.end() || stage->loaded.contains(tile)) {
     TileBuffer buffer = state != context.states.end()
                             ? state->second
@@ -358,6 +361,26 @@ void PanelEmitter::prefetchNext(const RowSource &source, Value row,
   b.prefetch(b.pointer(address, b.multiply(column, source.nextBytes)));
 }
 
+int64_t PanelEmitter::getDepthUnroll(Product product) const {
+  const RowSource &rhs = context.rows.at(
+      {product.getRhs().getAsOpaquePointer(), product.getOperandKind()});
+  int64_t unroll = rhs.nextBase && !product.few ? kLine / 4 : kDepthUnroll;
+  while (product.getNumSteps() % unroll != 0)
+    unroll /= 2;
+  return unroll;
+}
+
+scf::ForOp PanelEmitter::beginDepthLoop(Product product, ValueRange inits) {
+  int64_t unroll = getDepthUnroll(product);
+  if (!product.mask || product.mask != plan.getLive())
+    return b.beginLoop(product.getNumSteps(), unroll, inits);
+  int64_t perStep = product.getDepth() / product.getNumSteps();
+  auto toSteps = [&](Value columns) {
+    return b.createOrFold<arith::DivUIOp>(columns, b.index(perStep));
+  };
+  return b.beginLoop(toSteps(firstLive), toSteps(endLive), unroll, inits);
+}
+
 LogicalResult PanelEmitter::computeProduct(Value result) {
   auto found = llvm::find_if(plan.getProducts(), [&](const Product &product) {
     return isResultOf(result, product);
@@ -375,11 +398,6 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
                        : getLocal(product.getLhs(),
                                   product.useDot ? Form::Dot : Form::Float);
 
-  // Neighbours along the depth count as one step where pairs are multiplied.
-  int64_t depth = product.getDepth() / (product.useDot ? 2 : 1);
-  int64_t unroll = rhs.nextBase ? kLine / 4 : kDepthUnroll;
-  while (depth % unroll != 0)
-    unroll /= 2;
   SmallVector<Value> inits;
   for (int64_t i = 0; i < blockColumns; ++i)
     for (int64_t v = 0; v < vectors; ++v) {
@@ -397,7 +415,8 @@ LogicalResult PanelEmitter::computeProduct(Value result) {
   int64_t scalarAlignment =
       product.contract.getRhsType().getElementTypeBitWidth() / 8;
 
-  scf::ForOp loop = b.beginLoop(depth, unroll, inits);
+  int64_t unroll = getDepthUnroll(product);
+  scf::ForOp loop = beginDepthLoop(product, inits);
   SmallVector<Value> accs(loop.getRegionIterArgs());
   Value k = loop.getInductionVar();
   if (rhs.nextBase && product.isRhsByColumn)
@@ -575,7 +594,15 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
       getLocal(root.value, root.form);
   }
 
-  scf::ForOp loop = b.beginLoop(numColumns, blockColumns, inits);
+  // The stage of the mask finds the columns with a pair that counts.
+  bool isOfMask = plan.getLive() && current.tiles.contains(plan.getLive()) &&
+                  !current.loaded.contains(plan.getLive());
+  if (isOfMask)
+    llvm::append_range(inits, ArrayRef{b.index(numColumns), b.index(0)});
+  bool skipsDead = plan.getLive() && current.skipsDead;
+  scf::ForOp loop = skipsDead
+                        ? b.beginLoop(firstLive, endLive, blockColumns, inits)
+                        : b.beginLoop(numColumns, blockColumns, inits);
   column = loop.getInductionVar();
   columnValues.clear();
   pairValues.clear();
@@ -610,9 +637,22 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
       sums[sum] = combine(root, values.front(), sums[sum]);
     }
   }
+  if (isOfMask) {
+    Value some = getAnyLive();
+    Value &first = sums[sum], &end = sums[sum + 1];
+    first = arith::SelectOp::create(b, some, b.minimum(first, column), first);
+    end = arith::SelectOp::create(b, some, b.add(column, blockColumns), end);
+  }
   b.endLoop(loop, sums);
   columnValues.clear();
   pairValues.clear();
+  if (isOfMask) {
+    auto roundDown = [&](Value value) -> Value {
+      return arith::AndIOp::create(b, value, b.index(-getLiveGranule()));
+    };
+    firstLive = roundDown(loop.getResult(sum));
+    endLive = roundDown(b.add(loop.getResult(sum + 1), getLiveGranule() - 1));
+  }
   sum = 0;
   for (const Root &root : current.roots) {
     if (root.kind == Root::Reduce)
@@ -624,6 +664,31 @@ LogicalResult PanelEmitter::emitStage(const Stage &current) {
               outputs[root.value.getAsOpaquePointer()], numColumns);
   }
   return success();
+}
+
+/// Whether a pair of the current block counts: an i1.
+Value PanelEmitter::getAnyLive() {
+  Value any;
+  for (int64_t i = 0; i < blockColumns; ++i)
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value pairs = getPair(plan.getLive(), i, v);
+      any = any ? arith::OrIOp::create(b, any, pairs) : pairs;
+    }
+  return vector::ReductionOp::create(b, vector::CombiningKind::OR, any);
+}
+
+/// Columns that every loop over the columns with pairs that count takes in
+/// whole iterations: a power of two that divides a tile's.
+int64_t PanelEmitter::getLiveGranule() const {
+  int64_t granule = 1;
+  for (const Stage &current : plan.getStages())
+    if (current.skipsDead)
+      granule = std::max(granule, getBlockColumns(current));
+  for (Product product : plan.getProducts())
+    if (product.mask == plan.getLive())
+      granule = std::max(granule, getDepthUnroll(product) * product.getDepth() /
+                                      product.getNumSteps());
+  return granule;
 }
 
 LogicalResult PanelEmitter::emitStages() {
@@ -668,33 +733,34 @@ void PanelEmitter::copyIn(vector::TransferReadOp read,
   int64_t bytes = view.getElementBytes(),
           columns = read.getVectorType().getDimSize(1);
   Value left, base = getInput(read, left), target = getPanelBase(buffer);
-  scf::ForOp rowLoop = b.beginLoop(panelRows, 1);
-  Value lane = rowLoop.getInductionVar();
   // Rows past the end are the last one again.
-  Value row = b.minimum(b.add(firstRow, lane), b.add(numRows, -1));
-  Value from = b.pointer(
-      base, b.multiply(context.getRowOffset(row, view.strides, 2), bytes));
-  Value to = b.pointer(target, b.multiply(lane, 4));
-  int64_t width = columns == 1 || left || !isContiguous(read) ? 1 : 4;
-  Value count = b.index(columns);
-  if (left)
-    count = b.minimum(count, left);
-  scf::ForOp columnLoop = b.beginLoop(b.index(0), count, width);
-  Value first = columnLoop.getInductionVar();
-  Value offset =
-      isContiguous(read) ? first : b.multiply(first, view.strides[3]);
-  Value address = b.pointer(from, b.multiply(offset, bytes));
-  Value place = b.pointer(to, b.multiply(first, panelRows * 4));
-  if (width == 1) {
-    b.store(b.extend(b.load(view.element, address, bytes)), place, 4);
+  auto getAddress = [&](Value lane) {
+    Value row = b.minimum(b.add(firstRow, lane), b.add(numRows, -1));
+    return b.pointer(
+        base, b.multiply(context.getRowOffset(row, view.strides, 2), bytes));
+  };
+  bool isWhole = columns > 1 && !left && isContiguous(read);
+  scf::ForOp rowLoop = b.beginLoop(panelRows, isWhole ? lanes : 1);
+  Value row = rowLoop.getInductionVar();
+  Value to = b.pointer(target, b.multiply(row, 4));
+  if (isWhole) {
+    Value table = b.pointer(context.scratchBase, context.rowTable);
+    storeAddresses(b, table,
+                   [&](Value i) { return getAddress(b.add(row, i)); });
+    loadTransposed(b, {table, to, panelRows * 4, columns}, view.element);
   } else {
-    Value loaded = b.extend(
-        b.load(VectorType::get({width}, view.element), address, bytes));
-    for (int64_t i = 0; i < width; ++i)
-      b.store(vector::ExtractOp::create(b, loaded, i),
-              b.pointer(place, i * panelRows * 4), 4);
+    Value from = getAddress(row), count = b.index(columns);
+    if (left)
+      count = b.minimum(count, left);
+    scf::ForOp columnLoop = b.beginLoop(b.index(0), count, 1);
+    Value number = columnLoop.getInductionVar();
+    Value offset =
+        isContiguous(read) ? number : b.multiply(number, view.strides[3]);
+    Value address = b.pointer(from, b.multiply(offset, bytes));
+    b.store(b.extend(b.load(view.element, address, bytes)),
+            b.pointer(to, b.multiply(number, panelRows * 4)), 4);
+    b.endLoop(columnLoop);
   }
-  b.endLoop(columnLoop);
   b.endLoop(rowLoop);
 }
 
@@ -761,31 +827,32 @@ void PanelEmitter::copyOut(vector::TransferWriteOp write, int64_t offset,
         start,
         b.multiply(b.multiply(context.scalars.lookupOrDefault(index), stride),
                    bytes));
-  Value left = arith::SubIOp::create(b, numRows, firstRow);
-  scf::ForOp rowLoop =
-      b.beginLoop(b.index(0), b.minimum(left, b.index(panelRows)), 1);
-  Value row = rowLoop.getInductionVar();
-  Value to =
-      b.pointer(start, b.multiply(context.getRowOffset(b.add(firstRow, row),
-                                                       view.strides, rowDim),
-                                  bytes));
-  Value from =
-      b.pointer(b.pointer(context.scratchBase, offset), b.multiply(row, bytes));
+  Value end = b.minimum(arith::SubIOp::create(b, numRows, firstRow),
+                        b.index(panelRows));
+  scf::ForOp rowLoop = b.beginLoop(b.index(0), end, columns == 1 ? 1 : lanes);
+  Value first = rowLoop.getInductionVar();
+  auto getAddress = [&](Value row) {
+    return b.pointer(start,
+                     b.multiply(context.getRowOffset(b.add(firstRow, row),
+                                                     view.strides, rowDim),
+                                bytes));
+  };
+  Value from = b.pointer(b.pointer(context.scratchBase, offset),
+                         b.multiply(first, bytes));
   if (columns == 1) {
-    b.store(b.load(view.element, from, bytes), to, bytes);
+    b.store(b.load(view.element, from, bytes), getAddress(first), bytes);
   } else {
-    int64_t unroll = 8;
-    scf::ForOp columnLoop = b.beginLoop(columns, unroll);
-    Value first = columnLoop.getInductionVar();
-    for (int64_t u = 0; u < unroll; ++u) {
-      Value source =
-          b.pointer(b.pointer(from, b.multiply(first, panelRows * bytes)),
-                    u * panelRows * bytes);
-      Value target =
-          b.pointer(b.pointer(to, b.multiply(first, bytes)), u * bytes);
-      b.store(b.load(view.element, source, bytes), target, bytes);
-    }
-    b.endLoop(columnLoop);
+    // Rows past the end go where nobody reads.
+    Value unused = b.pointer(context.scratchBase,
+                             context.scratch.allocate(columns * bytes)),
+          table = b.pointer(context.scratchBase, context.rowTable);
+    storeAddresses(b, table, [&](Value i) -> Value {
+      Value row = b.add(first, i);
+      Value exists =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::slt, row, end);
+      return arith::SelectOp::create(b, exists, getAddress(row), unused);
+    });
+    storeTransposed(b, {table, from, panelRows * bytes, columns}, view.element);
   }
   b.endLoop(rowLoop);
 }
