@@ -248,15 +248,29 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     passTurn();
     mapping.map(products[number].scores.getResult(),
                 finish(key, scores, position, 1));
-    buildSoftmax(number, mapping);
-    // What the next iteration needs; the loop that waits for it also keeps
-    // ptxas from moving the wait for the product before the softmax.
-    WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
-    // Until here the product before reads its weights.
-    mapping.map(loop.getIterArgs()[accNumber],
-                finish(value, output, pending, 0));
+    auto finishOutput = [&] {
+      mapping.map(loop.getIterArgs()[accNumber],
+                  finish(value, output, pending, 0));
+    };
+    auto waitForValue = [&] {
+      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+    };
+    if (products[number].mask) {
+      // A mask leaves no registers for the weights that the product reads.
+      finishOutput();
+      buildSoftmax(number, mapping);
+    } else {
+      buildSoftmax(number, mapping);
+      // What the next iteration needs; the loop that waits for it also keeps
+      // ptxas from moving the wait for the product before the softmax.
+      waitForValue();
+      finishOutput();
+    }
     Value left = passWeights(number, mapping);
-    return finishTile(number, mapping, left, scale(number, mapping), position);
+    Value acc = scale(number, mapping);
+    if (products[number].mask)
+      waitForValue();
+    return finishTile(number, mapping, left, acc, position);
   };
   auto drainPipeline = [&](Position position, ValueRange carried) {
     Position pending = getPrevious(position);
