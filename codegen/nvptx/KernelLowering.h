@@ -28,6 +28,8 @@ class ReleaseOp;
 class TensorMapOp;
 class LoadBoxOp;
 class LoadRowsOp;
+class StoreBoxOp;
+class StoreWaitOp;
 class WgmmaOp;
 class WgmmaWaitOp;
 class TakeTurnOp;
@@ -69,6 +71,8 @@ public:
   void mapTensor(Operation *op, ArrayRef<Value> descriptors) {
     tensorMaps[op].assign(descriptors.begin(), descriptors.end());
   }
+  /// The parameter that is 0 if no descriptor could be made, an i64.
+  void mapTensorMapsFit(Value parameter) { tensorMapsFit = parameter; }
   Value getScalar(Value value) const { return scalars.lookup(value); }
 
   /// Lowers the ops of `block` but its terminator, at the insertion point.
@@ -125,6 +129,8 @@ private:
   LogicalResult lower(TensorMapOp op);
   LogicalResult lower(LoadBoxOp op);
   LogicalResult lower(LoadRowsOp op);
+  LogicalResult lower(StoreBoxOp op);
+  LogicalResult lower(StoreWaitOp op);
   LogicalResult lower(WgmmaOp op);
   LogicalResult lower(WgmmaWaitOp op);
   LogicalResult lower(TakeTurnOp op);
@@ -132,6 +138,9 @@ private:
   LogicalResult lower(PublishOp op);
   Value getWarpgroup();
   void storeWarpRows(StoreOp op);
+  struct BoxPosition;
+  void copyBoxes(const BoxPosition &position, const SharedTile &tile,
+                 Value start, Value barrier);
   Value getBarrier(Value barriers, Value slot);
   Value electProducer();
 
@@ -175,6 +184,7 @@ private:
   DenseMap<Value, SharedTile> buffers;
   DenseMap<Operation *, InputTile> inputs;
   DenseMap<Operation *, SmallVector<Value, 2>> tensorMaps;
+  Value tensorMapsFit;
   int64_t numProducts = 0;
   /// The number of the block, an i32.
   Value blockIndex;

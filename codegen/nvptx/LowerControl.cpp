@@ -34,8 +34,9 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
             vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
             vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
             RolesOp, BarriersOp, WaitOp, ReleaseOp, TensorMapOp, LoadBoxOp,
-            LoadRowsOp, WgmmaOp, WgmmaWaitOp, TakeTurnOp, PassTurnOp,
-            PublishOp>([&](auto typed) { return lower(typed); })
+            LoadRowsOp, StoreBoxOp, StoreWaitOp, WgmmaOp, WgmmaWaitOp,
+            TakeTurnOp, PassTurnOp, PublishOp>(
+          [&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
       .Case([&](NVVM::BarrierOp) {
@@ -46,8 +47,13 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
         scalars[elect.getResult()] = electProducer();
         return success();
       })
-      .Case([&](TensorMapsFitOp) {
-        return success(); // A parameter, mapped before the walk.
+      .Case([&](TensorMapsFitOp fit) {
+        // Compared where it is needed: not one more value that stays in a
+        // register through the loops.
+        Value hidden = b.add(tensorMapsFit, b.widen(b.hide(b.i32(0))));
+        scalars[fit.getResult()] =
+            b.compare(LLVM::ICmpPredicate::ne, hidden, b.i64(0));
+        return success();
       })
       .Case<NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncCommitGroupOp>([&](auto) {
         b.clone(*op);
@@ -151,7 +157,9 @@ KernelLowering::lowerProgram(scf::ForallOp forall,
     return failure();
 
   llvm::SmallPtrSet<Operation *, 16> needed;
-  SmallVector<Operation *> worklist(llvm::make_pointer_range(epilogue));
+  SmallVector<Operation *> worklist;
+  for (Operation &op : epilogue)
+    op.walk([&](Operation *inner) { worklist.push_back(inner); });
   while (!worklist.empty())
     for (Value operand : worklist.pop_back_val()->getOperands()) {
       Operation *source = operand.getDefiningOp();

@@ -232,6 +232,31 @@ def Nvptx_LoadRowsOp : Nvptx_Op<"load_rows"> {
   let hasVerifier = 1;
 }
 
+def Nvptx_StoreBoxOp : Nvptx_Op<"store_box"> {
+  let summary = "Start copying the rows of each warp to a tensor through its tensor map";
+  let description = [{
+    Each warp copies the 16 rows of the first slot of the buffer that it has written, to (batch, head, `row` and what follows)
+    of the tensor; what lies outside of it is left out. A fence orders the warp's writes before the copy, which one of its
+    threads starts. `store_wait` comes before the buffer is written again, and before the block ends. A residue is that of
+    `load_box`.
+
+    Example: `attn_nvptx.store_box %stage to %map[%b, %h, %i] : memref<1x2x128x64xbf16, ...>`
+  }];
+  let arguments = (ins Nvptx_PanelMemRef:$source, Index:$map, Index:$batch, Index:$head, Index:$row,
+                       Optional<Index>:$residue);
+  let assemblyFormat = [{
+    $source `to` $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` attr-dict `:` type($source)
+  }];
+}
+
+def Nvptx_StoreWaitOp : Nvptx_Op<"store_wait"> {
+  let summary = "Wait until the copies that a warp has started have read shared memory";
+  let description = [{
+    Example: `attn_nvptx.store_wait`
+  }];
+  let assemblyFormat = "attr-dict";
+}
+
 def Nvptx_WgmmaOp : Nvptx_Op<"wgmma"> {
   let summary = "Issue the product of a tile by a slot, a group of its own";
   let description = [{

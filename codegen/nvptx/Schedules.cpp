@@ -18,12 +18,15 @@ using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
+/// What a block with roles can have.
+static constexpr int64_t maxRoleSharedBytes = 227 * 1024;
+
 static constexpr Target targets[] = {
     {"sm_80", "+ptx70", 163 * 1024},
     {"sm_86", "+ptx71", 99 * 1024},
     {"sm_89", "+ptx78", 99 * 1024},
     {"sm_90", "+ptx78", 227 * 1024},
-    {"sm_90a", "+ptx80", 227 * 1024, /*hasWarpgroups=*/true},
+    {"sm_90a", "+ptx80", maxRoleSharedBytes, /*hasWarpgroups=*/true},
 };
 
 namespace {
@@ -181,20 +184,27 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
     int64_t keyColumns = getPanelledHeadSize(problem.headSize),
             valueColumns = getPanelledHeadSize(problem.valueHeadSize);
     int64_t rows = schedule.getStages() * schedule.getKvTile();
-    SharedPlan plan;
-    plan.query = 0;
-    plan.key =
-        schedule.getQTile() * std::max(keyColumns, valueColumns) * elementBytes;
-    plan.value = plan.key + rows * keyColumns * elementBytes;
-    plan.weights = plan.value + rows * valueColumns * elementBytes;
-    plan.barriers =
-        plan.weights +
-        (schedule.getWeightsInShared()
-             ? schedule.getQTile() * getPanelledHeadSize(schedule.getKvTile()) *
-                   elementBytes
-             : 0);
-    plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
-    return plan;
+    int64_t queryBytes = schedule.getQTile() * keyColumns * elementBytes,
+            outputBytes = schedule.getQTile() * valueColumns * elementBytes,
+            weightBytes = schedule.getWeightsInShared()
+                              ? schedule.getQTile() *
+                                    getPanelledHeadSize(schedule.getKvTile()) *
+                                    elementBytes
+                              : 0;
+    auto place = [&](bool outputApart) {
+      SharedPlan plan;
+      plan.query = 0;
+      plan.key = outputApart ? queryBytes : std::max(queryBytes, outputBytes);
+      plan.value = plan.key + rows * keyColumns * elementBytes;
+      plan.weights = plan.value + rows * valueColumns * elementBytes;
+      int64_t end = plan.weights + weightBytes;
+      plan.output = outputApart ? end : 0;
+      plan.barriers = outputApart ? end + outputBytes : end;
+      plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+      return plan;
+    };
+    SharedPlan apart = place(true);
+    return apart.total <= maxRoleSharedBytes ? apart : place(false);
   }
   int64_t padded = getPaddedHeadSize(problem.headSize, type),
           valuePadded = getPaddedHeadSize(problem.valueHeadSize, type);

@@ -75,8 +75,9 @@ struct SharedPlan {
   int64_t query, key, value;
   /// With roles: where the weights and the barriers lie.
   int64_t weights = 0, barriers = 0;
-  /// The output tile of a 16-bit type is staged from offset 0, over all of
-  /// them; with roles, over the query tile.
+  /// Where the output tile of a 16-bit type is staged: over all of them; with
+  /// roles in a place of its own if there is room, else over the query tile.
+  int64_t output = 0;
   int64_t total = 0;
 };
 

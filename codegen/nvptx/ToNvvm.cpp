@@ -140,7 +140,7 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
     parameters.push_back({role, SmallVector<int64_t, 2>(what), value});
     return value;
   };
-  Value fit;
+  bool hasFit = false;
   Value base =
       b.hoist([&] { return LLVM::AddressOfOp::create(b, sharedMemory); });
   KernelLowering lowering(b, base);
@@ -189,11 +189,10 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
       else
         lowering.mapTensor(op, add({number, rows, columns}));
     } else if (isa<TensorMapsFitOp>(op)) {
-      if (!fit)
-        fit = addParameter(b.i64Type, "attn.tensor_maps_fit", {0});
-      lowering.mapScalar(op->getResult(0), b.hoist([&] {
-        return b.compare(LLVM::ICmpPredicate::ne, fit, b.i64(0));
-      }));
+      if (!hasFit)
+        lowering.mapTensorMapsFit(
+            addParameter(b.i64Type, "attn.tensor_maps_fit", {0}));
+      hasFit = true;
     }
   });
 

@@ -134,6 +134,52 @@ LogicalResult KernelLowering::lower(TensorMapOp op) {
   return success();
 }
 
+/// Where a box starts: the map, and the indices after the column, i32,
+/// innermost first.
+struct KernelLowering::BoxPosition {
+  Value map;
+  SmallVector<Value, 4> indices;
+};
+
+/// Copies the panels of a tile, of which `start` is the address: from the
+/// tensor if there is a barrier to signal, else to it.
+void KernelLowering::copyBoxes(const BoxPosition &position,
+                               const SharedTile &tile, Value start,
+                               Value barrier) {
+  auto address = [&](Value pointer) -> Value {
+    return LLVM::PtrToIntOp::create(b, b.i32Type, pointer);
+  };
+  size_t count = position.indices.size();
+  std::string rank = std::to_string(1 + count), coordinates = "[$1, {$2",
+              constraints = "r,l,r";
+  for (size_t i = 0; i < count; ++i) {
+    coordinates += ", $" + std::to_string(3 + i);
+    constraints += ",r";
+  }
+  coordinates += "}]";
+  std::string text =
+      barrier ? "cp.async.bulk.tensor." + rank +
+                    "d.shared::cluster.global.tile.mbarrier::complete_tx::"
+                    "bytes [$0], " +
+                    coordinates + ", [$" + std::to_string(3 + count) + "];"
+              : "cp.async.bulk.tensor." + rank +
+                    "d.global.shared::cta.tile.bulk_group " + coordinates +
+                    ", [$0];";
+  constraints += barrier ? ",r,~{memory}" : ",~{memory}";
+  for (const Panel &panel : getPanels(tile)) {
+    SmallVector<Value> operands{address(b.advance(start, panel.bytes)),
+                                position.map, b.i32(panel.column)};
+    llvm::append_range(operands, position.indices);
+    if (barrier)
+      operands.push_back(address(barrier));
+    LLVM::InlineAsmOp::create(b, TypeRange(), operands, text, constraints,
+                              /*has_side_effects=*/true,
+                              /*is_align_stack=*/false,
+                              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
+                              ArrayAttr());
+  }
+}
+
 LogicalResult KernelLowering::lower(LoadBoxOp op) {
   const SharedTile &tile = buffers.find(op.getTarget())->second;
   Value barrier = getBarrier(op.getBarrier(), op.getSlot());
@@ -141,37 +187,39 @@ LogicalResult KernelLowering::lower(LoadBoxOp op) {
   NVVM::MBarrierArriveExpectTxOp::create(
       b, TypeRange(), barrier, b.i32(tile.getBytes()), NVVM::MemScopeKind::CTA,
       false, Value());
-  auto address = [&](Value pointer) -> Value {
-    return LLVM::PtrToIntOp::create(b, b.i32Type, pointer);
-  };
-  // Innermost first, after the column.
-  SmallVector<Value, 4> position;
+  BoxPosition position{getScalar(op.getMap()), {}};
   for (Value index :
        {op.getResidue(), op.getRow(), op.getHead(), op.getBatch()})
     if (index)
-      position.push_back(b.narrow(getScalar(index)));
-  std::string rank = std::to_string(1 + position.size());
-  std::string text = "cp.async.bulk.tensor." + rank +
-                     "d.shared::cluster.global.tile.mbarrier::complete_tx::"
-                     "bytes [$0], [$1, {$2",
-              constraints = "r,l,r";
-  for (size_t i = 0; i < position.size(); ++i) {
-    text += ", $" + std::to_string(3 + i);
-    constraints += ",r";
-  }
-  text += "}], [$" + std::to_string(3 + position.size()) + "];";
-  constraints += ",r,~{memory}";
-  for (const Panel &panel : getPanels(tile)) {
-    SmallVector<Value> operands{address(b.advance(target, panel.bytes)),
-                                getScalar(op.getMap()), b.i32(panel.column)};
-    llvm::append_range(operands, position);
-    operands.push_back(address(barrier));
-    LLVM::InlineAsmOp::create(b, TypeRange(), operands, text, constraints,
-                              /*has_side_effects=*/true,
-                              /*is_align_stack=*/false,
-                              LLVM::TailCallKind::None, LLVM::AsmDialectAttr(),
-                              ArrayAttr());
-  }
+      position.indices.push_back(b.narrow(getScalar(index)));
+  copyBoxes(position, tile, target, barrier);
+  return success();
+}
+
+LogicalResult KernelLowering::lower(StoreBoxOp op) {
+  const SharedTile &tile = buffers.find(op.getSource())->second;
+  b.fenceAsyncShared();
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
+  b.ifThen(b.compare(Predicate::eq, b.lane, b.i32(0)), [&] {
+    Value warpRow = b.mul(b.warp, b.i32(b.shape.getRowsPerWarp()));
+    BoxPosition position{getScalar(op.getMap()), {}};
+    if (Value residue = op.getResidue())
+      position.indices.push_back(b.narrow(getScalar(residue)));
+    position.indices.push_back(
+        b.add(b.narrow(getScalar(op.getRow())), warpRow));
+    for (Value index : {op.getHead(), op.getBatch()})
+      position.indices.push_back(b.narrow(getScalar(index)));
+    copyBoxes(position, tile,
+              b.advance(tile.base, b.mul(warpRow, b.i32(2 * tile.panelWidth))),
+              Value());
+    NVVM::CpAsyncBulkCommitGroupOp::create(b);
+  });
+  return success();
+}
+
+LogicalResult KernelLowering::lower(StoreWaitOp) {
+  NVVM::CpAsyncBulkWaitGroupOp::create(b, 0, b.getUnitAttr());
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
   return success();
 }
 

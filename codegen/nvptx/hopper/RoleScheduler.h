@@ -72,9 +72,9 @@ private:
   void allocate();
   void buildProducer(RolesOp roles);
   void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
-  BoxSource locate(const Operand &operand, IRMapping &mapping);
+  BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
-  void stageOutput(vector::TransferWriteOp write);
+  void stageOutput();
 
   /// Where a ring of slots stands: the number of a slot, an i32, and the parity
   /// of its phase.
@@ -135,10 +135,11 @@ private:
   /// The ops of the tile program, before the roles share them.
   SmallVector<Operation *> program;
   vector::TransferReadOp queryRead;
-  Operand query, key, value;
+  vector::TransferWriteOp outputWrite;
+  Operand query, key, value, output;
   /// Where the weights lie, if in shared memory.
   Value weights;
-  /// Whether there are loads through tensor maps.
+  /// Whether tiles are copied through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;
 };

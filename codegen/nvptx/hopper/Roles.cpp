@@ -88,8 +88,15 @@ LogicalResult RoleScheduler::collect() {
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
       queryRead = read;
+    } else if (auto write = dyn_cast<vector::TransferWriteOp>(op);
+               write && write.getVectorType().getRank() == 2) {
+      outputWrite = write;
     }
   }
+  if (!outputWrite)
+    return forall.emitOpError("expected a tile of the output to be written");
+  output.source = outputWrite.getBase();
+  output.tile = outputWrite.getVectorType();
   if (loops.empty())
     return success();
   if (!queryRead)
@@ -120,9 +127,9 @@ LogicalResult RoleScheduler::collect() {
   key.tile = products.front().key.getVectorType();
   value.source = products.front().value.getBase();
   value.tile = products.front().value.getVectorType();
-  for (Operand *operand : {&query, &key, &value})
+  for (Operand *operand : {&query, &key, &value, &output})
     resolveStart(*operand);
-  hasMaps = query.tensor && key.tensor && value.tensor;
+  hasMaps = query.tensor && key.tensor && value.tensor && output.tensor;
   if (!hasMaps)
     forall.emitRemark("tiles are slices that no tensor map describes: they "
                       "are copied row by row");
@@ -130,8 +137,8 @@ LogicalResult RoleScheduler::collect() {
 }
 
 /// Follows the slices back to an argument of the kernel. Rows past the end of
-/// the tensor are past the end of the slice; rows between the two are dead or
-/// not stored.
+/// the tensor are past the end of the slice; rows between the two are dead. A
+/// tile of the output ends where its slice or the tensor does.
 void RoleScheduler::resolveStart(Operand &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
@@ -362,7 +369,8 @@ SmallVector<Value> RoleScheduler::walkTiles(
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
+BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
+                                IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -377,7 +385,7 @@ BoxSource RoleScheduler::locate(const Operand &operand, IRMapping &mapping) {
   }
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
-      b.getI64IntegerAttr(operand.tile.getDimSize(0)),
+      b.getI64IntegerAttr(rows),
       b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
   return source;
 }
@@ -387,7 +395,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   DenseMap<Operand *, BoxSource> sources;
   if (boxes)
     for (Operand *operand : {&query, &key, &value})
-      sources[operand] = locate(*operand, mapping);
+      sources[operand] = locate(*operand, operand->tile.getDimSize(0), mapping);
   auto load = [&](Operand &operand, Value row, Value slot) {
     if (!boxes) {
       LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
@@ -467,29 +475,47 @@ void RoleScheduler::buildProducer(RolesOp roles) {
 // The warps that compute
 //===----------------------------------------------------------------------===//
 
-/// The output tile takes the place of the query tile, so that it is stored in
-/// whole rows.
-void RoleScheduler::stageOutput(vector::TransferWriteOp write) {
-  b.setInsertionPoint(write);
-  b.setLoc(write.getLoc());
-  VectorType tile = write.getVectorType();
+/// The output tile goes through shared memory, so that it is stored in whole
+/// rows; each warp stores its own.
+void RoleScheduler::stageOutput() {
+  b.setInsertionPoint(outputWrite);
+  b.setLoc(outputWrite.getLoc());
+  VectorType tile = output.tile;
   int64_t columns = getPanelledHeadSize(tile.getDimSize(1)),
           width = getPanelWidth(tile.getDimSize(1));
   auto type = MemRefType::get(
       {1, columns / width, tile.getDimSize(0), width}, tile.getElementType(),
       MemRefLayoutAttrInterface(),
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup));
-  // Nobody reads the query tile any more.
-  NVVM::BarrierOp::create(b, TypeRange(), i32(1), i32(32 * schedule.getWarps()),
-                          NVVM::BarrierReductionAttr(), Value());
-  Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
+  int64_t place = loops.empty() ? 0 : planMemory().output;
+  if (!loops.empty() && place == 0)
+    // Nobody reads the query tile any more.
+    NVVM::BarrierOp::create(b, TypeRange(), i32(1),
+                            i32(32 * schedule.getWarps()),
+                            NVVM::BarrierReductionAttr(), Value());
+  Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(place));
   sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
   Value zero = index(0);
-  vector::TransferWriteOp::create(b, write.getVector(), stage,
+  vector::TransferWriteOp::create(b, outputWrite.getVector(), stage,
                                   ValueRange{zero, zero, zero, zero},
                                   ArrayRef<bool>{true, true});
-  StoreOp::create(b, stage, write.getBase());
-  write.erase();
+  auto byRows = [&] { StoreOp::create(b, stage, output.source); };
+  if (hasMaps) {
+    auto choice =
+        scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
+                          /*withElseRegion=*/true);
+    b.setInsertionPointToStart(choice.thenBlock());
+    IRMapping mapping;
+    int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps();
+    BoxSource target = locate(output, rowsPerWarp, mapping);
+    StoreBoxOp::create(b, stage, target.map, target.batch, target.head,
+                       target.row, target.residue);
+    b.setInsertionPointToStart(choice.elseBlock());
+    byRows();
+  } else {
+    byRows();
+  }
+  outputWrite.erase();
 }
 
 void RoleScheduler::buildConsumers(RolesOp roles) {
@@ -504,10 +530,11 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
       loop.erase();
     queryRead.erase();
   }
-  for (auto write :
-       llvm::make_early_inc_range(block->getOps<vector::TransferWriteOp>()))
-    if (write.getVectorType().getRank() == 2)
-      stageOutput(write);
+  stageOutput();
+  if (hasMaps) {
+    b.setInsertionPointToEnd(block);
+    StoreWaitOp::create(b);
+  }
 }
 
 /// Each role has the whole program at first.

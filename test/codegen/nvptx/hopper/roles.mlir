@@ -50,8 +50,15 @@
 // CHECK: attn_nvptx.wgmma {{.*}} depth 64 :
 // CHECK-NOT: vector<192x128xi1>
 // CHECK: attn_nvptx.wgmma {{.*}} depth 128 transposed
-// CHECK: nvvm.barrier id = {{.*}} number_of_threads
-// CHECK: attn_nvptx.store {{.*}} : memref<1x1x192x64xbf16, #gpu.address_space<workgroup>>
+// CHECK-NOT: nvvm.barrier
+// CHECK: %[[O:.*]] = attn_nvptx.shared at 155648 : memref<1x1x192x64xbf16, #gpu.address_space<workgroup>>
+// CHECK: vector.transfer_write %{{.*}}, %[[O]]
+// CHECK: scf.if
+// CHECK: %[[OMAP:.*]] = attn_nvptx.tensor_map %{{.*}} box(16 x 64)
+// CHECK: attn_nvptx.store_box %[[O]] to %[[OMAP]]
+// CHECK: } else {
+// CHECK: attn_nvptx.store %[[O]] to
+// CHECK: attn_nvptx.store_wait
 
 // PTX: .target sm_90a
 // PTX: .param .align 64 .b8 f_0_param_{{[0-9]+}}[128]
@@ -63,6 +70,10 @@
 // PTX: setmaxnreg.inc.sync.aligned.u32 160;
 // PTX-COUNT-24: wgmma.mma_async.sync.aligned.m64n{{128|64}}k16.f32.bf16.bf16
 // PTX-NOT: wgmma.mma_async
+// PTX: fence.proxy.async.shared::cta
+// PTX: cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group
+// PTX: cp.async.bulk.commit_group
+// PTX: cp.async.bulk.wait_group.read 	0
 func.func @f(%q: tensor<2x8x?x64xbf16>, %k: tensor<2x2x?x64xbf16>, %v: tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16> {
   %o = attn.attention %q, %k, %v mask(causal)
     : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16>
