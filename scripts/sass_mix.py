@@ -89,6 +89,17 @@ def opcode(line):
     return match[1] if match else None
 
 
+def count_overlapped(lines):
+    """exp2 between a wait for all products but the last and the wait for that one."""
+    count, runs = 0, False
+    for line in lines:
+        name = opcode(line) or ""
+        if name.startswith("WARPGROUP.DEPBAR"):
+            runs = "0x1 " in line
+        count += runs and name == "MUFU.EX2"
+    return count
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=pathlib.Path)
@@ -118,6 +129,7 @@ def main():
         for kind, count in kinds.items():
             if count:
                 print(f"  {kind:28} {count:6}  {100 * count / len(body):4.1f} %")
+        print(f"  {'exp2 while a product runs':28} {count_overlapped(lines[first:last + 1]):6}")
         if options.listing:
             print("\n".join(lines[first:last + 1]))
     return 0

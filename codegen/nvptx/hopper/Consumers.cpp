@@ -34,17 +34,17 @@ void RoleScheduler::passTurn(bool last) {
 
 /// S = Q K^T of the tile at `position`, in flight.
 Value RoleScheduler::issueScores(Position position) {
-  Value slot = toIndex(position.slot);
   Products product = products.front();
   return WgmmaOp::create(b, product.scores.getResultType(), query.buffer,
-                         key.buffer, slot, Value(), query.tile.getDimSize(1),
+                         key.buffer, position.place, Value(),
+                         query.tile.getDimSize(1),
                          /*transposed=*/false);
 }
 
 /// O + P V, in flight.
 Value RoleScheduler::issueOutput(Value weights, Value acc, Position position) {
   return WgmmaOp::create(b, acc.getType(), weights, value.buffer,
-                         toIndex(position.slot), acc, key.tile.getDimSize(0),
+                         position.place, acc, key.tile.getDimSize(0),
                          /*transposed=*/true);
 }
 
@@ -54,7 +54,7 @@ Value RoleScheduler::finish(Operand &operand, Value product, Position position,
                             int64_t pending) {
   Value result = WgmmaWaitOp::create(b, product.getType(), product,
                                      b.getI64IntegerAttr(pending));
-  ReleaseOp::create(b, operand.empty, toIndex(position.slot));
+  ReleaseOp::create(b, operand.empty, position.place);
   return result;
 }
 
@@ -111,8 +111,7 @@ Value RoleScheduler::absorb(unsigned number, IRMapping &mapping, Value acc,
                             Position position) {
   if (!products[number].mask)
     return acc;
-  return AbsorbOp::create(b, acc.getType(), acc, value.buffer,
-                          toIndex(position.slot),
+  return AbsorbOp::create(b, acc.getType(), acc, value.buffer, position.place,
                           mapping.lookupOrDefault(products[number].live));
 }
 
@@ -144,13 +143,13 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
       IRMapping mapping;
       mapping.map(tiles.getInductionVar(), tile);
       mapping.map(tiles.getIterArgs(), carried);
-      WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+      WaitOp::create(b, key.full, position.place, position.parity);
       mapping.map(product.scores.getResult(),
                   finish(key, issueScores(position), position, 0));
       buildSoftmax(number, mapping);
       Value left = passWeights(number, mapping);
       Value acc = scale(number, mapping);
-      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+      WaitOp::create(b, value.full, position.place, position.parity);
       acc = absorb(number, mapping, acc, position);
       acc = finish(value, issueOutput(left, acc, position), position, 0);
       mapping.map(getOutput(product), acc);
@@ -159,7 +158,7 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
     b.setLoc(loop.getLoc());
     Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
     SmallVector<Value> results = walkTiles(loop, first, position, state, body);
-    position = {results[0], results[1]};
+    position = makePosition(results[0], results[1]);
     state.assign(results.begin() + 2, results.end());
   }
   return state;
@@ -219,14 +218,14 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     IRMapping mapping;
     mapping.map(loop.getInductionVar(), toIndex(first));
     mapping.map(loop.getIterArgs(), loops.front().getInits());
-    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    WaitOp::create(b, key.full, position.place, position.parity);
     takeTurn(/*first=*/true);
     Value scores = issueScores(position);
     passTurn();
     mapping.map(products[masked].scores.getResult(),
                 finish(key, scores, position, 0));
     buildSoftmax(masked, mapping);
-    WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+    WaitOp::create(b, value.full, position.place, position.parity);
     Value left = passWeights(masked, mapping);
     Value acc = loops.front().getInits()[accNumber];
     if (!matchPattern(acc, m_AnyZeroFloat()))
@@ -240,7 +239,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     IRMapping mapping;
     mapping.map(loop.getInductionVar(), tile);
     mapping.map(loop.getIterArgs(), carried.take_front(numState));
-    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    WaitOp::create(b, key.full, position.place, position.parity);
     takeTurn();
     Value scores = issueScores(position);
     Value output =
@@ -248,15 +247,29 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     passTurn();
     mapping.map(products[number].scores.getResult(),
                 finish(key, scores, position, 1));
-    buildSoftmax(number, mapping);
-    // What the next iteration needs; the loop that waits for it also keeps
-    // ptxas from moving the wait for the product before the softmax.
-    WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
-    // Until here the product before reads its weights.
-    mapping.map(loop.getIterArgs()[accNumber],
-                finish(value, output, pending, 0));
+    auto finishOutput = [&] {
+      mapping.map(loop.getIterArgs()[accNumber],
+                  finish(value, output, pending, 0));
+    };
+    auto waitForValue = [&] {
+      WaitOp::create(b, value.full, position.place, position.parity);
+    };
+    if (products[number].mask) {
+      // A mask leaves no registers for the weights that the product reads.
+      finishOutput();
+      buildSoftmax(number, mapping);
+    } else {
+      buildSoftmax(number, mapping);
+      // What the next iteration needs; the loop that waits for it also keeps
+      // ptxas from moving the wait for the product before the softmax.
+      waitForValue();
+      finishOutput();
+    }
     Value left = passWeights(number, mapping);
-    return finishTile(number, mapping, left, scale(number, mapping), position);
+    Value acc = scale(number, mapping);
+    if (products[number].mask)
+      waitForValue();
+    return finishTile(number, mapping, left, acc, position);
   };
   auto drainPipeline = [&](Position position, ValueRange carried) {
     Position pending = getPrevious(position);
@@ -283,7 +296,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
                                ValueRange carried) {
             return runPipeline(number, tile, position, carried);
           });
-      next = {results[0], results[1]};
+      next = makePosition(results[0], results[1]);
       carried.assign(results.begin() + 2, results.end());
     }
     SmallVector<Value> results = drainPipeline(next, carried);
@@ -297,8 +310,8 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   };
   auto choice = scf::IfOp::create(b, exists(first), whenSome, whenNone);
   SmallVector<Value> state(choice.getResults());
-  position.parity = state.pop_back_val();
-  position.slot = state.pop_back_val();
+  Value parity = state.pop_back_val(), slot = state.pop_back_val();
+  position = makePosition(slot, parity);
   return state;
 }
 

@@ -76,11 +76,12 @@ private:
   void buildConsumers(RolesOp roles);
   void stageOutput();
 
-  /// Where a ring of slots stands: the number of a slot, an i32, and the parity
-  /// of its phase.
+  /// Where a ring of slots stands: the number of a slot, an i32, the parity of
+  /// its phase, and the number as an index.
   struct Position {
-    Value slot, parity;
+    Value slot, parity, place;
   };
+  Position makePosition(Value slot, Value parity);
   Position getNext(Position position);
   Position getPrevious(Position position);
 

@@ -305,13 +305,18 @@ void RoleScheduler::allocate() {
 // Loops
 //===----------------------------------------------------------------------===//
 
+RoleScheduler::Position RoleScheduler::makePosition(Value slot, Value parity) {
+  return {slot, parity, toIndex(slot)};
+}
+
 RoleScheduler::Position RoleScheduler::getNext(Position position) {
   Value next = arith::AddIOp::create(b, position.slot, i32(1));
   Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
                                       i32(schedule.getStages()));
   Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
-  return {arith::SelectOp::create(b, wraps, i32(0), next),
-          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+  return makePosition(
+      arith::SelectOp::create(b, wraps, i32(0), next),
+      arith::SelectOp::create(b, wraps, flipped, position.parity));
 }
 
 RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
@@ -319,9 +324,10 @@ RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
       arith::CmpIOp::create(b, arith::CmpIPredicate::eq, position.slot, i32(0));
   Value previous = arith::SubIOp::create(b, position.slot, i32(1));
   Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
-  return {arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
-                                  previous),
-          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+  return makePosition(
+      arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
+                              previous),
+      arith::SelectOp::create(b, wraps, flipped, position.parity));
 }
 
 /// Limits the bounds of the loops to tile numbers of 32 bits, which no memory
@@ -350,7 +356,7 @@ SmallVector<Value> RoleScheduler::walkTiles(
     scf::ConditionOp::create(b, some, args);
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
-    Position position{args[1], args[2]};
+    Position position = makePosition(args[1], args[2]);
     SmallVector<Value> results =
         body(toIndex(args[0]), position, args.drop_front(3));
     Value from = arith::AddIOp::create(b, args[0], i32(1));
@@ -410,12 +416,12 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
   };
   load(query, index(0), index(0));
   // Slots that were never filled count as released.
-  Position position{i32(0), i32(1)};
+  Position position = makePosition(i32(0), i32(1));
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
         loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
         [&, product = product](Value tile, Position position, ValueRange) {
-          Value place = toIndex(position.slot);
+          Value place = position.place;
           for (Operand *operand : {&key, &value}) {
             vector::TransferReadOp read =
                 operand == &key ? product.key : product.value;
@@ -429,7 +435,7 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
           }
           return SmallVector<Value>();
         });
-    position = {state[0], state[1]};
+    position = makePosition(state[0], state[1]);
   }
 }
 
@@ -525,7 +531,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   if (!loops.empty()) {
     b.setInsertionPoint(loops.front());
     WaitOp::create(b, query.full, index(0), i32(0));
-    computeTiles({i32(0), i32(0)});
+    computeTiles(makePosition(i32(0), i32(0)));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
     queryRead.erase();
