@@ -85,9 +85,7 @@ class Mutants:
     DELETED = [
         ("fence", r"fence\."), ("barrier", r"bar\.|barrier\."), ("wait", r"(cp\.async(\.bulk)?|wgmma)\.wait_"),
         ("commit", r"commit_group"), ("arrival", r"mbarrier\.arrive|mbarrier\.init"), ("copy", r"cp\.async\.(bulk\.)?[a-z]*[ .]"),
-        ("arrival", r"mbarrier\.arrive.* deleted", r"mbarrier\.arrive\S*\s+%rd\d+, \[%r\d+\];\n\$L\w+:\nshfl\.sync\.bfly",
-     "behind the last product nobody waits for its slot"),
-    ("registers", r"setmaxnreg"),
+        ("registers", r"setmaxnreg"),
     ]
 
     def __init__(self, text):
