@@ -130,8 +130,8 @@ public:
   /// the entry block, or where `startPhase` was called last.
   Value hoist(llvm::function_ref<Value()> build);
   /// Computes the thread's coordinates anew from `thread`, its number, in a way
-  /// that neither LLVM nor ptxas can see through: what a phase derives from them
-  /// does not stay in registers through the loops of the phase before.
+  /// that neither LLVM nor ptxas can see through: what a phase derives from
+  /// them does not stay in registers through the loops of the phase before.
   void startPhase(Value thread);
 
   /// Appends a block to the function.
