@@ -59,6 +59,14 @@ HARMLESS = [
      "a pass over a tile that looks for values that are not finite, or sets them to 0, may take any order"),
     ("barrier", r"bar\.sync\s+1, \d+; deleted", r"and\.b64\s+%rd\d+, %rd\d+, 15;\n.*\nbar\.sync",
      "a warpgroup writes O over its own rows of Q, and has waited for what read them"),
+    ("arrival", r"mbarrier\.arrive\S*\s.* deleted", r"mbarrier\.arrive.*\n\$L\w+:\nshfl\.sync\.bfly",
+     "the last slot of V is released, and nothing is loaded any more"),
+    ("arrival", r" 12; -> mov\.b32 \S+ 11;", r"mbarrier\.init",
+     "a slot of K is filled after one of V that the same warps release later"),
+    ("wait", r"wgmma\.wait_group.*1;( deleted| -> .*2;)", r"(?s)wait_group.*wait_group\S*\s+0",
+     "a partial tile waits for both of its products at once"),
+    ("wait", r"cp\.async\.wait_group\s+0; -> .*1;", r"bar\.sync\s+0;\nand\.b32",
+     "the last group of copies is empty when the loops are over"),
 ]
 
 
