@@ -38,13 +38,17 @@ from attn_kit.runtime import Error, Library  # noqa: E402
 
 MODES = ["mode=eager", "mode=lazy", "mode=random,seed=5", "mode=random,seed=6"]
 
-# name: target, element, head size, mask, its predicate, queries, keys. The masked tiles wrap around the stages, the full
-# ones too.
+# name: target, element, head size, mask, its predicate, queries, keys, schedule. The masked tiles wrap around the stages, the
+# full ones too.
+TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
+       "consumer_registers = 240")
 KERNELS = {
-    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 230, 2100),
-    "sm_90a-causal": ("sm_90a", "f16", 128, "causal", lambda p, j: j <= p, 230, 900),
-    "sm_80-window": ("sm_80", "f16", 128, "window<200, 30>", lambda p, j: (p - j <= 200) & (j - p <= 30), 150, 420),
-    "sm_80-causal": ("sm_80", "bf16", 64, "causal", lambda p, j: j <= p, 150, 430),
+    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 230, 2100, None),
+    "sm_90a-causal": ("sm_90a", "f16", 128, "causal", lambda p, j: j <= p, 230, 900, None),
+    "sm_90a-turns": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", overlap = true, turns = true"),
+    "sm_90a-shared": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", weights_in_shared = true"),
+    "sm_80-window": ("sm_80", "f16", 128, "window<200, 30>", lambda p, j: (p - j <= 200) & (j - p <= 30), 150, 420, None),
+    "sm_80-causal": ("sm_80", "bf16", 64, "causal", lambda p, j: j <= p, 150, 430, None),
 }
 
 # Survivors that change nothing that anybody could see: docs/Testing.md says why. Category, expression for the mutant, and
@@ -70,10 +74,11 @@ HARMLESS = [
 ]
 
 
-def source(element, head_size, mask):
+def source(element, head_size, mask, schedule):
+    clause = f" schedule(#attn.schedule<{schedule}>)" if schedule else ""
     tensor = f"tensor<1x1x?x{head_size}x{element}>"
     return f"""func.func @f(%q: {tensor}, %k: {tensor}, %v: {tensor}) -> ({tensor}, tensor<1x1x?xf32>) {{
-  %o, %lse = attn.attention %q, %k, %v mask({mask}) : ({tensor}, {tensor}, {tensor}) -> ({tensor}, tensor<1x1x?xf32>)
+  %o, %lse = attn.attention %q, %k, %v mask({mask}){clause} : ({tensor}, {tensor}, {tensor}) -> ({tensor}, tensor<1x1x?xf32>)
   return %o, %lse : {tensor}, tensor<1x1x?xf32>
 }}
 """
@@ -213,11 +218,11 @@ class Kernel:
 
     def __init__(self, name, build):
         self.name = name
-        self.target, self.element, self.head_size, self.mask, self.live, self.queries, self.keys = KERNELS[name]
+        self.target, self.element, self.head_size, self.mask, self.live, self.queries, self.keys, schedule = KERNELS[name]
         with tempfile.TemporaryDirectory() as folder:
             bundle = os.path.join(folder, "bundle")
             subprocess.run([os.path.join(build, "bin", "attn-opt"), "-", "--emit=bundle", f"--target={self.target}", "-o",
-                            bundle], input=source(self.element, self.head_size, self.mask), text=True, check=True)
+                            bundle], input=source(self.element, self.head_size, self.mask, schedule), text=True, check=True)
             self.manifest = json.loads(pathlib.Path(bundle, "manifest.json").read_text())
             self.code = pathlib.Path(bundle, "f.ptx").read_text()
         self.mutants = Mutants(self.code)

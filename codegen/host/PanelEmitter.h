@@ -132,6 +132,8 @@ private:
   void prefetchNext(const RowSource &source, Value row, Value column);
   Value getPair(Value tile, int64_t i, int64_t v);
   Value computePair(Value tile, int64_t i, int64_t v);
+  FailureOr<SmallVector<Value>> mapOperands(Operation *op,
+                                            function_ref<Value(Value)> getTile);
   LogicalResult computeProduct(Value result);
   /// Steps of a product in one iteration of its loop, and that loop: over all
   /// of the depth, or over the columns with pairs that count.

@@ -31,7 +31,9 @@ struct Product {
   Value getLhs() { return contract.getLhs(); }
   Value getRhs() { return contract.getRhs(); }
   /// Products whose operands are prepared alike have the same.
-  int getOperandKind() const { return few ? 2 : useDot; }
+  int getOperandKind() const {
+    return few ? 2 : !useDot ? 0 : isRhsByColumn ? 1 : 3;
+  }
   int64_t getDepth() { return contract.getLhsType().getDimSize(1); }
   /// Of the summed dimension: neighbours are one step where pairs are
   /// multiplied.

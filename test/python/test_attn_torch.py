@@ -85,13 +85,14 @@ class Torch(unittest.TestCase):
 
     def test_flex_attention_masks_over_data_mean_the_same(self):
         from torch.nn.attention.flex_attention import create_mask, flex_attention, create_block_mask
-        ids, lengths = torch.randint(0, 3, (2, 27)).sort().values, torch.tensor([9, 27])
+        ids, starts, lengths = torch.randint(0, 3, (2, 27)).sort().values, torch.tensor([2, 0]), torch.tensor([9, 27])
         keep, by_head = torch.rand(27, 27) < 0.4, torch.rand(4, 27) < 0.5
         q, k, v = inputs(27, 27, dtype=torch.float32)
         for own in (
             lambda b, h, q, kv: (ids[b, q] == ids[b, kv]) & (q >= kv),
             lambda b, h, q, kv: ids[0][kv] == ids[0][q],
             lambda b, h, q, kv: (kv < lengths[b]) & (ids[b, q] != ids[b, kv]),
+            lambda b, h, q, kv: (kv >= starts[b]) & (kv < lengths[b]) & (q >= kv),
             lambda b, h, q, kv: (q >= kv) | ~keep[q][kv],
             lambda b, h, q, kv: ~by_head[h, kv] & keep[q, kv] & (lengths[b] > kv),
         ):
@@ -184,6 +185,19 @@ class Torch(unittest.TestCase):
             self.close(layer(q, k, v, slopes, n, at), weights @ v.double().repeat_interleave(2, 1))
         self.assertEqual(len(graphs), 1)
         self.assertEqual(attn.statistics()["compilations"] - before, 1)
+
+    def test_data_that_a_graph_carries(self):
+        graphs = []
+        def backend(graph, example):
+            graphs.append(graph)
+            return graph.forward
+        def layer(q, k, v, n, slopes, bias):
+            return attn.torch.attention(q, k, v, mask=attn.causal() & attn.lengths(n), alibi=slopes, bias=bias, softcap=3.0)
+        compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=backend)
+        for length in (10, 20, 33):
+            data = torch.tensor([length - 2, length]), torch.rand(4), torch.randn(1, 1, length, length)
+            torch.testing.assert_close(compiled(*inputs(length, length), *data), layer(*inputs(length, length), *data), rtol=0, atol=0)
+        self.assertEqual(len(graphs), 1)
 
     def test_strides_of_a_layer_are_kept(self):
         # batch x length x heads x head size, as layers project it: nothing is copied, and o may be written like that.

@@ -91,7 +91,7 @@ def pack_kernel(tools, out, kernel, ptxas):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         path = folder / "f.mlir"
-        path.write_text(source(*(kernel[key] for key in ("element", "head_size", "heads", "kv_heads", "mask"))))
+        path.write_text(source(kernel))
         entry = dict(kernel, targets={}, golden=kernel["name"].startswith("small-"))
         for target in catalogue.TARGETS:
             bundle = out / "bundles" / kernel["name"] / target
@@ -102,6 +102,13 @@ def pack_kernel(tools, out, kernel, ptxas):
             if ptxas and target == catalogue.TARGETS[0]:
                 assemble(ptxas, bundle, bundle.parent / catalogue.CUBIN)
                 entry["targets"][catalogue.CUBIN] = entry["targets"][target]
+        for name, schedule in catalogue.variants_of(kernel).items():
+            other = folder / "variant.mlir"
+            other.write_text(source(kernel, schedule))
+            best = catalogue.TARGETS[0]
+            run([tools / "attn-opt", other, "--emit=bundle", f"--target={best}", "-o",
+                 out / "bundles" / kernel["name"] / f"{best}-{name}"])
+            entry["targets"][f"{best}-{name}"] = [schedule]
         if entry["golden"]:
             np.savez_compressed(out / "golden" / (kernel["name"] + ".npz"),
                                 **pack_golden(tools / "attn-run", kernel, path, folder))
@@ -114,10 +121,9 @@ def count(tools, kernel, length):
         return {"flops": None}
     batch = catalogue.batch_of(length)
     q, k = (f"{batch}x{kernel[heads]}x{length}x{kernel['head_size']}" for heads in ("heads", "kv_heads"))
-    text = source(*(kernel[key] for key in ("element", "head_size", "heads", "kv_heads", "mask")))
     best = "sm_90a" if kernel["element"] != "f32" else "sm_80"
     report = json.loads(run([tools / "attn-opt", "-", "--emit=report", f"--target={best}", f"--args={q},{k},{k}"],
-                            input=text, env={**os.environ, "CUDA_HOME": "/nonexistent", "PATH": ""}))
+                            input=source(kernel), env={**os.environ, "CUDA_HOME": "/nonexistent", "PATH": ""}))
     (attention,) = report[0]["attention"]
     return {"flops": attention["flops"], "executed_flops": attention["executed_flops"], "tiles": attention["tiles"]}
 
@@ -171,7 +177,7 @@ def main():
     device = Library(str(library)).open("sim", "mode=lazy")
     cases = corpus.pack(ROOT / "test" / "runtime" / "sim", out / "corpus", device)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    about = {"commit": commit, "glibc": glibc, "targets": catalogue.TARGETS + ([catalogue.CUBIN] if options.ptxas else []),
+    about = {"commit": commit, "glibc": glibc, "targets": sorted({target for entry in entries for target in entry["targets"]}),
              "ptxas": run([options.ptxas, "--version"]).splitlines()[-2] if options.ptxas else None}
     kit = {"about": about, "kernels": {entry["name"]: entry for entry in entries}, "corpus": cases,
            "problems": [{"kernel": name, "length": length, **found} for (name, length), found in zip(problems, counts)]}

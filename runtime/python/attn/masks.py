@@ -77,7 +77,7 @@ class _Pair(dict):
     __slots__ = ("batch", "offset", "arrays")
 
     def array(self, entry):
-        return self.arrays[entry.identity]
+        return next(array for entries, array in self.arrays if any(other is entry for other in entries))
 
 
 class Mask:
@@ -153,8 +153,10 @@ class Mask:
     def _written(self, which, write):
         if len(self._parts) == 1:
             return self._parts[0][which]
-        names = {entry.identity: name for name, (entry, *_) in self.inputs}
-        return "".join(part[which] if type(part) is tuple else write(names[part.identity], part) for part in self._parts)
+
+        def name_of(part):
+            return next(name for name, entries in self.inputs if any(entry is part for entry in entries))
+        return "".join(part[which] if type(part) is tuple else write(name_of(part), part) for part in self._parts)
 
     def _operand(self, rank):
         return self._parts if self._rank >= rank else _joined([("(", "(")], self._parts, [(")", ")")])
@@ -181,12 +183,12 @@ def _joined(*lists):
 
 
 def dense_arrays(inputs, given, queries, keys):
-    """The arrays of inputs by their identity, for NumPy."""
-    found = {}
+    """[(inputs, array)] for NumPy."""
+    found = []
     for (_, entries), array in zip(inputs, tensors.arrays_of(inputs, given)):
         for entry in entries:
             entry.check(array, None, {"queries": queries, "keys": keys})
-        found[entries[0].identity] = tensors.to_numpy(array)
+        found.append((entries, tensors.to_numpy(array)))
     return found
 
 

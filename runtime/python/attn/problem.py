@@ -67,8 +67,8 @@ def _merge(found, symbols):
     merged = {}
     for name, entries in found:
         first = merged.setdefault(name, [])
-        if name in symbols or first and (first[0].identity, first[0].element, first[0].shape) != \
-                (entries[0].identity, entries[0].element, entries[0].shape):
+        if name in symbols or first and not (first[0].is_one_with(entries[0]) and (first[0].element, first[0].shape) ==
+                                             (entries[0].element, entries[0].shape)):
             raise ValueError(f"{entries[0].role}: expected a name of its own, found '{name}', which stands for "
                              f"{'a symbol' if name in symbols else first[0].role} too")
         first.extend(entries)

@@ -246,8 +246,8 @@ class Score:
         values = dict(zip(self.symbols, masks.values_of(self.symbols, symbols)))
         values.update(_EVALUATION, s=np.asarray(scores, np.float64), b=np.int64(batch), h=np.int64(head), i=i + offset, j=j)
         found = masks.dense_arrays(self.inputs, tensors, queries, keys)
-        for name, (entry,) in self.inputs:
-            array = found[entry.identity].astype(np.float64)
+        for (name, _), (_, array) in zip(self.inputs, found):
+            array = array.astype(np.float64)
             place = (head,) if array.ndim == 1 else (batch, head, i, j)
             values[name] = array[tuple(0 if size == 1 else at for at, size in zip(place, array.shape))]
         with np.errstate(all="ignore"):

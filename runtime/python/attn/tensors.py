@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 import sys
 
@@ -117,11 +116,6 @@ def same(a, b):
     return a is b or a is not None and b is not None and tuple(a.shape) == tuple(b.shape) and np.array_equal(to_numpy(a), to_numpy(b))
 
 
-@functools.lru_cache(maxsize=1024)
-def _written(name, element, shape):
-    return repr(Tensor(name, None, element, shape))
-
-
 class Input:
     """A tensor in its role: what each of its dimensions is ("batch", "heads", "queries", "keys"; None is anything), and which
     are broadcast: 1 in `shape`, None for the others."""
@@ -137,14 +131,15 @@ class Input:
         return self.array is not None and self.dims[0] == "batch" and self.shape[0] is None and \
             len(self.tensor.array.shape) < len(self.dims)
 
-    @property
-    def identity(self):
-        """Equal for what is one argument of a function."""
-        return self.tensor.name if self.array is None else id(self.tensor.array)
+    def is_one_with(self, other):
+        """Whether both are one argument of a function. (No id(): torch.compile would guard it.)"""
+        if self.array is None or other.array is None:
+            return self.array is other.array and self.tensor.name == other.tensor.name
+        return self.tensor.array is other.tensor.array
 
     def named(self, name):
         """What stands for it where only its kind matters: the text of a Tensor."""
-        return _written(name if self.array is not None else self.tensor.name, self.element, self.shape)
+        return f"tensor({(name if self.array is not None else self.tensor.name)!r}, {self.element!r}, {self.shape!r})"
 
     def check(self, array, place, sizes):
         """Raises unless an array given for this is what it must be, where q has `place` and these sizes by name."""
@@ -195,20 +190,21 @@ def input_of(role, value, elements, *forms):
 def named_inputs(inputs):
     """[(name, [inputs])]: what is one tensor is one argument of a function. The name is its own, or `_0`, `_1`, ... for data."""
     own = {entry.tensor.name for entry in inputs}
-    found, count = {}, 0
+    found, count = [], 0
     for entry in inputs:
-        if entry.identity in found:
-            first = found[entry.identity][1][0]
+        same = next((entries for _, entries in found if entries[0].is_one_with(entry)), None)
+        if same is not None:
+            first = same[0]
             if (first.element, first.shape) != (entry.element, entry.shape):
                 raise ValueError(f"{entry.role}: expected '{entry.tensor.name}' to be {first.element} of shape {first.shape} as in "
                                  f"{first.role}, found {entry.element} of shape {entry.shape}")
-            found[entry.identity][1].append(entry)
+            same.append(entry)
             continue
         name = entry.tensor.name
         while name is None or entry.array is not None and name in own:
             name, count = f"_{count}", count + 1
-        found[entry.identity] = name, [entry]
-    return list(found.values())
+        found.append((name, [entry]))
+    return found
 
 
 def arrays_of(inputs, given):

@@ -97,10 +97,10 @@ class Table:
             a, b = (self, other) if self.names[-1:] == ("i",) else (other, self)
             if a.names in (("i",), ("b", "i")) and b.names == (*a.names[:-1], "j") and a.is_whole and b.is_whole:
                 return masks.documents(a.array, None if a.array is b.array else b.array)
-        if symbol == ">" and _index_of(other) == "j" and self.names == ("b",) and self.is_whole:
-            return masks.lengths(self.array)
+        if symbol in (">", "<=") and _index_of(other) == "j" and self.names == ("b",) and self.is_whole:
+            return masks.lengths(self.array) if symbol == ">" else ~masks.lengths(self.array)
         raise NotImplementedError(f"{self.what}: '{self.text} {symbol} {_short(other)}' is no mask over data: expected "
-                                  "ids[b, q] == ids[b, kv], kv < lengths[b] or a Boolean tensor")
+                                  "ids[b, q] == ids[b, kv], kv < lengths[b], kv >= starts[b] or a Boolean tensor")
 
     def __bool__(self):
         raise NotImplementedError(f"{self.what}: the truth of '{self.text}' decides what the function does: "

@@ -78,7 +78,7 @@ def flex_attention(mask_mod=None, score_mod=None):
     """FlexAttention's `mask_mod(b, h, q_idx, kv_idx)` and `score_mod(score, b, h, q_idx, kv_idx)`, run once on expressions.
 
     A mask_mod combines comparisons of affine and modular expressions of h, q_idx and kv_idx with `&`, `|` and `~`; over tensors of
-    PyTorch it may compare ids[b, q_idx] == ids[b, kv_idx] and kv_idx < lengths[b], and read Booleans. A score_mod computes with
+    PyTorch it may compare ids[b, q_idx] == ids[b, kv_idx], kv_idx < lengths[b] and kv_idx >= starts[b], and read Booleans. A score_mod computes with
     numbers and elements of tensors as attn.score does. Anything else is a NotImplementedError that names it."""
     result = {"align": "start"}
     if mask_mod is not None:
