@@ -10,7 +10,7 @@ survivor is not among those that docs/Testing.md explains.
 
     scripts/mutate_kernels.py                     all mutants of all kernels (minutes)
     scripts/mutate_kernels.py --sample=40         some of them, as the tests do
-    scripts/mutate_kernels.py --kernel=sm_90a-causal --show=parity
+    scripts/mutate_kernels.py --kernel=sm_90a-band --show=parity
 """
 
 import argparse
@@ -44,7 +44,7 @@ TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = fals
        "consumer_registers = 240")
 KERNELS = {
     "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 230, 2100, None),
-    "sm_90a-causal": ("sm_90a", "f16", 128, "causal", lambda p, j: j <= p, 230, 900, None),
+    "sm_90a-band": ("sm_90a", "f16", 128, "window<900, -200>", lambda p, j: (p - j <= 900) & (p - j >= 200), 230, 1300, None),
     "sm_90a-turns": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", overlap = true, turns = true"),
     "sm_90a-shared": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", weights_in_shared = true"),
     "sm_80-window": ("sm_80", "f16", 128, "window<200, 30>", lambda p, j: (p - j <= 200) & (j - p <= 30), 150, 420, None),
