@@ -10,7 +10,7 @@ survivor is not among those that docs/Testing.md explains.
 
     scripts/mutate_kernels.py                     all mutants of all kernels (minutes)
     scripts/mutate_kernels.py --sample=40         some of them, as the tests do
-    scripts/mutate_kernels.py --kernel=sm_90a-wide --show=parity
+    scripts/mutate_kernels.py --kernel=sm_90a-band --show=parity
 """
 
 import argparse
@@ -43,8 +43,8 @@ MODES = ["mode=eager", "mode=lazy", "mode=random,seed=5", "mode=random,seed=6"]
 TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
        "consumer_registers = 240")
 KERNELS = {
-    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -60>", lambda p, j: (p - j <= 1500) & (p - j >= 60), 230, 2100, None),
-    "sm_90a-wide": ("sm_90a", "f16", 128, "window<700, -60>", lambda p, j: (p - j <= 700) & (p - j >= 60), 230, 970, None),
+    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 230, 2100, None),
+    "sm_90a-band": ("sm_90a", "f16", 128, "window<900, -200>", lambda p, j: (p - j <= 900) & (p - j >= 200), 230, 1300, None),
     "sm_90a-turns": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", overlap = true, turns = true"),
     "sm_90a-shared": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", weights_in_shared = true"),
     "sm_80-window": ("sm_80", "f16", 128, "window<200, 30>", lambda p, j: (p - j <= 200) & (j - p <= 30), 150, 420, None),
@@ -66,6 +66,14 @@ HARMLESS = [
      "a pass over a tile that looks for values that are not finite, or sets them to 0, may take any order"),
     ("barrier", r"bar\.sync\s+1, \d+; deleted", r"and\.b64\s+%rd\d+, %rd\d+, 15;\n.*\nbar\.sync",
      "a warpgroup writes O over its own rows of Q, and has waited for what read them"),
+    ("arrival", r"mbarrier\.arrive\S*\s.* deleted", r"mbarrier\.arrive.*\n\$L\w+:\nshfl\.sync\.bfly",
+     "the last slot of V is released, and nothing is loaded any more"),
+    ("arrival", r" 12; -> mov\.b32 \S+ 11;", r"mbarrier\.init",
+     "a slot of K is filled after one of V that the same warps release later"),
+    ("wait", r"wgmma\.wait_group.*1;( deleted| -> .*2;)", r"(?s)wait_group.*wait_group\S*\s+0",
+     "a partial tile waits for both of its products at once"),
+    ("wait", r"cp\.async\.wait_group\s+0; -> .*1;", r"bar\.sync\s+0;\nand\.b32",
+     "the last group of copies is empty when the loops are over"),
 ]
 
 

@@ -1,6 +1,16 @@
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --attn-tile-program --attn-schedule | FileCheck %s
 // RUN: attn-opt %s --attn-assign-schedule="target=sm_90a weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
 // RUN:   | FileCheck %s --check-prefix=SHARED
+// RUN: attn-opt %s --emit=ptx --target=sm_90a -o %t.ptx
+// RUN: awk '/wgmma.wait_group.sync.aligned 1/ {n++} n == 2 {if (/wgmma.wait_group.sync.aligned 0/) exit; print}' %t.ptx \
+// RUN:   | FileCheck %s --check-prefix=FULL
+
+// Between the two waits of a full tile: its softmax, then the wait for V, which holds the second wait back, and no rounding.
+// FULL: mbarrier.arrive.shared.b64
+// FULL-COUNT-66: ex2.approx.ftz.f32
+// FULL-NOT: {{ex2|cvt.rn.bf16x2}}
+// FULL: mbarrier.try_wait.parity.shared.b64
+// FULL-NOT: {{ex2|cvt.rn.bf16x2}}
 
 // The product of the weights of a tile is issued after that of the scores of the next one. A pipeline is started by the first tile
 // of all, if there is one, and ended by the last product; partial tiles wait for the product before their softmax, full ones
