@@ -65,8 +65,9 @@ bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {
-  std::optional<int64_t> qTile, kvTile, warps, stages;
-  std::optional<bool> qInRegisters, overlap, turns, weightsInShared;
+  std::optional<int64_t> qTile = {}, kvTile = {}, warps = {}, stages = {};
+  std::optional<bool> qInRegisters = {}, overlap = {}, turns = {},
+                      weightsInShared = {};
 };
 
 /// Where the buffers of a kernel lie in dynamic shared memory, in bytes from
