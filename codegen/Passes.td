@@ -35,6 +35,8 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
     Option<"stages", "stages", "int64_t", "0", "Buffers in the rings of K and V; 0 leaves the choice to the table">,
     Option<"qInRegisters", "q-in-registers", "std::string", "\"\"",
            "Keep the query fragments in registers: true or false; empty leaves the choice to the table">,
+    Option<"persistent", "persistent", "std::string", "\"\"",
+           "With roles, let a block compute several query tiles: true, false or empty">,
   ];
   let statistics = [
     Statistic<"numAssigned", "num-assigned", "Number of ops that got a schedule">,

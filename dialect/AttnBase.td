@@ -126,6 +126,9 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     With `producer_registers` and `consumer_registers`, which are left out where they are 0, the warps are specialised: four
     more warps, of that many registers a thread, only load, and the `warps` that compute have `consumer_registers`.
 
+    With `persistent`, which is left out where it is false, a block computes several query tiles one after the other, and the next
+    one's loads begin while it ends the one before; only with roles.
+
     Examples: `#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>`,
     `#attn.schedule<q_tile = 192, kv_tile = 128, warps = 12, stages = 2, q_in_registers = false, producer_registers = 32,
     consumer_registers = 160>`
@@ -133,10 +136,11 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
   let parameters = (ins
     "int64_t":$q_tile, "int64_t":$kv_tile, "int64_t":$warps, "int64_t":$stages, "bool":$q_in_registers,
     DefaultValuedParameter<"int64_t", "0">:$producer_registers,
-    DefaultValuedParameter<"int64_t", "0">:$consumer_registers);
+    DefaultValuedParameter<"int64_t", "0">:$consumer_registers,
+    DefaultValuedParameter<"bool", "false">:$persistent);
   let builders = [
     AttrBuilder<(ins "int64_t":$qTile, "int64_t":$kvTile, "int64_t":$warps, "int64_t":$stages, "bool":$qInRegisters),
-                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0); }]>];
+                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false); }]>];
   let extraClassDeclaration = [{
     /// Whether some warps only load and the others only compute.
     bool hasRoles() const { return getProducerRegisters() != 0; }

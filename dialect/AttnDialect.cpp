@@ -37,7 +37,7 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t qTile, int64_t kvTile, int64_t warps,
                                    int64_t stages, bool,
                                    int64_t producerRegisters,
-                                   int64_t consumerRegisters) {
+                                   int64_t consumerRegisters, bool persistent) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -54,8 +54,13 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // S4
   if (stages < 1 || stages > 8)
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
-  if (producerRegisters == 0 && consumerRegisters == 0)
+  if (producerRegisters == 0 && consumerRegisters == 0) {
+    // S7
+    if (persistent)
+      return emitError() << "persistent needs producer_registers and "
+                            "consumer_registers (S7)";
     return success();
+  }
   // S5
   for (int64_t registers : {producerRegisters, consumerRegisters})
     if (registers < 24 || registers > 240 || registers % 8 != 0)

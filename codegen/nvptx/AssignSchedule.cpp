@@ -67,16 +67,20 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto given = [](int64_t value) {
       return value ? std::optional(value) : std::nullopt;
     };
-    ScheduleOverrides overrides{given(qTile), given(kvTile), given(warps),
-                                given(stages), std::nullopt};
-    if (!qInRegisters.empty()) {
-      if (qInRegisters != "true" && qInRegisters != "false") {
-        getOperation().emitError(
-            "expected true or false for q-in-registers, found ")
-            << StringRef(qInRegisters);
+    ScheduleOverrides overrides{given(qTile),  given(kvTile), given(warps),
+                                given(stages), std::nullopt,  std::nullopt};
+    std::tuple<StringRef, StringRef, std::optional<bool> &> flags[] = {
+        {"q-in-registers", qInRegisters, overrides.qInRegisters},
+        {"persistent", persistent, overrides.persistent}};
+    for (auto [name, text, flag] : flags) {
+      if (text.empty())
+        continue;
+      if (text != "true" && text != "false") {
+        getOperation().emitError("expected true or false for ")
+            << name << ", found " << text;
         return signalPassFailure();
       }
-      overrides.qInRegisters = qInRegisters == "true";
+      flag = text == "true";
     }
     WalkResult result = getOperation().walk([&](AttentionOp op) {
       return failed(assign(op, *gpu, overrides)) ? WalkResult::interrupt()

@@ -38,13 +38,15 @@ void KernelBuilder::setThread(Value value) {
   quadLane = andBits(lane, i32(3));
 }
 
-void KernelBuilder::startPhase() {
+void KernelBuilder::startPhase(bool anew) {
   Block *begin = createBlockAfter(), *rest = createBlockAfter();
   branch(begin);
   setInsertionPointToStart(begin);
   phase = begin;
   // Every lane asks itself.
-  setThread(shuffleXor(thread, 0));
+  Value known =
+      anew ? Value(NVVM::ThreadIdXOp::create(*this, i32Type)) : thread;
+  setThread(shuffleXor(known, 0));
   branch(rest);
   setInsertionPointToStart(rest);
 }

@@ -131,8 +131,9 @@ public:
   Value hoist(llvm::function_ref<Value()> build);
   /// Computes the thread's coordinates anew, in a way that neither LLVM nor
   /// ptxas can see through: what a phase derives from them does not stay in
-  /// registers through the loops of the phase before.
-  void startPhase();
+  /// registers through the loops of the phase before. With `anew` the thread
+  /// asks for its number again, where the last phase does not lead here.
+  void startPhase(bool anew = false);
 
   /// Appends a block to the function.
   Block *createBlockAfter(TypeRange argumentTypes = {});

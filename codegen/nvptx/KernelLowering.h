@@ -22,6 +22,7 @@ class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
 class RolesOp;
+class ForItemsOp;
 class BarriersOp;
 class WaitOp;
 class ReleaseOp;
@@ -80,9 +81,17 @@ public:
 private:
   // Control flow.
   LogicalResult lower(scf::ForallOp op);
-  LogicalResult lowerProgram(scf::ForallOp forall,
+  /// The iterations of the kernel and the values that stand for the
+  /// coordinates of one; `heads` as in attn_nvptx.for_items, null for 1.
+  struct Iterations {
+    scf::ForallOp forall;
+    ValueRange coordinates;
+    Value heads = {};
+  };
+  LogicalResult lowerProgram(const Iterations &iterations, Value number,
                              llvm::iterator_range<Block::iterator> ops);
-  LogicalResult decodeBlock(scf::ForallOp op, Value block);
+  LogicalResult decode(const Iterations &iterations, Value number);
+  FailureOr<SmallVector<Value>> countIterations(scf::ForallOp op, bool here);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
   SmallVector<Type> getCarriedTypes(Value value);
@@ -115,6 +124,7 @@ private:
 
   // Kernels with roles.
   LogicalResult lower(RolesOp op);
+  LogicalResult lower(ForItemsOp op);
   LogicalResult lower(BarriersOp op);
   LogicalResult lower(WaitOp op);
   LogicalResult lower(ReleaseOp op);

@@ -120,6 +120,46 @@ def Nvptx_RolesOp : Nvptx_Op<"roles", [NoTerminator, SingleBlock]> {
   }];
 }
 
+def Nvptx_ForItemsOp : Nvptx_Op<"for_items", [SingleBlock]> {
+  let summary = "The iterations of the kernel that a block takes, one after the other";
+  let description = [{
+    The kernel has fewer blocks than its scf.forall has iterations. Those are numbered, each block takes one in every
+    round, by its own number in the first round, in reverse order of the blocks in the second, and so on: of work that falls from
+    iteration to iteration all get as much. The arguments of the region are the coordinates of the iteration, the number of the
+    round, and what is carried.
+
+    `heads` combinations of the dimensions before the last one go together: within them the last dimension, the query tiles, is the
+    slowest, and starts with the longest.
+
+    Example:
+    ```mlir
+    attn_nvptx.for_items heads(%n) carry(%slot, %parity) {
+    ^bb0(%b: index, %h: index, %i0: index, %round: i32, %s: i32, %p: i32):
+      ...
+      attn_nvptx.next %s1, %p1
+    }
+    ```
+  }];
+  let arguments = (ins Index:$heads, Variadic<I32>:$inits);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "`heads` `(` $heads `)` `carry` `(` $inits `)` $body attr-dict";
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    Block &getBlock() { return getBody().front(); }
+    Value getRound() { return getBlock().getArgument(getBlock().getNumArguments() - 1 - getInits().size()); }
+    ValueRange getCarried() { return getBlock().getArguments().take_back(getInits().size()); }
+  }];
+}
+
+def Nvptx_NextOp : Nvptx_Op<"next", [Terminator, Pure, HasParent<"ForItemsOp">]> {
+  let summary = "What attn_nvptx.for_items carries on";
+  let description = [{
+    Example: `attn_nvptx.next %slot, %parity`
+  }];
+  let arguments = (ins Variadic<I32>:$values);
+  let assemblyFormat = "$values attr-dict";
+}
+
 def Nvptx_BarriersOp : Nvptx_Op<"barriers"> {
   let summary = "mbarriers in the block's dynamic shared memory, in phase 0";
   let description = [{

@@ -33,6 +33,8 @@ void nvptx::buildNvptxPipeline(OpPassManager &manager,
   assign.stages = options.schedule.stages.value_or(0);
   if (options.schedule.qInRegisters)
     assign.qInRegisters = *options.schedule.qInRegisters ? "true" : "false";
+  if (options.schedule.persistent)
+    assign.persistent = *options.schedule.persistent ? "true" : "false";
   addPasses(manager, assign);
 }
 
@@ -58,6 +60,10 @@ struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
   Option<std::string> qInRegisters{
       *this, "q-in-registers",
       llvm::cl::desc("Keep the query fragments in registers: true or false")};
+  Option<std::string> persistent{
+      *this, "persistent",
+      llvm::cl::desc("With roles, let a block compute several query tiles: "
+                     "true or false")};
 };
 } // namespace
 
@@ -67,6 +73,6 @@ void nvptx::registerNvptxPipelines() {
       [](OpPassManager &manager, const CommandLineOptions &options) {
         addPasses(manager,
                   {options.target, options.qTile, options.kvTile, options.warps,
-                   options.stages, options.qInRegisters});
+                   options.stages, options.qInRegisters, options.persistent});
       });
 }

@@ -185,7 +185,7 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
       int64_t end = plan.value + rows * valueColumns * elementBytes;
       plan.output = outputApart ? end : 0;
       plan.barriers = outputApart ? end + outputBytes : end;
-      plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+      plan.total = plan.barriers + 8 * (2 + 4 * schedule.getStages());
       return plan;
     };
     SharedPlan apart = place(true);
@@ -210,7 +210,8 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
   return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
                            choice.stages, choice.qInRegisters,
-                           choice.producerRegisters, choice.consumerRegisters);
+                           choice.producerRegisters, choice.consumerRegisters,
+                           /*persistent=*/choice.producerRegisters != 0);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -361,7 +362,8 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
       overrides.qInRegisters.value_or(choice->qInRegisters),
-      registers->producerRegisters, registers->consumerRegisters);
+      registers->producerRegisters, registers->consumerRegisters,
+      overrides.persistent.value_or(hasRoles));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

@@ -66,7 +66,7 @@ bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {
   std::optional<int64_t> qTile, kvTile, warps, stages;
-  std::optional<bool> qInRegisters;
+  std::optional<bool> qInRegisters, persistent;
 };
 
 /// Where the buffers of a kernel lie in dynamic shared memory, in bytes from

@@ -431,8 +431,12 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
       parameters.push_back(parameter);
       names.push_back(std::move(name));
     }
+    uint32_t blocks = prepared.grids[l];
+    if (launch.persistent)
+      blocks = static_cast<uint32_t>(std::min<int64_t>(
+          blocks, std::max<int64_t>(home->properties().multiprocessors, 1)));
     LaunchRequest request{kernels[l],
-                          prepared.grids[l],
+                          blocks,
                           static_cast<uint32_t>(launch.threads),
                           static_cast<uint32_t>(launch.shared),
                           parameters,

@@ -294,6 +294,12 @@ func.func private @S6() attributes {attn.schedule =
 
 // -----
 
+func.func private @S7() attributes {attn.schedule =
+    // expected-error @below {{persistent needs producer_registers and consumer_registers (S7)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, persistent = true>}
+
+// -----
+
 func.func @V1_rank(%k: tensor<1x100x64xf16>) {
   // expected-error @below {{operand #0 must be 4-d tensor or memref of f16, bf16 or f32 (V1), but got 'tensor<1x100x64xf16>'}}
   %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x100x64xf16> to tensor<1x100x64xf16>

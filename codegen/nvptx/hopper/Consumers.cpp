@@ -5,6 +5,8 @@
 
 #include "attn/codegen/nvptx/hopper/RoleScheduler.h"
 
+#include "attn/passes/NextTile.h"
+
 #include "mlir/IR/IRMapping.h"
 
 using namespace mlir;
@@ -70,20 +72,20 @@ void RoleScheduler::buildIteration(unsigned number, Value slot, Value parity,
   }
 }
 
-void RoleScheduler::computeTiles() {
-  Value slot = i32(0), parity = i32(0);
+RoleScheduler::Position RoleScheduler::computeTiles(Position position) {
   for (auto [number, loop] : llvm::enumerate(loops)) {
-    b.setInsertionPoint(loop);
     b.setLoc(loop.getLoc());
     SmallVector<Value> state =
-        walkTiles(loop, slot, parity, loop.getInits(),
+        walkTiles(loop, buildNextTile(b, b.getLoc(), loop, index(0)), position,
+                  loop.getInits(),
                   [&, number = number, loop = loop](
-                      Value tile, Value slot, Value parity, ValueRange state) {
+                      Value tile, Position position, ValueRange state) {
                     IRMapping mapping;
                     ForTilesOp tiles = loop;
                     mapping.map(tiles.getInductionVar(), tile);
                     mapping.map(tiles.getIterArgs(), state);
-                    buildIteration(number, toIndex(slot), parity, mapping);
+                    buildIteration(number, toIndex(position.slot),
+                                   position.parity, mapping);
                     SmallVector<Value> results;
                     for (Value value :
                          cast<YieldOp>(tiles.getBody().front().getTerminator())
@@ -91,10 +93,10 @@ void RoleScheduler::computeTiles() {
                       results.push_back(mapping.lookupOrDefault(value));
                     return results;
                   });
-    slot = state[0];
-    parity = state[1];
+    position = {state[0], state[1]};
     for (auto [before, now] :
          llvm::zip_equal(loop.getResults(), ArrayRef(state).drop_front(2)))
       before.replaceAllUsesWith(now);
   }
+  return position;
 }

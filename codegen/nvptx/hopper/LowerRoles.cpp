@@ -31,10 +31,11 @@ LogicalResult KernelLowering::lower(RolesOp op) {
   NVVM::FenceMbarrierInitOp::create(b);
   b.barrier();
   LogicalResult result = success();
+  auto forall = op->getParentOfType<scf::ForallOp>();
   auto lowerRole = [&](Region &region) {
     if (succeeded(result))
       result = lowerProgram(
-          op->getParentOfType<scf::ForallOp>(),
+          {forall, forall.getInductionVars()}, blockIndex,
           llvm::make_range(region.front().begin(), region.front().end()));
   };
   // From one lane, so that ptxas sees a branch of whole warps.
@@ -56,6 +57,60 @@ LogicalResult KernelLowering::lower(RolesOp op) {
         lowerRole(op.getConsumers());
       });
   return result;
+}
+
+LogicalResult KernelLowering::lower(ForItemsOp op) {
+  auto forall = op->getParentOfType<scf::ForallOp>();
+  ValueRange arguments(op.getBlock().getArguments());
+  Iterations iterations{forall, arguments.take_front(forall.getRank()),
+                        op.getHeads()};
+  SmallVector<Value> inits{blockIndex, b.i32(0)};
+  for (Value init : op.getInits())
+    inits.push_back(getScalar(init));
+  SmallVector<Type> types(inits.size(), b.i32Type);
+  Block *header = b.createBlockAfter(types);
+  b.branch(header, inits);
+  b.setInsertionPointToStart(header);
+  Value number = header->getArgument(0), round = header->getArgument(1);
+  FailureOr<SmallVector<Value>> counts = countIterations(forall, /*here=*/true);
+  if (failed(counts))
+    return failure();
+  Value total = counts->front();
+  for (Value count : ArrayRef(*counts).drop_front())
+    total = b.mul(total, count);
+  Value some = b.compare(Predicate::ult, number, total);
+  Block *body = b.createBlockAfter();
+  b.setInsertionPointToStart(body);
+  b.startPhase(/*anew=*/true);
+  shared.startPhase();
+  scalars[op.getRound()] = round;
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getCarried(), header->getArguments().drop_front(2)))
+    scalars[argument] = value;
+  if (failed(decode(iterations, number)) ||
+      failed(
+          lowerProgram(iterations, number, op.getBlock().without_terminator())))
+    return failure();
+  // From the last of the blocks before this one to its own place in the next
+  // round, which is as far from the end as it was from the start.
+  Value blocks = NVVM::GridDimXOp::create(b, b.i32Type);
+  Value odd = b.andBits(round, b.i32(1));
+  Value after = b.sub(b.sub(blocks, b.i32(1)), blockIndex);
+  Value distance =
+      b.select(b.compare(Predicate::eq, odd, b.i32(0)), after, blockIndex);
+  SmallVector<Value> next{
+      b.add(number, b.add(b.shiftLeft(distance, b.i32(1)), b.i32(1))),
+      b.add(round, b.i32(1))};
+  for (Value value : op.getBlock().getTerminator()->getOperands())
+    next.push_back(getScalar(value));
+  b.branch(header, next);
+  Block *exit = b.createBlockAfter();
+  b.setInsertionPointToEnd(header);
+  b.branchIf(some, body, exit);
+  b.setInsertionPointToEnd(exit);
+  b.startPhase(/*anew=*/true);
+  shared.startPhase();
+  return success();
 }
 
 LogicalResult KernelLowering::lower(BarriersOp op) {

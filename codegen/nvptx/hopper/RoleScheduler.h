@@ -68,24 +68,41 @@ private:
   void widenAccumulators();
   void resolveStart(Operand &operand);
   void allocate();
+  bool isPersistent() const {
+    return schedule.getPersistent() && !loops.empty();
+  }
+  Value countHeadsTogether();
+  ForItemsOp beginItems(IRMapping &mapping, Value parity);
+  Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
-  void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
+  void buildLoads(bool boxes);
   BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
-  /// Builds what the warps that compute do with the loops over tiles, whose
-  /// results it replaces. The insertion point is before the first loop.
-  void computeTiles();
-  void buildIteration(unsigned number, Value slot, Value parity,
-                      IRMapping &mapping);
   void stageOutput();
 
-  /// A loop over the tiles of `loop` that carries the number of a slot, the
-  /// parity of its phase, and `state`.
+  /// Where a ring of slots stands: the number of a slot, an i32, and the parity
+  /// of its phase.
+  struct Position {
+    Value slot, parity;
+  };
+  Position getNext(Position position);
+
+  /// A loop over the tiles of `loop` from `first` on that carries a position
+  /// and `state`.
   SmallVector<Value>
-  walkTiles(ForTilesOp loop, Value slot, Value parity, ValueRange state,
-            function_ref<SmallVector<Value>(Value tile, Value slot,
-                                            Value parity, ValueRange state)>
+  walkTiles(ForTilesOp loop, Value first, Position position, ValueRange state,
+            function_ref<SmallVector<Value>(Value tile, Position position,
+                                            ValueRange state)>
                 body);
+
+  // The main loop of the warps that compute: Consumers.cpp.
+
+  /// Builds what the warps that compute do with the loops over tiles, whose
+  /// results it replaces, at the insertion point. The rings stand at `position`
+  /// and at what it returns.
+  Position computeTiles(Position position);
+  void buildIteration(unsigned number, Value slot, Value parity,
+                      IRMapping &mapping);
 
   SharedPlan planMemory() {
     return planSharedMemory(schedule,
@@ -112,6 +129,8 @@ private:
   vector::TransferReadOp queryRead;
   vector::TransferWriteOp outputWrite;
   Operand query, key, value, output;
+  /// How many heads a persistent kernel computes together.
+  Value heads;
   /// Whether tiles are copied through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;
