@@ -35,6 +35,12 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
     Option<"stages", "stages", "int64_t", "0", "Buffers in the rings of K and V; 0 leaves the choice to the table">,
     Option<"qInRegisters", "q-in-registers", "std::string", "\"\"",
            "Keep the query fragments in registers: true or false; empty leaves the choice to the table">,
+    Option<"overlap", "overlap", "std::string", "\"\"",
+           "With roles, run the softmax under the product before it: true, false or empty">,
+    Option<"turns", "turns", "std::string", "\"\"",
+           "With overlap, let warpgroups take turns at their products: true, false or empty">,
+    Option<"weightsInShared", "weights-in-shared", "std::string", "\"\"",
+           "With roles, pass the weights through shared memory: true, false or empty">,
     Option<"persistent", "persistent", "std::string", "\"\"",
            "With roles, let a block compute several query tiles: true, false or empty">,
   ];

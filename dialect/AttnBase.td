@@ -124,23 +124,29 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     instead of re-reading them from shared memory for every key tile.
 
     With `producer_registers` and `consumer_registers`, which are left out where they are 0, the warps are specialised: four
-    more warps, of that many registers a thread, only load, and the `warps` that compute have `consumer_registers`.
+    more warps, of that many registers a thread, only load, and the `warps` that compute have `consumer_registers`. Three
+    choices of theirs are left out where they are false: with `overlap` the softmax of a tile runs under the product of the
+    weights before it with V; with `turns` warpgroups issue their products one after the other, so that the softmax of one runs under
+    the products of another; with `weights_in_shared` the weights go through shared memory instead of registers.
 
     With `persistent`, which is left out where it is false, a block computes several query tiles one after the other, and the next
     one's loads begin while it ends the one before; only with roles.
 
     Examples: `#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>`,
-    `#attn.schedule<q_tile = 192, kv_tile = 128, warps = 12, stages = 2, q_in_registers = false, producer_registers = 32,
-    consumer_registers = 160>`
+    `#attn.schedule<q_tile = 128, kv_tile = 128, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24,
+    consumer_registers = 240, overlap = true>`
   }];
   let parameters = (ins
     "int64_t":$q_tile, "int64_t":$kv_tile, "int64_t":$warps, "int64_t":$stages, "bool":$q_in_registers,
     DefaultValuedParameter<"int64_t", "0">:$producer_registers,
     DefaultValuedParameter<"int64_t", "0">:$consumer_registers,
+    DefaultValuedParameter<"bool", "false">:$overlap,
+    DefaultValuedParameter<"bool", "false">:$turns,
+    DefaultValuedParameter<"bool", "false">:$weights_in_shared,
     DefaultValuedParameter<"bool", "false">:$persistent);
   let builders = [
     AttrBuilder<(ins "int64_t":$qTile, "int64_t":$kvTile, "int64_t":$warps, "int64_t":$stages, "bool":$qInRegisters),
-                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false); }]>];
+                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false, false, false, false); }]>];
   let extraClassDeclaration = [{
     /// Whether some warps only load and the others only compute.
     bool hasRoles() const { return getProducerRegisters() != 0; }

@@ -37,7 +37,9 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t qTile, int64_t kvTile, int64_t warps,
                                    int64_t stages, bool,
                                    int64_t producerRegisters,
-                                   int64_t consumerRegisters, bool persistent) {
+                                   int64_t consumerRegisters, bool overlap,
+                                   bool turns, bool weightsInShared,
+                                   bool persistent) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -56,9 +58,10 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
   if (producerRegisters == 0 && consumerRegisters == 0) {
     // S7
-    if (persistent)
-      return emitError() << "persistent needs producer_registers and "
-                            "consumer_registers (S7)";
+    if (overlap || turns || weightsInShared || persistent)
+      return emitError() << "overlap, turns, weights_in_shared and persistent "
+                            "need producer_registers and consumer_registers "
+                            "(S7)";
     return success();
   }
   // S5
@@ -73,5 +76,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "with roles, q_tile must be 64 rows for every four "
                           "warps, found "
                        << qTile << " rows and " << warps << " warps (S6)";
+  // S8
+  if (turns && !overlap)
+    return emitError() << "turns need overlap (S8)";
   return success();
 }

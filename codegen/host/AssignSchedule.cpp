@@ -42,7 +42,8 @@ struct AttnAssignHostSchedulePass
       int64_t rows = qTile > 0 ? qTile : sizes.qTile,
               keys = kvTile > 0 ? kvTile : sizes.kvTile;
       if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows,
-                                      keys, 1, 1, false, 0, 0))) {
+                                      keys, 1, 1, false, 0, 0, false, false,
+                                      false, false))) {
         signalPassFailure();
         return WalkResult::interrupt();
       }

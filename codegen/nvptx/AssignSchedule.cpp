@@ -67,10 +67,16 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto given = [](int64_t value) {
       return value ? std::optional(value) : std::nullopt;
     };
-    ScheduleOverrides overrides{given(qTile),  given(kvTile), given(warps),
-                                given(stages), std::nullopt,  std::nullopt};
+    ScheduleOverrides overrides;
+    overrides.qTile = given(qTile);
+    overrides.kvTile = given(kvTile);
+    overrides.warps = given(warps);
+    overrides.stages = given(stages);
     std::tuple<StringRef, StringRef, std::optional<bool> &> flags[] = {
         {"q-in-registers", qInRegisters, overrides.qInRegisters},
+        {"overlap", overlap, overrides.overlap},
+        {"turns", turns, overrides.turns},
+        {"weights-in-shared", weightsInShared, overrides.weightsInShared},
         {"persistent", persistent, overrides.persistent}};
     for (auto [name, text, flag] : flags) {
       if (text.empty())

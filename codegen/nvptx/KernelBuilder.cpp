@@ -38,15 +38,13 @@ void KernelBuilder::setThread(Value value) {
   quadLane = andBits(lane, i32(3));
 }
 
-void KernelBuilder::startPhase(bool anew) {
+void KernelBuilder::startPhase(Value thread) {
   Block *begin = createBlockAfter(), *rest = createBlockAfter();
   branch(begin);
   setInsertionPointToStart(begin);
   phase = begin;
   // Every lane asks itself.
-  Value known =
-      anew ? Value(NVVM::ThreadIdXOp::create(*this, i32Type)) : thread;
-  setThread(shuffleXor(known, 0));
+  setThread(shuffleXor(thread, 0));
   branch(rest);
   setInsertionPointToStart(rest);
 }

@@ -129,11 +129,10 @@ public:
   /// Runs `build` with the insertion point where the current phase begins: in
   /// the entry block, or where `startPhase` was called last.
   Value hoist(llvm::function_ref<Value()> build);
-  /// Computes the thread's coordinates anew, in a way that neither LLVM nor
-  /// ptxas can see through: what a phase derives from them does not stay in
-  /// registers through the loops of the phase before. With `anew` the thread
-  /// asks for its number again, where the last phase does not lead here.
-  void startPhase(bool anew = false);
+  /// Computes the thread's coordinates anew from `thread`, its number, in a way
+  /// that neither LLVM nor ptxas can see through: what a phase derives from
+  /// them does not stay in registers through the loops of the phase before.
+  void startPhase(Value thread);
 
   /// Appends a block to the function.
   Block *createBlockAfter(TypeRange argumentTypes = {});

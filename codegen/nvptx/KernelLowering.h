@@ -33,6 +33,9 @@ class StoreBoxOp;
 class StoreWaitOp;
 class WgmmaOp;
 class WgmmaWaitOp;
+class TakeTurnOp;
+class PassTurnOp;
+class PublishOp;
 
 /// A tile in global memory that a thread reads element by element: the address
 /// of column 0 in each of its rows, and how far from there its columns are, in
@@ -60,7 +63,9 @@ public:
   KernelLowering(KernelBuilder &b, Value sharedBase)
       : b(b), shared(b), sharedBase(sharedBase) {}
 
-  void mapScalar(Value value, Value lowered) { scalars[value] = lowered; }
+  void mapScalar(Value value, Value lowered) {
+    scalars[value] = parameters[value] = lowered;
+  }
   void mapArray(Value value, GlobalArray array) {
     arrays[value] = std::move(array);
   }
@@ -91,9 +96,15 @@ private:
   LogicalResult lowerProgram(const Iterations &iterations, Value number,
                              llvm::iterator_range<Block::iterator> ops);
   LogicalResult decode(const Iterations &iterations, Value number);
-  FailureOr<SmallVector<Value>> countIterations(scf::ForallOp op, bool here);
+  FailureOr<SmallVector<Value>> countIterations(scf::ForallOp op);
+  LogicalResult readParameters(scf::ForallOp forall);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
+  /// See KernelBuilder::startPhase.
+  void startPhase(Value thread) {
+    b.startPhase(thread);
+    shared.startPhase();
+  }
   SmallVector<Type> getCarriedTypes(Value value);
   void appendCarried(Value value, Value like, SmallVectorImpl<Value> &values);
   void takeCarried(Value target, ValueRange &values, Value like);
@@ -135,6 +146,10 @@ private:
   LogicalResult lower(StoreWaitOp op);
   LogicalResult lower(WgmmaOp op);
   LogicalResult lower(WgmmaWaitOp op);
+  LogicalResult lower(TakeTurnOp op);
+  LogicalResult lower(PassTurnOp op);
+  LogicalResult lower(PublishOp op);
+  Value getWarpgroup();
   void storeWarpRows(StoreOp op);
   struct BoxPosition;
   void copyBoxes(const BoxPosition &position, const SharedTile &tile,
@@ -177,6 +192,8 @@ private:
   SharedMemory shared;
   Value sharedBase;
   DenseMap<Value, Value> scalars;
+  /// The scalars that are parameters of the kernel.
+  DenseMap<Value, Value> parameters;
   DenseMap<Value, TileValue> tiles;
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
@@ -186,6 +203,9 @@ private:
   int64_t numProducts = 0;
   /// The number of the block, an i32.
   Value blockIndex;
+  /// In a loop over iterations: what depends on the parameters alone is
+  /// computed in each one, and not kept in registers from one to the next.
+  bool inItems = false;
   /// Positions are computed anew, hidden from the optimizer, so that it does
   /// not find them in the common path and keep them alive.
   bool inRarePath = false;

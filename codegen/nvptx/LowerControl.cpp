@@ -35,7 +35,8 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
             vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
             RolesOp, ForItemsOp, BarriersOp, WaitOp, ReleaseOp, TensorMapOp,
             LoadBoxOp, LoadRowsOp, StoreBoxOp, StoreWaitOp, WgmmaOp,
-            WgmmaWaitOp>([&](auto typed) { return lower(typed); })
+            WgmmaWaitOp, TakeTurnOp, PassTurnOp, PublishOp>(
+          [&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
       .Case([&](NVVM::BarrierOp) {
@@ -64,7 +65,10 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
         if (!index || array == arrays.end())
           return op->emitOpError(
               "expected a constant dimension of an argument or a slice");
-        scalars[dim.getResult()] = array->second.sizes[*index];
+        Value size = array->second.sizes[*index];
+        if (inItems)
+          size = b.add(size, b.widen(b.hide(b.i32(0))));
+        scalars[dim.getResult()] = size;
         return success();
       })
       .Case([&](arith::ConstantOp) { return lowerConstant(op); })
@@ -79,16 +83,26 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
 // Loops and branches
 //===----------------------------------------------------------------------===//
 
+/// Lowers what stands before the kernel's loop again, in a way that the
+/// optimizer does not see.
+LogicalResult KernelLowering::readParameters(scf::ForallOp forall) {
+  for (auto [value, parameter] : parameters)
+    if (parameter.getType() == b.i64Type)
+      scalars[value] = b.add(parameter, b.widen(b.hide(b.i32(0))));
+  for (Operation &op :
+       llvm::make_range(forall->getBlock()->begin(), forall->getIterator()))
+    if (failed(lowerOp(&op)))
+      return failure();
+  return success();
+}
+
 /// How many steps each dimension has, as i32: no grid has more than 2^31 - 1
-/// blocks. If `here`, computed where it is needed, not before a loop.
-FailureOr<SmallVector<Value>> KernelLowering::countIterations(scf::ForallOp op,
-                                                              bool here) {
-  auto materialize = [&](OpFoldResult value) -> Value {
+/// blocks.
+FailureOr<SmallVector<Value>>
+KernelLowering::countIterations(scf::ForallOp op) {
+  auto materialize = [&](OpFoldResult value) {
     std::optional<int64_t> known = getConstantIntValue(value);
-    if (known)
-      return b.i64(*known);
-    Value size = getScalar(cast<Value>(value));
-    return here ? b.add(size, b.widen(b.hide(b.i32(0)))) : size;
+    return known ? b.i64(*known) : getScalar(cast<Value>(value));
   };
   SmallVector<Value> counts;
   for (auto [lower, upper, step] :
@@ -112,8 +126,7 @@ FailureOr<SmallVector<Value>> KernelLowering::countIterations(scf::ForallOp op,
 LogicalResult KernelLowering::decode(const Iterations &iterations,
                                      Value number) {
   scf::ForallOp op = iterations.forall;
-  FailureOr<SmallVector<Value>> counts =
-      countIterations(op, /*here=*/bool(iterations.heads));
+  FailureOr<SmallVector<Value>> counts = countIterations(op);
   if (failed(counts))
     return failure();
   auto divide = [&](Value a, Value by) -> std::pair<Value, Value> {
@@ -153,8 +166,9 @@ LogicalResult KernelLowering::decode(const Iterations &iterations,
   return success();
 }
 
-static bool isTileLoop(Operation &op) {
-  return isa<scf::WhileOp>(op) &&
+/// A loop over tiles, or a branch around some.
+static bool carriesTiles(Operation &op) {
+  return isa<scf::WhileOp, scf::IfOp>(op) &&
          llvm::any_of(op.getResultTypes(), llvm::IsaPred<VectorType>);
 }
 
@@ -175,7 +189,7 @@ LogicalResult KernelLowering::lower(scf::ForallOp op) {
 LogicalResult
 KernelLowering::lowerProgram(const Iterations &iterations, Value number,
                              llvm::iterator_range<Block::iterator> ops) {
-  auto tileLoops = llvm::make_filter_range(ops, isTileLoop);
+  auto tileLoops = llvm::make_filter_range(ops, carriesTiles);
   auto lowerAll = [&](auto range) {
     for (Operation &inner : range) {
       b.setLoc(inner.getLoc());
@@ -192,6 +206,7 @@ KernelLowering::lowerProgram(const Iterations &iterations, Value number,
   auto epilogue =
       llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
   if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
+      (inItems && failed(readParameters(iterations.forall))) ||
       failed(decode(iterations, b.shuffleXor(number, 0))))
     return failure();
 
@@ -235,6 +250,9 @@ bool KernelLowering::isPartial(Value value, SmallPtrSetImpl<Value> &visited) {
       .Case([&](scf::WhileOp loop) {
         return isPartial(loop.getYieldOp().getOperand(number), visited);
       })
+      .Case([&](scf::IfOp choice) {
+        return isPartial(choice.thenYield().getOperand(number), visited);
+      })
       .Case([&](math::FmaOp op) { return isPartial(op.getC(), visited); })
       .Case([&](arith::AddFOp op) {
         return isPartial(op.getLhs(), visited) ||
@@ -247,16 +265,21 @@ bool KernelLowering::isPartial(Value value, SmallPtrSetImpl<Value> &visited) {
 Layout KernelLowering::getCarriedLayout(Value value, bool &partial) {
   SmallPtrSet<Value, 8> visited;
   partial = isPartial(value, visited);
-  return cast<VectorType>(value.getType()).getRank() == 1 ? Layout::Row
-                                                          : Layout::Tile;
+  auto type = cast<VectorType>(value.getType());
+  if (type.getRank() == 1)
+    return Layout::Row;
+  return type.getElementTypeBitWidth() == 16 ? Layout::Packed : Layout::Tile;
 }
 
 SmallVector<Type> KernelLowering::getCarriedTypes(Value value) {
   auto type = dyn_cast<VectorType>(value.getType());
   if (!type)
     return {getScalarType(value.getType())};
-  int64_t count = 2 * b.shape.getRowFragments() *
-                  (type.getRank() == 1 ? 1 : 2 * getNumN(type));
+  int64_t count = 2 * b.shape.getRowFragments();
+  if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16)
+    return SmallVector<Type>(count * getNumN(type), b.i32Type);
+  if (type.getRank() == 2)
+    count *= 2 * getNumN(type);
   return SmallVector<Type>(count, getScalarType(type));
 }
 
@@ -284,6 +307,10 @@ void KernelLowering::appendCarried(Value value, Value like,
       Value element = tile.at(row / 2, 0, 1, 2 * (row % 2));
       values.push_back(split ? b.select(first, element, b.f32(0.0f)) : element);
     }
+    return;
+  }
+  if (layout == Layout::Packed) {
+    llvm::append_range(values, tile.elements);
     return;
   }
   for (int64_t i = 0; i < numRows; ++i)
@@ -344,19 +371,22 @@ LogicalResult KernelLowering::lower(scf::WhileOp op) {
   b.setInsertionPointToEnd(headerEnd);
   b.branchIf(getScalar(condition.getCondition()), body, exit);
   b.setInsertionPointToEnd(exit);
-  if (isTileLoop(*op)) {
-    b.startPhase();
-    shared.startPhase();
-  }
+  if (carriesTiles(*op))
+    startPhase(b.thread);
   return success();
 }
 
 LogicalResult KernelLowering::lower(scf::IfOp op) {
-  if (llvm::any_of(op.getResultTypes(), llvm::IsaPred<VectorType>))
-    return op.emitOpError("expected no tile as the result of a branch");
+  bool hasTiles = carriesTiles(*op);
+  OperandRange yielded = op.thenYield().getOperands();
   SmallVector<Type> types;
-  for (Type type : op.getResultTypes())
-    types.push_back(getScalarType(type));
+  for (Value result : op.getResults())
+    llvm::append_range(types, getCarriedTypes(result));
+  // Each branch and what follows are phases of their own: with tiles there are
+  // loops in the branches.
+  Value thread = b.thread;
+  if (hasTiles)
+    types.push_back(thread.getType());
   Block *origin = b.getInsertionBlock();
   Block *merge = b.createBlockAfter(types);
   auto branch = [&](Region &region) -> FailureOr<Block *> {
@@ -364,11 +394,16 @@ LogicalResult KernelLowering::lower(scf::IfOp op) {
       return merge;
     Block *block = b.createBlockAfter();
     b.setInsertionPointToStart(block);
+    if (hasTiles)
+      startPhase(thread);
     if (failed(lowerBody(region.front())))
       return failure();
     SmallVector<Value> values;
-    for (Value value : region.front().getTerminator()->getOperands())
-      values.push_back(getScalar(value));
+    for (auto [value, like] : llvm::zip_equal(
+             region.front().getTerminator()->getOperands(), yielded))
+      appendCarried(value, like, values);
+    if (hasTiles)
+      values.push_back(b.thread);
     b.branch(merge, values);
     return block;
   };
@@ -380,9 +415,11 @@ LogicalResult KernelLowering::lower(scf::IfOp op) {
   b.branchIf(getScalar(op.getCondition()), *first, *second);
   merge->moveBefore(merge->getParent(), merge->getParent()->end());
   b.setInsertionPointToStart(merge);
-  for (auto [result, argument] :
-       llvm::zip_equal(op.getResults(), merge->getArguments()))
-    scalars[result] = argument;
+  ValueRange arguments = merge->getArguments();
+  for (auto [result, like] : llvm::zip_equal(op.getResults(), yielded))
+    takeCarried(result, arguments, like);
+  if (hasTiles)
+    startPhase(arguments.front());
   return success();
 }
 

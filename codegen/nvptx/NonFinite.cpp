@@ -146,20 +146,23 @@ void nvptx::absorbNonFinite(
   Block *rare = b.createBlockAfter();
   b.setInsertionPointToStart(rare);
 
-  // Which keys each row sees: bit 2 * n + c of a lane's word is key 8 * n + 2 *
-  // t + c.
+  // Which keys each row sees: bit 2 * n + c of a lane's words is key 8 * n + 2
+  // * t + c, in words of 128 keys.
+  constexpr int64_t wordKeys = 128;
   int64_t numRows = 2 * b.shape.getRowFragments();
-  SmallVector<Value> words;
+  SmallVector<SmallVector<Value, 2>> words;
   for (int64_t row = 0; getLive && row < numRows; ++row) {
-    Value word = b.i32(0);
-    for (int64_t n = 0; n < right.rows / 8; ++n)
+    SmallVector<Value, 2> &rowWords = words.emplace_back();
+    for (int64_t n = 0; n < right.rows / 8; ++n) {
+      if (8 * n % wordKeys == 0)
+        rowWords.push_back(b.i32(0));
       for (int64_t c = 0; c < 2; ++c) {
         Value live = getLive(row / 2, n, (row % 2) * 2 + c);
-        word = b.orBits(
-            word, b.select(live, b.i32(static_cast<int32_t>(1u << (2 * n + c))),
-                           b.i32(0)));
+        auto bit = static_cast<int32_t>(1u << (8 * n % wordKeys / 4 + c));
+        rowWords.back() =
+            b.orBits(rowWords.back(), b.select(live, b.i32(bit), b.i32(0)));
       }
-    words.push_back(word);
+    }
   }
 
   // Hidden, or else addresses that only this path needs would be computed
@@ -174,8 +177,15 @@ void nvptx::absorbNonFinite(
             firstLane, b.andBits(b.shiftRight(key, b.i32(1)), b.i32(3)));
         Value bit = b.orBits(b.shiftLeft(b.shiftRight(key, b.i32(3)), b.i32(1)),
                              b.andBits(key, b.i32(1)));
+        bit = b.andBits(bit, b.i32(31));
         SmallVector<Value> live;
-        for (Value word : words) {
+        for (ArrayRef<Value> rowWords : words) {
+          Value word = rowWords.front();
+          for (auto [number, next] : llvm::enumerate(rowWords.drop_front()))
+            word = b.select(
+                b.compare(Predicate::slt, key,
+                          b.i32(wordKeys * static_cast<int64_t>(number + 1))),
+                word, next);
           Value shifted = b.andBits(
               b.shiftRight(b.shuffleFrom(word, source), bit), b.i32(1));
           live.push_back(b.compare(Predicate::ne, shifted, b.i32(0)));

@@ -330,4 +330,41 @@ def Nvptx_WgmmaWaitOp : Nvptx_Op<"wgmma_wait", [AllTypesMatch<["product", "resul
   let assemblyFormat = "$product `pending` $pending attr-dict `:` type($product)";
 }
 
+def Nvptx_TakeTurnOp : Nvptx_Op<"take_turn"> {
+  let summary = "Wait until the warpgroup before has issued its products";
+  let description = [{
+    Warpgroups take turns in their order, the first after the last. Warpgroup w waits at named barrier `barrier` + w for
+    the one before it; `first` says that the first turn of the first warpgroup is its own. With `alone` only the first
+    warpgroup takes one.
+
+    Example: `attn_nvptx.take_turn at 2 first`
+  }];
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$first, UnitAttr:$alone);
+  let assemblyFormat = "`at` $barrier (`first` $first^)? (`alone` $alone^)? attr-dict";
+}
+
+def Nvptx_PassTurnOp : Nvptx_Op<"pass_turn"> {
+  let summary = "Let the next warpgroup issue its products";
+  let description = [{
+    The other half of `take_turn`. With `last` the last warpgroup passes its turn to nobody: as many turns are taken as passed.
+    With `alone` only the last warpgroup passes one: around a loop whose iterations all take and pass one, the last
+    warpgroup passes one before it, and the first takes one after it.
+
+    Example: `attn_nvptx.pass_turn at 2 last`
+  }];
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$last, UnitAttr:$alone);
+  let assemblyFormat = "`at` $barrier (`last` $last^)? (`alone` $alone^)? attr-dict";
+}
+
+def Nvptx_PublishOp : Nvptx_Op<"publish"> {
+  let summary = "Make what a warpgroup has written to shared memory visible to its products";
+  let description = [{
+    A fence between ordinary accesses and those of products, then named barrier `barrier` + w for the threads of warpgroup w.
+
+    Example: `attn_nvptx.publish at 5`
+  }];
+  let arguments = (ins I64Attr:$barrier);
+  let assemblyFormat = "`at` $barrier attr-dict";
+}
+
 #endif // ATTN_NVPTX_OPS_TD

@@ -31,10 +31,14 @@ void nvptx::buildNvptxPipeline(OpPassManager &manager,
   assign.kvTile = options.schedule.kvTile.value_or(0);
   assign.warps = options.schedule.warps.value_or(0);
   assign.stages = options.schedule.stages.value_or(0);
-  if (options.schedule.qInRegisters)
-    assign.qInRegisters = *options.schedule.qInRegisters ? "true" : "false";
-  if (options.schedule.persistent)
-    assign.persistent = *options.schedule.persistent ? "true" : "false";
+  auto toText = [](std::optional<bool> flag) {
+    return flag ? *flag ? "true" : "false" : "";
+  };
+  assign.qInRegisters = toText(options.schedule.qInRegisters);
+  assign.overlap = toText(options.schedule.overlap);
+  assign.turns = toText(options.schedule.turns);
+  assign.weightsInShared = toText(options.schedule.weightsInShared);
+  assign.persistent = toText(options.schedule.persistent);
   addPasses(manager, assign);
 }
 
@@ -60,6 +64,17 @@ struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
   Option<std::string> qInRegisters{
       *this, "q-in-registers",
       llvm::cl::desc("Keep the query fragments in registers: true or false")};
+  Option<std::string> overlap{
+      *this, "overlap",
+      llvm::cl::desc("Run the softmax under the product before it: true or "
+                     "false")};
+  Option<std::string> turns{
+      *this, "turns",
+      llvm::cl::desc("Let warpgroups take turns at their products: true or "
+                     "false")};
+  Option<std::string> weightsInShared{
+      *this, "weights-in-shared",
+      llvm::cl::desc("Pass the weights through shared memory: true or false")};
   Option<std::string> persistent{
       *this, "persistent",
       llvm::cl::desc("With roles, let a block compute several query tiles: "
@@ -73,6 +88,7 @@ void nvptx::registerNvptxPipelines() {
       [](OpPassManager &manager, const CommandLineOptions &options) {
         addPasses(manager,
                   {options.target, options.qTile, options.kvTile, options.warps,
-                   options.stages, options.qInRegisters, options.persistent});
+                   options.stages, options.qInRegisters, options.overlap,
+                   options.turns, options.weightsInShared, options.persistent});
       });
 }

@@ -44,6 +44,7 @@ struct Choice {
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
+  bool overlap = false, turns = false, weightsInShared = false;
 };
 } // namespace
 
@@ -176,13 +177,19 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
             valueColumns = getPanelledHeadSize(problem.valueHeadSize);
     int64_t rows = schedule.getStages() * schedule.getKvTile();
     int64_t queryBytes = schedule.getQTile() * keyColumns * elementBytes,
-            outputBytes = schedule.getQTile() * valueColumns * elementBytes;
+            outputBytes = schedule.getQTile() * valueColumns * elementBytes,
+            weightsBytes = schedule.getWeightsInShared()
+                               ? schedule.getQTile() *
+                                     getPanelledHeadSize(schedule.getKvTile()) *
+                                     elementBytes
+                               : 0;
     auto place = [&](bool outputApart) {
       SharedPlan plan;
       plan.query = 0;
       plan.key = outputApart ? queryBytes : std::max(queryBytes, outputBytes);
       plan.value = plan.key + rows * keyColumns * elementBytes;
-      int64_t end = plan.value + rows * valueColumns * elementBytes;
+      plan.weights = plan.value + rows * valueColumns * elementBytes;
+      int64_t end = plan.weights + weightsBytes;
       plan.output = outputApart ? end : 0;
       plan.barriers = outputApart ? end + outputBytes : end;
       plan.total = plan.barriers + 8 * (2 + 4 * schedule.getStages());
@@ -211,6 +218,7 @@ static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
   return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
                            choice.stages, choice.qInRegisters,
                            choice.producerRegisters, choice.consumerRegisters,
+                           choice.overlap, choice.turns, choice.weightsInShared,
                            /*persistent=*/choice.producerRegisters != 0);
 }
 
@@ -287,9 +295,9 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
     return emitError() << "expected producer_registers + " << warps / 4
                        << " * consumer_registers to be at most " << pool
                        << ", found " << wanted;
-  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 128)
+  if (kvTile < 16 || kvTile % 16 != 0 || kvTile > 192)
     return emitError() << "expected a key tile that is a multiple of 16 from "
-                          "16 to 128, found "
+                          "16 to 192, found "
                        << kvTile;
   if (schedule.getStages() < 2)
     return emitError() << "expected 2 to 8 stages, found "
@@ -358,11 +366,14 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
   for (const Choice &row : roleChoices)
     if (hasRoles && registers->warps != warps && row.warps == warps)
       registers = &row;
+  bool overlap = overrides.overlap.value_or(choice->overlap);
   ScheduleAttr schedule = ScheduleAttr::getChecked(
       emitError, context, qTile, overrides.kvTile.value_or(choice->kvTile),
       warps, overrides.stages.value_or(choice->stages),
       overrides.qInRegisters.value_or(choice->qInRegisters),
-      registers->producerRegisters, registers->consumerRegisters,
+      registers->producerRegisters, registers->consumerRegisters, overlap,
+      overrides.turns.value_or(overlap && choice->turns),
+      overrides.weightsInShared.value_or(choice->weightsInShared),
       overrides.persistent.value_or(hasRoles));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();

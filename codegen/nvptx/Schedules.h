@@ -66,15 +66,15 @@ bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {
   std::optional<int64_t> qTile, kvTile, warps, stages;
-  std::optional<bool> qInRegisters, persistent;
+  std::optional<bool> qInRegisters, overlap, turns, weightsInShared, persistent;
 };
 
 /// Where the buffers of a kernel lie in dynamic shared memory, in bytes from
 /// its start.
 struct SharedPlan {
   int64_t query, key, value;
-  /// With roles: where the barriers lie.
-  int64_t barriers = 0;
+  /// With roles: where the weights and the barriers lie.
+  int64_t weights = 0, barriers = 0;
   /// Where the output tile of a 16-bit type is staged: over all of them; with
   /// roles in a place of its own if there is room, else over the query tile.
   int64_t output = 0;

@@ -11,6 +11,8 @@
 #include "attn/runtime/core/DataCheck.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 using namespace attn;
@@ -27,6 +29,8 @@ struct Executable::Prepared {
   std::vector<uint32_t> grids; ///< one for each launch
   /// For each launch whether all of its tensor maps can be made.
   std::vector<bool> tensorMapsFit;
+  /// What makes a launch slower than it could be.
+  std::vector<std::string> remarks;
   std::map<int64_t, int64_t> scalars; ///< by argument number
   Bindings bindings;
 };
@@ -321,9 +325,15 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
       if (param.kind != ParamDesc::Kind::TensorMap)
         continue;
       auto map = describeTensorMap(prepared.buffers[index], param);
-      if (!map && !isAsked)
-        return map.error().in(nameOfBuffer(index));
-      fit &= static_cast<bool>(map);
+      if (map)
+        continue;
+      Error why = map.error().in(nameOfBuffer(index));
+      if (!isAsked)
+        return why;
+      if (fit)
+        prepared.remarks.push_back("kernel '" + launch.entry +
+                                   "' copies row by row: " + why.message);
+      fit = false;
     }
     prepared.tensorMapsFit.push_back(fit);
   }
@@ -459,6 +469,10 @@ Status Executable::run(const std::vector<Tensor> &argumentTensors,
   if (Status status = checkData(prepared, stream); !status)
     return status;
 
+  if (const char *wanted = std::getenv("ATTN_REMARKS");
+      wanted && std::strcmp(wanted, "1") == 0)
+    for (const std::string &remark : prepared.remarks)
+      std::fprintf(stderr, "attn: remark: %s\n", remark.c_str());
   Status status = Status::success();
   std::vector<uint64_t> allocated;
   for (size_t b = 0; b < prepared.buffers.size() && status; ++b) {

@@ -24,15 +24,49 @@ protected:
     return registry;
   }
 
-  /// Runs the case for sm_90a in one of the simulator's modes.
-  Outcome check(Case problem) {
+  /// Runs the case for sm_90a with two of the ways to run the main loop, each
+  /// in one of the simulator's modes.
+  Outcome check(const Case &problem) {
+    checkNext(problem);
+    return checkNext(problem);
+  }
+
+  Outcome checkNext(Case problem) {
     static unsigned number = 0;
-    Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
-    problem.options.target = "sm_90a";
-    Outcome outcome = runCase(context, problem, modes[number % 3], number);
+    problem.multiprocessors = 1 + number % 4;
+    problem.options.schedule.persistent = number % 7 != 6;
     ++number;
+    return run(problem, number, number, number);
+  }
+
+  Outcome run(Case problem, unsigned mode, unsigned way, unsigned seed) {
+    struct Ways {
+      bool overlap, turns, weightsInShared;
+    };
+    constexpr Ways ways[] = {{true, true, false},
+                             {false, false, true},
+                             {true, false, false},
+                             {true, true, true},
+                             {false, false, false}};
+    constexpr Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
+    auto [overlap, turns, weightsInShared] = ways[way % std::size(ways)];
+    nvptx::ScheduleOverrides &schedule = problem.options.schedule;
+    if (!problem.inColumns) {
+      schedule.overlap = overlap;
+      schedule.turns = turns;
+      schedule.weightsInShared = weightsInShared;
+      if (weightsInShared && !schedule.kvTile)
+        schedule.kvTile = 48;
+    } else {
+      schedule.persistent.reset();
+    }
+    problem.options.target = "sm_90a";
+    Outcome outcome = runCase(context, problem, modes[mode % 3], seed);
     SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
-                 " Nk " + std::to_string(problem.keys));
+                 " Nk " + std::to_string(problem.keys) + ", overlap " +
+                 std::to_string(overlap) + ", turns " + std::to_string(turns) +
+                 ", weights in shared memory " +
+                 std::to_string(weightsInShared));
     EXPECT_EQ(outcome.problem, "");
     EXPECT_TRUE(outcome.o.passed) << toText(outcome.o);
     EXPECT_TRUE(outcome.lse.passed) << toText(outcome.lse);
@@ -200,6 +234,52 @@ TEST_F(Hopper, Classes) {
     }
 }
 
+// Blocks that take many items, of different lengths: the same bits however many
+// blocks there are, and as many products as items need.
+TEST_F(Hopper, Persistent) {
+  struct Shape {
+    int64_t headSize, queries, keys;
+    const char *mask;
+    Storage storage;
+  };
+  const auto global = [](int64_t, int64_t p, int64_t j) {
+    return std::abs(p - j) <= 20 || p < 3 || j < 3;
+  };
+  const Shape shapes[] = {
+      {32, 700, 720, "causal", Storage::HeadMajor},
+      {256, 300, 310, "causal", Storage::SequenceMajor}, // output over queries
+      {32, 500, 640, "longformer<20, 3>", Storage::HeadMajor},
+      {32, 410, 390, "causal", Storage::Unaligned},
+      {32, 260, 0, "causal", Storage::HeadMajor},
+  };
+  for (const Shape &shape : shapes) {
+    std::vector<double> expected;
+    for (int64_t multiprocessors : {1, 3, 5, 0}) {
+      Case problem;
+      problem.headSize = shape.headSize;
+      problem.queries = shape.queries;
+      problem.keys = shape.keys;
+      problem.mask = shape.mask;
+      problem.live = causal;
+      if (shape.mask[0] == 'l')
+        problem.live = global;
+      problem.storage = shape.storage;
+      problem.batches = 2;
+      problem.heads = 3;
+      // The same random numbers and the same way for all.
+      problem.multiprocessors = std::max<int64_t>(multiprocessors, 1);
+      problem.options.schedule.persistent = multiprocessors != 0;
+      Outcome outcome = run(problem, multiprocessors, /*way=*/0, /*seed=*/7);
+      EXPECT_EQ(outcome.bundle.manifest.launches[0].persistent,
+                multiprocessors != 0);
+      if (expected.empty())
+        expected = outcome.values;
+      EXPECT_TRUE(expected == outcome.values)
+          << shape.mask << " " << multiprocessors;
+    }
+  }
+}
+
 TEST_F(Hopper, NonFiniteValues) {
   for (Poison poison : {Poison::Nan, Poison::Infinity})
     for (int64_t headSize : {40, 128, 256}) {
@@ -211,6 +291,10 @@ TEST_F(Hopper, NonFiniteValues) {
       problem.live = causal;
       problem.queries = 230;
       problem.keys = 260;
+      if (headSize == 40) {
+        problem.options.schedule.kvTile = 176;
+        problem.options.schedule.stages = 2;
+      }
       check(problem);
     }
 }

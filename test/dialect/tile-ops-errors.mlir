@@ -295,8 +295,14 @@ func.func private @S6() attributes {attn.schedule =
 // -----
 
 func.func private @S7() attributes {attn.schedule =
-    // expected-error @below {{persistent needs producer_registers and consumer_registers (S7)}}
+    // expected-error @below {{overlap, turns, weights_in_shared and persistent need producer_registers and consumer_registers (S7)}}
     #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, persistent = true>}
+
+// -----
+
+func.func private @S8() attributes {attn.schedule =
+    // expected-error @below {{turns need overlap (S8)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240, turns = true>}
 
 // -----
 

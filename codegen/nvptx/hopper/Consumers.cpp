@@ -8,95 +8,316 @@
 #include "attn/passes/NextTile.h"
 
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
-void RoleScheduler::buildIteration(unsigned number, Value slot, Value parity,
-                                   IRMapping &mapping) {
-  ForTilesOp loop = loops[number];
+// The named barriers of warpgroup w are these plus w; 0 and 1 are those of the
+// block and of the role.
+static constexpr int64_t turnBarrier = 2, weightsBarrier = 5;
+
+//===----------------------------------------------------------------------===//
+// Parts of an iteration
+//===----------------------------------------------------------------------===//
+
+void RoleScheduler::takeTurn(bool first) {
+  if (schedule.getTurns())
+    TakeTurnOp::create(b, turnBarrier, first && !isPersistent());
+}
+
+void RoleScheduler::passTurn(bool last) {
+  if (schedule.getTurns())
+    PassTurnOp::create(b, turnBarrier, last && !isPersistent());
+}
+
+/// Turns go on from item to item, as no warpgroup waits for the others between
+/// two of them.
+void RoleScheduler::beginTurns() {
+  if (schedule.getTurns() && isPersistent())
+    PassTurnOp::create(b, turnBarrier, /*last=*/false, /*alone=*/true);
+}
+
+void RoleScheduler::endTurns() {
+  if (schedule.getTurns() && isPersistent())
+    TakeTurnOp::create(b, turnBarrier, /*first=*/false, /*alone=*/true);
+}
+
+/// S = Q K^T of the tile at `position`, in flight.
+Value RoleScheduler::issueScores(Position position) {
+  Value slot = toIndex(position.slot);
+  Products product = products.front();
+  return WgmmaOp::create(b, product.scores.getResultType(), query.buffer,
+                         key.buffer, slot, Value(), query.tile.getDimSize(1),
+                         /*transposed=*/false);
+}
+
+/// O + P V, in flight.
+Value RoleScheduler::issueOutput(Value weights, Value acc, Position position) {
+  return WgmmaOp::create(b, acc.getType(), weights, value.buffer,
+                         toIndex(position.slot), acc, key.tile.getDimSize(0),
+                         /*transposed=*/true);
+}
+
+/// Waits for `product`, which `pending` others may follow, and releases the
+/// slot of `operand` that it read.
+Value RoleScheduler::finish(Operand &operand, Value product, Position position,
+                            int64_t pending) {
+  Value result = WgmmaWaitOp::create(b, product.getType(), product,
+                                     b.getI64IntegerAttr(pending));
+  ReleaseOp::create(b, operand.empty, toIndex(position.slot));
+  return result;
+}
+
+/// All of an iteration but its products, what they read, the accumulator and
+/// the rounding of the weights.
+void RoleScheduler::buildSoftmax(unsigned number, IRMapping &mapping) {
   Products product = products[number];
-  bool canBeInfinite = llvm::any_of(products, [](const Products &any) {
-    return static_cast<bool>(any.live);
-  });
-  auto multiply = [&](Operand &operand, Value left, Value acc, Type type,
-                      int64_t depth, bool transposed) -> Value {
-    Value result = WgmmaOp::create(b, type, left, operand.buffer, slot, acc,
-                                   depth, transposed);
-    result = WgmmaWaitOp::create(b, type, result, b.getI64IntegerAttr(0));
-    ReleaseOp::create(b, operand.empty, slot);
-    return result;
-  };
-  for (Operation &op : loop.getBody().front().without_terminator()) {
-    if (&op == product.key.getOperation() ||
-        &op == product.value.getOperation())
-      continue;
-    if (&op == product.scores.getOperation()) {
-      WaitOp::create(b, key.full, slot, parity);
-      mapping.map(product.scores.getResult(),
-                  multiply(key, query.buffer, Value(),
-                           product.scores.getResultType(),
-                           query.tile.getDimSize(1), false));
-      continue;
-    }
-    if (&op == product.scaled.getOperation() && canBeInfinite) {
-      // An infinite sum stays infinite however small the factor: 0 would make
-      // it NaN.
-      Value factor = mapping.lookupOrDefault(product.scaled.getRhs());
-      Value least = arith::ConstantOp::create(
-          b, DenseElementsAttr::get(cast<VectorType>(factor.getType()),
-                                    std::numeric_limits<float>::min()));
-      factor = arith::MaxNumFOp::create(b, factor, least);
-      Value acc = mapping.lookupOrDefault(product.scaled.getLhs());
-      mapping.map(product.scaled.getResult(),
-                  arith::MulFOp::create(b, acc, factor).getResult());
-      continue;
-    }
-    bool isMask = product.mask && &op == product.mask.getOperation();
-    if (isMask || &op == product.output.getOperation()) {
-      WaitOp::create(b, value.full, slot, parity);
-      vector::ContractionOp contract = product.output;
-      Value acc = mapping.lookupOrDefault(contract.getAcc());
-      if (isMask)
-        acc = AbsorbOp::create(b, acc.getType(), acc, value.buffer, slot,
-                               mapping.lookupOrDefault(product.live));
-      Value result =
-          multiply(value, mapping.lookupOrDefault(contract.getLhs()), acc,
-                   contract.getResultType(),
-                   cast<VectorType>(contract.getLhsType()).getDimSize(1), true);
-      mapping.map(op.getResult(0), result);
-      continue;
-    }
-    b.clone(op, mapping);
+  SmallVector<Operation *, 8> others{product.key,    product.value,
+                                     product.scores, product.output,
+                                     product.scaled, product.rounded};
+  if (product.mask) {
+    others.push_back(product.mask);
+    others.push_back(product.mask.getMask().getDefiningOp());
   }
+  for (Operation &op : loops[number].getBody().front().without_terminator())
+    if (!llvm::is_contained(others, &op))
+      b.clone(op, mapping);
+}
+
+/// The weights in 16 bits: a tile in registers, or the buffer that holds them.
+Value RoleScheduler::passWeights(unsigned number, IRMapping &mapping) {
+  Value rounded = b.clone(*products[number].rounded, mapping)->getResult(0);
+  if (!weights)
+    return rounded;
+  Value zero = index(0);
+  vector::TransferWriteOp::create(b, rounded, weights,
+                                  ValueRange{zero, zero, zero, zero},
+                                  ArrayRef<bool>{true, true});
+  PublishOp::create(b, weightsBarrier);
+  return weights;
+}
+
+/// The accumulator times this iteration's factor.
+Value RoleScheduler::scale(unsigned number, IRMapping &mapping) {
+  arith::MulFOp scaled = products[number].scaled;
+  Value acc = mapping.lookupOrDefault(scaled.getLhs()),
+        factor = mapping.lookupOrDefault(scaled.getRhs());
+  if (llvm::any_of(products, [](const Products &any) {
+        return static_cast<bool>(any.live);
+      })) {
+    // An infinite sum stays infinite however small the factor: 0 would make it
+    // NaN.
+    Value least = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(cast<VectorType>(factor.getType()),
+                                  std::numeric_limits<float>::min()));
+    factor = arith::MaxNumFOp::create(b, factor, least);
+  }
+  return arith::MulFOp::create(b, acc, factor);
+}
+
+/// Takes what is not finite out of the tile of V at `position`, if some of its
+/// pairs are dead.
+Value RoleScheduler::absorb(unsigned number, IRMapping &mapping, Value acc,
+                            Position position) {
+  if (!products[number].mask)
+    return acc;
+  return AbsorbOp::create(b, acc.getType(), acc, value.buffer,
+                          toIndex(position.slot),
+                          mapping.lookupOrDefault(products[number].live));
+}
+
+/// The accumulator at the end of an iteration.
+static Value getOutput(Products product) {
+  return product.mask ? product.mask.getResult(0) : product.output.getResult();
+}
+
+/// What an iteration yields.
+static SmallVector<Value> getState(ForTilesOp loop, IRMapping &mapping) {
+  SmallVector<Value> state;
+  for (Value value :
+       cast<YieldOp>(loop.getBody().front().getTerminator()).getValues())
+    state.push_back(mapping.lookupOrDefault(value));
+  return state;
+}
+
+//===----------------------------------------------------------------------===//
+// One tile after the other
+//===----------------------------------------------------------------------===//
+
+SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
+  SmallVector<Value> state(loops.front().getInits());
+  for (auto [number, loop] : llvm::enumerate(loops)) {
+    auto body = [&, number = number, loop = loop](Value tile, Position position,
+                                                  ValueRange carried) {
+      ForTilesOp tiles = loop;
+      Products product = products[number];
+      IRMapping mapping;
+      mapping.map(tiles.getInductionVar(), tile);
+      mapping.map(tiles.getIterArgs(), carried);
+      WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+      mapping.map(product.scores.getResult(),
+                  finish(key, issueScores(position), position, 0));
+      buildSoftmax(number, mapping);
+      Value left = passWeights(number, mapping);
+      Value acc = scale(number, mapping);
+      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+      acc = absorb(number, mapping, acc, position);
+      acc = finish(value, issueOutput(left, acc, position), position, 0);
+      mapping.map(getOutput(product), acc);
+      return getState(tiles, mapping);
+    };
+    b.setLoc(loop.getLoc());
+    Value first = buildNextTile(b, b.getLoc(), loop, index(0));
+    SmallVector<Value> results = walkTiles(loop, first, position, state, body);
+    position = {results[0], results[1]};
+    state.assign(results.begin() + 2, results.end());
+  }
+  return state;
+}
+
+//===----------------------------------------------------------------------===//
+// The softmax of a tile under the product before it
+//===----------------------------------------------------------------------===//
+
+/// The product of the weights of a tile with V is issued after that of the
+/// scores of the next one, and runs while that tile's weights are computed. The
+/// weights are carried from iteration to iteration; nothing is in flight from
+/// one to the next.
+SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
+  b.setLoc(loops.front().getLoc());
+  Value none = index(kNoTile);
+  auto exists = [&](Value tile) -> Value {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, tile, none);
+  };
+  // The first tile of all, and for each loop whether it comes after that one.
+  Value first;
+  SmallVector<Value> comesAfter;
+  for (ForTilesOp loop : loops) {
+    Value own = buildNextTile(b, b.getLoc(), loop, index(0));
+    comesAfter.push_back(first ? exists(first) : Value());
+    first =
+        first ? arith::SelectOp::create(b, comesAfter.back(), first, own) : own;
+  }
+
+  bool inRegisters = !schedule.getWeightsInShared();
+  // What an iteration does between its products; gives the state, and the
+  // weights if in registers. `mapping` knows the scores.
+  auto finishTile = [&](unsigned number, IRMapping &mapping, Value left,
+                        Value acc, Position position) {
+    if (products[number].mask)
+      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+    mapping.map(getOutput(products[number]),
+                absorb(number, mapping, acc, position));
+    SmallVector<Value> carried = getState(loops[number], mapping);
+    if (inRegisters)
+      carried.push_back(left);
+    return carried;
+  };
+  size_t numState = loops.front().getInits().size();
+  auto getWeights = [&](ValueRange carried) {
+    return inRegisters ? carried.back() : weights;
+  };
+
+  // The mask of the masked loop holds for every tile.
+  unsigned masked = 0;
+  for (auto [number, product] : llvm::enumerate(products))
+    if (product.live)
+      masked = number;
+  unsigned accNumber =
+      cast<BlockArgument>(products[masked].scaled.getLhs()).getArgNumber() - 1;
+
+  auto startPipeline = [&](Position position) {
+    ForTilesOp loop = loops[masked];
+    IRMapping mapping;
+    mapping.map(loop.getInductionVar(), first);
+    mapping.map(loop.getIterArgs(), loops.front().getInits());
+    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    takeTurn(/*first=*/true);
+    Value scores = issueScores(position);
+    passTurn();
+    mapping.map(products[masked].scores.getResult(),
+                finish(key, scores, position, 0));
+    buildSoftmax(masked, mapping);
+    Value left = passWeights(masked, mapping);
+    Value acc = loops.front().getInits()[accNumber];
+    if (!matchPattern(acc, m_AnyZeroFloat()))
+      acc = scale(masked, mapping);
+    return finishTile(masked, mapping, left, acc, position);
+  };
+  auto runPipeline = [&](unsigned number, Value tile, Position position,
+                         ValueRange carried) {
+    ForTilesOp loop = loops[number];
+    Position pending = getPrevious(position);
+    IRMapping mapping;
+    mapping.map(loop.getInductionVar(), tile);
+    mapping.map(loop.getIterArgs(), carried.take_front(numState));
+    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    takeTurn();
+    Value scores = issueScores(position);
+    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
+    Value output =
+        issueOutput(getWeights(carried), carried[accNumber], pending);
+    passTurn();
+    mapping.map(products[number].scores.getResult(),
+                finish(key, scores, position, 1));
+    buildSoftmax(number, mapping);
+    // Until here the product before reads its weights.
+    mapping.map(loop.getIterArgs()[accNumber],
+                finish(value, output, pending, 0));
+    Value left = passWeights(number, mapping);
+    return finishTile(number, mapping, left, scale(number, mapping), position);
+  };
+  auto drainPipeline = [&](Position position, ValueRange carried) {
+    Position pending = getPrevious(position);
+    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
+    takeTurn();
+    Value output =
+        issueOutput(getWeights(carried), carried[accNumber], pending);
+    passTurn(/*last=*/true);
+    SmallVector<Value> state(carried.take_front(numState));
+    state[accNumber] = finish(value, output, pending, 0);
+    return state;
+  };
+
+  auto whenSome = [&](OpBuilder &, Location) {
+    SmallVector<Value> carried = startPipeline(position);
+    Position next = getNext(position);
+    Value second = arith::AddIOp::create(b, first, index(1));
+    for (auto [number, loop] : llvm::enumerate(loops)) {
+      Value from = second;
+      if (comesAfter[number])
+        from = arith::SelectOp::create(b, comesAfter[number], index(0), second);
+      SmallVector<Value> results = walkTiles(
+          loop, buildNextTile(b, b.getLoc(), loop, from), next, carried,
+          [&, number = number](Value tile, Position position,
+                               ValueRange carried) {
+            return runPipeline(number, tile, position, carried);
+          });
+      next = {results[0], results[1]};
+      carried.assign(results.begin() + 2, results.end());
+    }
+    SmallVector<Value> results = drainPipeline(next, carried);
+    llvm::append_range(results, ValueRange{next.slot, next.parity});
+    scf::YieldOp::create(b, results);
+  };
+  auto whenNone = [&](OpBuilder &, Location) {
+    SmallVector<Value> results(loops.front().getInits());
+    llvm::append_range(results, ValueRange{position.slot, position.parity});
+    scf::YieldOp::create(b, results);
+  };
+  auto choice = scf::IfOp::create(b, exists(first), whenSome, whenNone);
+  SmallVector<Value> state(choice.getResults());
+  position.parity = state.pop_back_val();
+  position.slot = state.pop_back_val();
+  return state;
 }
 
 RoleScheduler::Position RoleScheduler::computeTiles(Position position) {
-  for (auto [number, loop] : llvm::enumerate(loops)) {
-    b.setLoc(loop.getLoc());
-    SmallVector<Value> state =
-        walkTiles(loop, buildNextTile(b, b.getLoc(), loop, index(0)), position,
-                  loop.getInits(),
-                  [&, number = number, loop = loop](
-                      Value tile, Position position, ValueRange state) {
-                    IRMapping mapping;
-                    ForTilesOp tiles = loop;
-                    mapping.map(tiles.getInductionVar(), tile);
-                    mapping.map(tiles.getIterArgs(), state);
-                    buildIteration(number, toIndex(position.slot),
-                                   position.parity, mapping);
-                    SmallVector<Value> results;
-                    for (Value value :
-                         cast<YieldOp>(tiles.getBody().front().getTerminator())
-                             .getValues())
-                      results.push_back(mapping.lookupOrDefault(value));
-                    return results;
-                  });
-    position = {state[0], state[1]};
-    for (auto [before, now] :
-         llvm::zip_equal(loop.getResults(), ArrayRef(state).drop_front(2)))
-      before.replaceAllUsesWith(now);
-  }
+  SmallVector<Value> state = schedule.getOverlap() ? computeOverlapped(position)
+                                                   : computeInOrder(position);
+  for (auto [before, now] : llvm::zip_equal(loops.back().getResults(), state))
+    before.replaceAllUsesWith(now);
   return position;
 }

@@ -52,11 +52,20 @@ LogicalResult KernelLowering::lower(RolesOp op) {
                        NVVM::SetMaxRegisterAction::increase);
         b.barrierId = b.i32(1);
         b.barrierThreads = b.i32(b.shape.getThreads());
-        b.startPhase();
-        shared.startPhase();
+        startPhase(b.thread);
         lowerRole(op.getConsumers());
       });
   return result;
+}
+
+/// A special register, read here.
+static Value readRegister(KernelBuilder &b, const char *name) {
+  return LLVM::InlineAsmOp::create(
+             b, b.i32Type, ValueRange(),
+             std::string("mov.u32 $0, %") + name + ";", "=r",
+             /*has_side_effects=*/true, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
 }
 
 LogicalResult KernelLowering::lower(ForItemsOp op) {
@@ -64,6 +73,9 @@ LogicalResult KernelLowering::lower(ForItemsOp op) {
   ValueRange arguments(op.getBlock().getArguments());
   Iterations iterations{forall, arguments.take_front(forall.getRank()),
                         op.getHeads()};
+  // One thread alone may be here to load; nothing of it needs a new phase.
+  auto roles = op->getParentOfType<RolesOp>();
+  bool computes = op->getParentRegion() == &roles.getConsumers();
   SmallVector<Value> inits{blockIndex, b.i32(0)};
   for (Value init : op.getInits())
     inits.push_back(getScalar(init));
@@ -71,8 +83,12 @@ LogicalResult KernelLowering::lower(ForItemsOp op) {
   Block *header = b.createBlockAfter(types);
   b.branch(header, inits);
   b.setInsertionPointToStart(header);
+  DenseMap<Value, Value> outside = scalars;
+  inItems = true;
   Value number = header->getArgument(0), round = header->getArgument(1);
-  FailureOr<SmallVector<Value>> counts = countIterations(forall, /*here=*/true);
+  if (failed(readParameters(forall)))
+    return failure();
+  FailureOr<SmallVector<Value>> counts = countIterations(forall);
   if (failed(counts))
     return failure();
   Value total = counts->front();
@@ -81,8 +97,8 @@ LogicalResult KernelLowering::lower(ForItemsOp op) {
   Value some = b.compare(Predicate::ult, number, total);
   Block *body = b.createBlockAfter();
   b.setInsertionPointToStart(body);
-  b.startPhase(/*anew=*/true);
-  shared.startPhase();
+  if (computes)
+    startPhase(readRegister(b, "tid.x"));
   scalars[op.getRound()] = round;
   for (auto [argument, value] :
        llvm::zip_equal(op.getCarried(), header->getArguments().drop_front(2)))
@@ -91,16 +107,15 @@ LogicalResult KernelLowering::lower(ForItemsOp op) {
       failed(
           lowerProgram(iterations, number, op.getBlock().without_terminator())))
     return failure();
-  // From the last of the blocks before this one to its own place in the next
-  // round, which is as far from the end as it was from the start.
-  Value blocks = NVVM::GridDimXOp::create(b, b.i32Type);
-  Value odd = b.andBits(round, b.i32(1));
-  Value after = b.sub(b.sub(blocks, b.i32(1)), blockIndex);
-  Value distance =
-      b.select(b.compare(Predicate::eq, odd, b.i32(0)), after, blockIndex);
-  SmallVector<Value> next{
-      b.add(number, b.add(b.shiftLeft(distance, b.i32(1)), b.i32(1))),
-      b.add(round, b.i32(1))};
+  // In an odd round blocks are in reverse: from one place to the next one it is
+  // as far as from there to the end of the round, twice.
+  Value block = readRegister(b, "ctaid.x"),
+        blocks = readRegister(b, "nctaid.x");
+  Value after = b.sub(b.sub(blocks, b.i32(1)), block);
+  Value isEven = b.compare(Predicate::eq, b.andBits(round, b.i32(1)), b.i32(0));
+  Value distance = b.shiftLeft(b.select(isEven, after, block), b.i32(1));
+  SmallVector<Value> next{b.add(number, b.add(distance, b.i32(1))),
+                          b.add(round, b.i32(1))};
   for (Value value : op.getBlock().getTerminator()->getOperands())
     next.push_back(getScalar(value));
   b.branch(header, next);
@@ -108,8 +123,10 @@ LogicalResult KernelLowering::lower(ForItemsOp op) {
   b.setInsertionPointToEnd(header);
   b.branchIf(some, body, exit);
   b.setInsertionPointToEnd(exit);
-  b.startPhase(/*anew=*/true);
-  shared.startPhase();
+  scalars = std::move(outside);
+  inItems = false;
+  if (computes)
+    startPhase(readRegister(b, "tid.x"));
   return success();
 }
 
@@ -396,6 +413,11 @@ void KernelLowering::storeWarpRows(StoreOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
+/// Uniform in the warpgroup, and seen to be.
+Value KernelLowering::getWarpgroup() {
+  return b.shuffleFrom(b.shiftRight(b.warp, b.i32(2)), b.i32(0));
+}
+
 LogicalResult KernelLowering::lower(WgmmaOp op) {
   const SharedTile &right = buffers.find(op.getRhs())->second;
   auto type = cast<VectorType>(op.getResult().getType());
@@ -410,11 +432,9 @@ LogicalResult KernelLowering::lower(WgmmaOp op) {
   auto left = buffers.find(op.getLhs());
   if (left != buffers.end()) {
     product.leftTile = left->second;
-    // Uniform in the warpgroup, and seen to be.
-    Value warpgroup = b.shuffleFrom(b.shiftRight(b.warp, b.i32(2)), b.i32(0));
-    product.leftBase =
-        b.advance(left->second.base,
-                  b.mul(warpgroup, b.i32(64 * 2 * left->second.panelWidth)));
+    product.leftBase = b.advance(
+        left->second.base,
+        b.mul(getWarpgroup(), b.i32(64 * 2 * left->second.panelWidth)));
   } else {
     const TileValue &weights = tiles.find(op.getLhs())->second;
     if (weights.layout != Layout::Packed)
@@ -433,5 +453,56 @@ LogicalResult KernelLowering::lower(WgmmaWaitOp op) {
   TileValue product = getTile(op.getProduct());
   product.elements = waitForProducts(b, op.getPending(), product.elements);
   tiles[op.getResult()] = std::move(product);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Turns
+//===----------------------------------------------------------------------===//
+
+/// Threads that meet at the barrier of a turn: a warpgroup that waits for it
+/// and the one that passes it on.
+static constexpr int64_t turnThreads = 256;
+
+LogicalResult KernelLowering::lower(TakeTurnOp op) {
+  Value warpgroup = getWarpgroup();
+  auto take = [&] {
+    NVVM::BarrierOp::create(
+        b, TypeRange(), b.add(warpgroup, b.i32(op.getBarrier())),
+        b.i32(turnThreads), NVVM::BarrierReductionAttr(), Value());
+  };
+  if (op.getFirst() || op.getAlone())
+    b.ifThen(b.compare(op.getAlone() ? Predicate::eq : Predicate::ne, warpgroup,
+                       b.i32(0)),
+             take);
+  else
+    take();
+  return success();
+}
+
+LogicalResult KernelLowering::lower(PassTurnOp op) {
+  Value warpgroup = getWarpgroup();
+  Value isLast =
+      b.compare(Predicate::eq, warpgroup, b.i32(b.shape.warps / 4 - 1));
+  auto pass = [&] {
+    Value next = b.select(isLast, b.i32(0), b.add(warpgroup, b.i32(1)));
+    LLVM::CallIntrinsicOp::create(
+        b, b.getStringAttr("llvm.nvvm.barrier.cta.arrive.aligned.count"),
+        ValueRange{b.add(next, b.i32(op.getBarrier())), b.i32(turnThreads)});
+  };
+  if (op.getAlone())
+    b.ifThen(isLast, pass);
+  else if (op.getLast())
+    b.ifThenElse(isLast, [] {}, pass);
+  else
+    pass();
+  return success();
+}
+
+LogicalResult KernelLowering::lower(PublishOp op) {
+  b.fenceAsyncShared();
+  NVVM::BarrierOp::create(b, TypeRange(),
+                          b.add(getWarpgroup(), b.i32(op.getBarrier())),
+                          b.i32(128), NVVM::BarrierReductionAttr(), Value());
   return success();
 }

@@ -45,8 +45,9 @@ struct Products {
   vector::ContractionOp scores, output;
   /// The reads of K and V.
   vector::TransferReadOp key, value;
-  /// The accumulator's factor in this iteration.
+  /// The accumulator's factor in this iteration, and the weights in 16 bits.
   arith::MulFOp scaled;
+  arith::TruncFOp rounded;
   /// The pairs that count, and the mask around the second product; null if all
   /// do.
   Value live;
@@ -86,6 +87,7 @@ private:
     Value slot, parity;
   };
   Position getNext(Position position);
+  Position getPrevious(Position position);
 
   /// A loop over the tiles of `loop` from `first` on that carries a position
   /// and `state`.
@@ -101,8 +103,21 @@ private:
   /// results it replaces, at the insertion point. The rings stand at `position`
   /// and at what it returns.
   Position computeTiles(Position position);
-  void buildIteration(unsigned number, Value slot, Value parity,
-                      IRMapping &mapping);
+  SmallVector<Value> computeInOrder(Position &position);
+  SmallVector<Value> computeOverlapped(Position &position);
+  Value issueScores(Position position);
+  Value issueOutput(Value weights, Value acc, Position position);
+  Value finish(Operand &operand, Value product, Position position,
+               int64_t pending);
+  void buildSoftmax(unsigned number, IRMapping &mapping);
+  Value passWeights(unsigned number, IRMapping &mapping);
+  Value scale(unsigned number, IRMapping &mapping);
+  Value absorb(unsigned number, IRMapping &mapping, Value acc,
+               Position position);
+  void takeTurn(bool first = false);
+  void passTurn(bool last = false);
+  void beginTurns();
+  void endTurns();
 
   SharedPlan planMemory() {
     return planSharedMemory(schedule,
@@ -131,6 +146,8 @@ private:
   Operand query, key, value, output;
   /// How many heads a persistent kernel computes together.
   Value heads;
+  /// Where the weights lie, if in shared memory.
+  Value weights;
   /// Whether tiles are copied through tensor maps.
   bool hasMaps = false;
   int64_t sharedBytes = 0;

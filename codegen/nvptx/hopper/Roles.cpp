@@ -64,10 +64,12 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
   found.key = getGlobalTile(found.scores.getRhs());
   found.value = getGlobalTile(found.output.getRhs());
   found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
-  if (!found.key || !found.value || !found.scaled ||
+  found.rounded = found.output.getLhs().getDefiningOp<arith::TruncFOp>();
+  if (!found.key || !found.value || !found.scaled || !found.rounded ||
       found.scores.getLhs() != queryRead.getVector())
     return loop.emitOpError("expected products with tiles of k and v that the "
-                            "iteration reads, added to a scaled accumulator");
+                            "iteration reads, the weights rounded, added to a "
+                            "scaled accumulator");
   for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>())
     if (read != found.key && read != found.value)
       return read.emitOpError("cannot be read in a kernel with roles yet; "
@@ -109,6 +111,11 @@ LogicalResult RoleScheduler::collect() {
           !op->isBeforeInBlock(loops.front()))
         return loop.emitOpError(
             "expected bounds that are known before the first loop");
+    if (loop != loops.front() &&
+        (loop.getInits() != loops[products.size() - 2].getResults() ||
+         (products.back().live && products.front().live)))
+      return loop.emitOpError("expected it to go on from the loop before, and "
+                              "one of the loops to have a mask");
     Products first = products.front(), last = products.back();
     if (first.key.getBase() != last.key.getBase() ||
         first.value.getBase() != last.value.getBase())
@@ -284,6 +291,14 @@ void RoleScheduler::allocate() {
   place(query, plan.query, 1);
   place(key, plan.key, stages);
   place(value, plan.value, stages);
+  if (schedule.getWeightsInShared()) {
+    int64_t columns = getPanelledHeadSize(key.tile.getDimSize(0)),
+            width = getPanelWidth(columns), rows = query.tile.getDimSize(0);
+    auto type = MemRefType::get({1, columns / width, rows, width},
+                                key.tile.getElementType(),
+                                MemRefLayoutAttrInterface(), space);
+    weights = SharedOp::create(b, type, b.getI64IntegerAttr(plan.weights));
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -295,10 +310,18 @@ RoleScheduler::Position RoleScheduler::getNext(Position position) {
   Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
                                       i32(schedule.getStages()));
   Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
-  return {
-      arith::SelectOp::create(b, wraps, i32(0), next),
-      arith::SelectOp::create(b, wraps, flipped, position.parity),
-  };
+  return {arith::SelectOp::create(b, wraps, i32(0), next),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+}
+
+RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
+  Value wraps =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, position.slot, i32(0));
+  Value previous = arith::SubIOp::create(b, position.slot, i32(1));
+  Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
+  return {arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
+                                  previous),
+          arith::SelectOp::create(b, wraps, flipped, position.parity)};
 }
 
 SmallVector<Value> RoleScheduler::walkTiles(
@@ -350,8 +373,10 @@ Value RoleScheduler::countHeadsTogether() {
   }
   Value keys = arith::MaxUIOp::create(
       b, memref::DimOp::create(b, root, index(2)), index(1));
-  Value fit = arith::DivUIOp::create(
-      b, index(std::max<int64_t>(cacheBytes * group * step / bytes, 1)), keys);
+  // Below 2^31, as the numbers of iterations are.
+  int64_t keysThatFit =
+      std::clamp<int64_t>(cacheBytes * group * step / bytes, 1, 1 << 30);
+  Value fit = arith::DivUIOp::create(b, index(keysThatFit), keys);
   return arith::MaxUIOp::create(b, fit, index(1));
 }
 
@@ -549,11 +574,15 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   Position position{i32(0), i32(0)};
   Value queryParity = position.parity;
   if (isPersistent()) {
+    beginTurns();
     IRMapping coordinates;
     items = beginItems(coordinates, position.parity);
     position = {items.getCarried()[0], items.getCarried()[1]};
     queryParity = getQueryParity(items);
     block = &items.getBlock();
+    for (Value &start : output.start)
+      if (start)
+        start = coordinates.lookupOrDefault(start);
     for (Value coordinate : forall.getInductionVars())
       coordinate.replaceUsesWithIf(
           coordinates.lookup(coordinate), [&](OpOperand &use) {
@@ -584,6 +613,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
     }
     NextOp::create(b, ValueRange{position.slot, position.parity});
     b.setInsertionPointToEnd(&roles.getConsumers().front());
+    endTurns();
   }
   if (hasMaps)
     StoreWaitOp::create(b);
