@@ -45,6 +45,7 @@ struct Choice {
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
   bool overlap = false, turns = false, weightsInShared = false;
+  bool persistent = false;
 };
 } // namespace
 
