@@ -4,11 +4,12 @@
 BUILD ?= build
 export BUILD
 
-.PHONY: help demo test build wheel gpu-kit bench docs format tidy sanitize clean
+.PHONY: help demo test proof build wheel gpu-kit bench docs format tidy sanitize clean
 
 help:
 	@echo "make demo      compile the examples, run them on GPU or CPU and in the simulator, print masks, errors, costs"
 	@echo "make test      run every test; the last line is 'N passed, N failed, N skipped'"
+	@echo "make proof     the property tests at length: 5,000 random masks each, 300 random problems on each device, mutations"
 	@echo "make build     configure and build into $(BUILD)/bin"
 	@echo "make wheel     build the Python package as build/dist/attn-*.whl and try it in a new environment"
 	@echo "make gpu-kit   pack what checks and measures the kernels on a GPU as $(BUILD)/attn-gpu-kit.tar.xz, and try it in the simulator"
@@ -28,12 +29,15 @@ demo: build
 test: build
 	@scripts/test.sh
 
+proof: build
+	@scripts/proof.sh
+
 wheel:
 	@scripts/setup.sh
 	@scripts/wheel.sh
 
 gpu-kit: build
-	@.venv/bin/python tools/gpu-kit/pack.py --build=$(BUILD) --out=$(BUILD)/gpu-kit --archive=$(BUILD)/attn-gpu-kit.tar.xz
+	@.venv/bin/python tools/gpu-kit/pack.py --build=$(BUILD) --out=$(BUILD)/gpu-kit --archive=$(BUILD)/attn-gpu-kit.tar.xz $(if $(ATTN_PTXAS),--ptxas=$(ATTN_PTXAS))
 	@.venv/bin/python $(BUILD)/gpu-kit/run --device=sim --quick --out=$(BUILD)/gpu-kit-sim | tail -n 12
 
 bench: build

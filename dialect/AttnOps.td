@@ -31,6 +31,8 @@ def Attn_TileScoreInput : Attn_Type<
     "4-d tensor or 2-d vector of f16, bf16 or f32, or f32 or index (O21)">;
 def Attn_Sinks : Attn_Type<1DTensorOf<[F32]>, "1-d tensor of f32 (A19)">;
 def Attn_Partial : Attn_Type<TensorRankOf<[F32], [4]>, "4-d tensor of f32 (A20)">;
+def Attn_Bits : Attn_Type<AnyTypeOf<[TensorRankOf<[I1, I8], [4]>, MemRefRankOf<[I1, I8], [4]>]>,
+                          "4-d tensor or memref of i1 or i8 (B1)">;
 def Attn_Rows : Attn_Type<AnyTypeOf<[TensorRankOf<[F16, BF16, F32], [4]>, MemRefRankOf<[F16, BF16, F32], [4]>]>,
                           "4-d tensor or memref of f16, bf16 or f32 (V1)">;
 def Attn_Tile : Attn_Type<VectorOfRankAndType<[2], [F16, BF16, F32]>, "2-d vector of f16, bf16 or f32 (O1)">;
@@ -169,6 +171,27 @@ def Attn_SelectRowsOp : Attn_Op<"select_rows", [Pure]> {
     /// How many of the first `numRows` rows are selected.
     static int64_t countRows(int64_t numRows, int64_t first, int64_t count, int64_t step);
   }];
+}
+
+def Attn_AnyBitOp : Attn_Op<"any_bit", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "Whether a tile of bits has one that is set, or one that is not";
+  let description = [{
+    True if some element of all rows, dimension 2, and of the `count` columns from `column` on is `value`, that is not 0
+    for `true` and 0 for `false`. Columns that do not exist do not count; where the type says that there is one column,
+    that is the one for all keys. The first two dimensions are 1.
+
+    Example:
+
+    ```mlir
+    %live = attn.any_bit true in %bits[%j0] count 64 : tensor<1x1x128x?xi8>
+    ```
+  }];
+  let arguments = (ins Attn_Bits:$bits, Index:$column, I64Attr:$count, BoolAttr:$value);
+  let results = (outs I1:$result);
+  let assemblyFormat = [{
+    $value `in` $bits `[` $column `]` `count` $count attr-dict `:` type($bits)
+  }];
+  let hasVerifier = 1;
 }
 
 def Attn_ForTilesOp : Attn_Op<"for_tiles", [

@@ -4,9 +4,8 @@
 
 #include "attn/dialect/Concrete.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "attn/dialect/Scalars.h"
 #include "mlir/IR/Matchers.h"
-#include "llvm/ADT/DenseMap.h"
 
 using namespace mlir;
 using namespace mlir::attn;
@@ -103,7 +102,8 @@ public:
       if (!tensor) {
         if (value.elements.size() != 1 || !value.shape.empty())
           return error(argument) << "expected one integer";
-        integers[argument] = value.elements.front();
+        known[argument] =
+            IntegerAttr::get(argument.getType(), value.elements.front());
         continue;
       }
       if (static_cast<int64_t>(value.shape.size()) != tensor.getRank())
@@ -130,7 +130,7 @@ public:
           return failure();
         result.push_back(std::move(*concrete));
       } else {
-        evaluate(op);
+        foldKnown(op, known, [&](Value value) { return getShape(value); });
       }
     }
     return success();
@@ -141,45 +141,16 @@ private:
     return function.emitError("argument ") << argument.getArgNumber() << ": ";
   }
 
-  /// Whatever folds once its operands are constants.
-  void evaluate(Operation &op) {
-    if (auto dim = dyn_cast<tensor::DimOp>(op)) {
-      auto shape = shapes.find(dim.getSource());
-      auto index = integers.find(dim.getIndex());
-      if (shape != shapes.end() && index != integers.end() &&
-          index->second >= 0 &&
-          index->second < static_cast<int64_t>(shape->second.size()))
-        integers[dim] = shape->second[index->second];
-      return;
-    }
-    Builder builder(op.getContext());
-    SmallVector<Attribute> operands;
-    for (Value operand : op.getOperands()) {
-      auto known = integers.find(operand);
-      operands.push_back(known == integers.end()
-                             ? Attribute()
-                             : Attribute(builder.getIntegerAttr(
-                                   operand.getType(), known->second)));
-    }
-    SmallVector<OpFoldResult> folded;
-    if (failed(op.fold(operands, folded)) ||
-        folded.size() != op.getNumResults())
-      return;
-    for (auto [result, fold] : llvm::zip_equal(op.getResults(), folded)) {
-      if (auto attribute = dyn_cast<Attribute>(fold)) {
-        if (auto integer = dyn_cast<IntegerAttr>(attribute))
-          integers[result] = integer.getInt();
-      } else if (auto known = integers.find(cast<Value>(fold));
-                 known != integers.end()) {
-        integers[result] = known->second;
-      }
-    }
+  std::optional<ArrayRef<int64_t>> getShape(Value value) {
+    auto known = shapes.find(value);
+    if (known == shapes.end())
+      return std::nullopt;
+    return ArrayRef<int64_t>(known->second);
   }
 
   FailureOr<int64_t> integer(AttentionOp op, Value value, StringRef what) {
-    auto known = integers.find(value);
-    if (known != integers.end())
-      return known->second;
+    if (auto integer = dyn_cast_or_null<IntegerAttr>(known.lookup(value)))
+      return integer.getInt();
     return op.emitError(what)
            << " is not a function of the arguments' shapes and values";
   }
@@ -208,9 +179,16 @@ private:
                              q[3], v[3], {},   {},   0,    {}};
     for (Value tensor : op.getMaskData()) {
       DataTensor &data = result.maskData.emplace_back();
+      if (auto constant =
+              dyn_cast_or_null<DenseIntElementsAttr>(known.lookup(tensor))) {
+        data.shape.assign(constant.getType().getShape());
+        for (const APInt &element : constant.getValues<APInt>())
+          data.elements.push_back(element.getSExtValue());
+        continue;
+      }
       data.shape = shapes.lookup(tensor);
-      ArrayRef<int64_t> known = elements[tensor];
-      data.elements.assign(known.begin(), known.end());
+      ArrayRef<int64_t> given = elements[tensor];
+      data.elements.assign(given.begin(), given.end());
     }
     for (MaskAttr atom : getDataAtoms(op.getMask())) {
       SmallVector<DataTensor, 2> ofAtom;
@@ -263,7 +241,7 @@ private:
   FunctionOpInterface function;
   DenseMap<Value, SmallVector<int64_t>> shapes;
   DenseMap<Value, SmallVector<int64_t>> elements;
-  DenseMap<Value, int64_t> integers;
+  KnownValues known;
 };
 
 } // namespace
@@ -279,9 +257,15 @@ mlir::attn::bindArguments(FunctionOpInterface function,
 }
 
 FailureOr<SmallVector<ArgumentValue>>
-mlir::attn::getStaticArguments(FunctionOpInterface function) {
+mlir::attn::getStaticArguments(FunctionOpInterface function,
+                               const std::map<unsigned, ArgumentValue> &given) {
   SmallVector<ArgumentValue> result;
   for (BlockArgument argument : function.getArguments()) {
+    if (auto known = given.find(argument.getArgNumber());
+        known != given.end()) {
+      result.push_back(known->second);
+      continue;
+    }
     auto tensor = dyn_cast<RankedTensorType>(argument.getType());
     bool isMaskData = llvm::all_of(argument.getUses(), [](OpOperand &use) {
       auto op = dyn_cast<AttentionOp>(use.getOwner());

@@ -10,6 +10,7 @@
 #include "attn/dialect/mask/MaskAnalysis.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include <map>
 
 namespace mlir::attn {
 
@@ -51,10 +52,12 @@ bindArguments(FunctionOpInterface function,
               llvm::ArrayRef<ArgumentValue> arguments);
 
 /// The arguments of a function whose types say everything: static shapes and no
-/// values, but those of tensors of masks, which stay unknown. Failure, without
-/// a diagnostic, if they do not.
+/// values, but those of tensors of masks, which stay unknown. Arguments in
+/// `given`, by number, are what it says. Failure, without a diagnostic, if
+/// types leave something open.
 FailureOr<llvm::SmallVector<ArgumentValue>>
-getStaticArguments(FunctionOpInterface function);
+getStaticArguments(FunctionOpInterface function,
+                   const std::map<unsigned, ArgumentValue> &given = {});
 
 } // namespace mlir::attn
 

@@ -242,6 +242,31 @@ LogicalResult SelectRowsOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// AnyBitOp
+//===----------------------------------------------------------------------===//
+
+void AnyBitOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  if (isa<MemRefType>(getBits().getType()))
+    effects.emplace_back(MemoryEffects::Read::get(), &getBitsMutable());
+}
+
+// B1, the rank and element types, is in the types of AttnOps.td.
+LogicalResult AnyBitOp::verify() {
+  auto type = cast<ShapedType>(getBits().getType());
+  // B2
+  if (type.getDimSize(0) != 1 || type.getDimSize(1) != 1)
+    return emitOpError("expected one batch and one head, found ")
+           << type << " (B2)";
+  // B3
+  if (static_cast<int64_t>(getCount()) < 1)
+    return emitOpError("expected a count of at least 1, found ")
+           << static_cast<int64_t>(getCount()) << " (B3)";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // ForTilesOp
 //===----------------------------------------------------------------------===//
 

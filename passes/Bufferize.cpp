@@ -167,6 +167,37 @@ struct SelectRowsBufferization
   }
 };
 
+/// Reads its operand.
+struct AnyBitBufferization
+    : bufferization::BufferizableOpInterface::ExternalModel<AnyBitBufferization,
+                                                            AnyBitOp> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const bufferization::AnalysisState &) const {
+    return true;
+  }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const bufferization::AnalysisState &) const {
+    return false;
+  }
+  bufferization::AliasingValueList
+  getAliasingValues(Operation *, OpOperand &,
+                    const bufferization::AnalysisState &) const {
+    return {};
+  }
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const bufferization::BufferizationOptions &options,
+                          bufferization::BufferizationState &state) const {
+    auto any = cast<AnyBitOp>(op);
+    FailureOr<Value> bits =
+        bufferization::getBuffer(rewriter, any.getBits(), options, state);
+    if (failed(bits))
+      return failure();
+    bufferization::replaceOpWithNewBufferizedOp<AnyBitOp>(
+        rewriter, op, *bits, any.getColumn(), any.getCount(), any.getValue());
+    return success();
+  }
+};
+
 struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
   void getDependentDialects(DialectRegistry &registry) const override {
     AttnBufferizeBase::getDependentDialects(registry);
@@ -178,6 +209,7 @@ struct AttnBufferizePass : attn::impl::AttnBufferizeBase<AttnBufferizePass> {
     vector::registerBufferizableOpInterfaceExternalModels(registry);
     registry.addExtension(+[](MLIRContext *context, AttnDialect *) {
       SelectRowsOp::attachInterface<SelectRowsBufferization>(*context);
+      AnyBitOp::attachInterface<AnyBitBufferization>(*context);
     });
   }
 

@@ -64,8 +64,8 @@ MaskTensors::MaskTensors(ImplicitLocOpBuilder &builder, OnlineAttentionOp op,
     auto isSame = [&](const Literal &literal) {
       return literal.atom == atom && literal.negated == negated;
     };
-    if (atom.getKind() == MaskKind::Blocks && llvm::none_of(literals, isSame) &&
-        literals.size() < kMaxLiterals)
+    if (atom.getKind() != MaskKind::Documents &&
+        llvm::none_of(literals, isSame) && literals.size() < kMaxLiterals)
       literals.push_back({atom, negated});
     return MaskAttr::getAtom(
         mask.getContext(), MaskKind::Bits,
@@ -92,8 +92,10 @@ std::string MaskTensors::findProblem() const {
 MaskAttr MaskTensors::getHull(unsigned assignment, bool isOuter) const {
   MaskAttr all = MaskAttr::getAll(mask.getContext());
   return replaceData(mask, [&](MaskAttr atom, bool negated) {
+    // Bits do not say that a tile is full.
     for (auto [number, literal] : llvm::enumerate(literals))
-      if (literal.atom == atom && literal.negated == negated)
+      if (literal.atom == atom && literal.negated == negated &&
+          (isOuter || atom.getKind() == MaskKind::Blocks))
         return ((assignment >> number & 1) != 0) != negated
                    ? all
                    : MaskAttr::getNot(all);
@@ -109,11 +111,19 @@ MaskAttr MaskTensors::getInner(unsigned assignment) const {
   return getHull(assignment, /*isOuter=*/false);
 }
 
+bool MaskTensors::decideFull() const {
+  return llvm::any_of(literals, [](const Literal &literal) {
+    return literal.atom.getKind() == MaskKind::Blocks;
+  });
+}
+
 SmallVector<MaskTensors::TileClass, 2> MaskTensors::buildClasses(Value number) {
   SmallVector<TileClass, 2> classes;
   for (const Literal &literal : literals) {
-    TileClass found =
-        classifyBlocks(llvm::find(atoms, literal.atom) - atoms.begin(), number);
+    unsigned atom = llvm::find(atoms, literal.atom) - atoms.begin();
+    TileClass found = literal.atom.getKind() == MaskKind::Bits
+                          ? classifyBits(atom, number, literal.negated)
+                          : classifyBlocks(atom, number);
     if (literal.negated) {
       Value yes = arith::ConstantIntOp::create(builder, 1, 1);
       Value some = arith::XOrIOp::create(builder, found.all, yes);
@@ -250,6 +260,20 @@ Value MaskTensors::buildBits(unsigned atom, Value first, bool inBounds) {
       splat(builder, readType, builder.getZeroAttr(readType.getElementType())));
 }
 
+/// One look at the bits of the tile, of which a loop is asked only whether one
+/// of them makes a pair live: with the other question each bit would be read
+/// once more, also where no tile is full.
+MaskTensors::TileClass MaskTensors::classifyBits(unsigned atom, Value number,
+                                                 bool negated) {
+  Value first = arith::MulIOp::create(builder, clampTile(number), index(tile));
+  Value found =
+      AnyBitOp::create(builder, tensorOf(atom, 0), first, tile, !negated);
+  Value yes = arith::ConstantIntOp::create(builder, 1, 1);
+  if (!negated)
+    return {found, arith::XOrIOp::create(builder, yes, yes), Value()};
+  return {yes, arith::XOrIOp::create(builder, found, yes), Value()};
+}
+
 //===----------------------------------------------------------------------===//
 // Blocks
 //===----------------------------------------------------------------------===//
@@ -326,6 +350,15 @@ static Value loadColumn(ImplicitLocOpBuilder &b, Value columns, Value at,
   return choice.getResult(0);
 }
 
+/// A tile past the last one may be asked for.
+Value MaskTensors::clampTile(Value number) {
+  Value last = arith::DivSIOp::create(
+      builder, arith::SubIOp::create(builder, op.getKeys()[1], index(1)),
+      index(tile));
+  return arith::MaxSIOp::create(
+      builder, arith::MinSIOp::create(builder, number, last), index(0));
+}
+
 /// One look at each row of the table that the tile meets. A row rises: it has
 /// all columns from the first to the last one of the tile if the entry that
 /// many places after the first is the last.
@@ -334,13 +367,9 @@ MaskTensors::TileClass MaskTensors::classifyBlocks(unsigned atom,
   Value table = tensorOf(atom, 0), columns = tensorOf(atom, 1);
   int64_t blockWidth = atoms[atom].getBounds()[1].getConstant();
   Location loc = builder.getLoc();
-  Value numKeys = op.getKeys()[1], one = index(1), zero = index(0),
-        size = index(tile), width = index(blockWidth);
-  // A tile past the last one may be asked for.
-  Value most = arith::DivSIOp::create(
-      builder, arith::SubIOp::create(builder, numKeys, one), size);
-  Value t = arith::MaxSIOp::create(
-      builder, arith::MinSIOp::create(builder, number, most), zero);
+  Value numKeys = op.getKeys()[1], one = index(1), size = index(tile),
+        width = index(blockWidth);
+  Value t = clampTile(number);
   Value key = arith::MulIOp::create(builder, t, size);
   Value lastKey = arith::SubIOp::create(
       builder,

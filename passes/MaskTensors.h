@@ -16,8 +16,9 @@ namespace mlir::attn {
 ///
 /// Documents bound the keys by symbols, found before the loops. Tables of
 /// blocks say for each tile whether some of its pairs, and whether all of them,
-/// are listed: a `blocks` that stands in the mask, and one that stands under a
-/// complement, is a *literal*, which for a given tile holds or does not.
+/// are listed; bits whether some are set, or not set. A `blocks` or a `bits`
+/// that stands in the mask, and one that stands under a complement, is a
+/// *literal*, which for a given tile holds or does not.
 class MaskTensors {
 public:
   /// Builds what holds for all key tiles, before the loops over them.
@@ -35,6 +36,8 @@ public:
   ArrayRef<Value> getSymbols() const { return symbols; }
 
   unsigned getNumLiterals() const { return literals.size(); }
+  /// Whether a literal may make a tile full.
+  bool decideFull() const;
   /// Whether literal `number` holds for some pair, and for all pairs, of a
   /// tile, and the first tile after it for which it may hold, if it does not;
   /// null where nothing is known of that.
@@ -69,7 +72,9 @@ private:
   Prepared prepareDocuments(MaskAttr atom);
   Prepared prepareBlocks(MaskAttr atom);
   MaskAttr getHull(unsigned assignment, bool isOuter) const;
+  Value clampTile(Value number);
   TileClass classifyBlocks(unsigned atom, Value number);
+  TileClass classifyBits(unsigned atom, Value number, bool negated);
   Value buildDocuments(unsigned atom, Value first, bool inBounds);
   Value buildBlocks(unsigned atom, Value first);
   Value buildBits(unsigned atom, Value first, bool inBounds);

@@ -369,7 +369,7 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
   }
   auto loop = ForTilesOp::create(builder, lower, upper, exceptLower,
                                  exceptUpper, state);
-  if (tensors.getNumLiterals() != 0)
+  if (isFull ? tensors.decideFull() : tensors.getNumLiterals() != 0)
     buildTableFilter(loop, isFull);
   else if (!isFull)
     buildFilter(loop);

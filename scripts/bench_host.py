@@ -29,7 +29,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MASKS = ["none", "causal", "window<256, 0>", "window<1024, 0>", "dilated<256, 256, 4>", "strided<128>", "fixed<128, 16>",
-         "longformer<256, 16>"]
+         "longformer<256, 16>", "documents<8>"]
 # Batch, query heads, key heads, queries, keys, head size: each reads 128 MB or more in 16 bits.
 DECODE = [(8, 8, 8, 1, 16384, 64), (4, 8, 8, 1, 16384, 128), (8, 32, 8, 1, 16384, 64), (4, 32, 8, 1, 16384, 128),
           (1, 32, 4, 4, 65536, 128)]
@@ -49,7 +49,7 @@ class DlTensor(ctypes.Structure):
                 ("byte_offset", ctypes.c_uint64)]
 
 
-TYPES = {"f32": DlType(2, 32, 1), "f16": DlType(2, 16, 1), "bf16": DlType(4, 16, 1)}
+TYPES = {"i32": DlType(0, 32, 1), "f32": DlType(2, 32, 1), "f16": DlType(2, 16, 1), "bf16": DlType(4, 16, 1)}
 BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 
 
@@ -57,9 +57,36 @@ def source(shape, mask, element):
     batch, heads, kv_heads, queries, keys, size = shape
     q = f"tensor<{batch}x{heads}x{queries}x{size}x{element}>"
     kv = f"tensor<{batch}x{kv_heads}x{keys}x{size}x{element}>"
-    clause = "" if mask == "none" else f" mask({mask})"
     return (f"func.func @f(%q: {q}, %k: {kv}, %v: {kv}) -> {q} {{\n"
-            f"  %o = attn.attention %q, %k, %v{clause} : ({q}, {kv}, {kv}) -> {q}\n  return %o : {q}\n}}\n")
+            f"  %o = attn.attention %q, %k, %v mask({expression(mask)}) : ({q}, {kv}, {kv}) -> {q}\n"
+            f"  return %o : {q}\n}}\n")
+
+
+def parse_mask(mask):
+    """Its name and its numbers."""
+    match = re.fullmatch(r"(\w+)(?:<([\d, ]+)>)?", mask)
+    return match.group(1), [int(number) for number in (match.group(2) or "").split(",") if number]
+
+
+def expression(mask):
+    """The mask as attn writes it."""
+    name, _ = parse_mask(mask)
+    return {"none": "all", "documents": "documents(%q_ids, %k_ids)"}.get(name, mask)
+
+
+def document_ids(count, size):
+    """Which of `count` documents, of random lengths, each position belongs to."""
+    numbers = random.Random(size)
+    return sorted(numbers.randrange(count) for _ in range(size))
+
+
+def document_pairs(ids, tile):
+    """The pairs of the tiles (queries, keys) in which a query and a key belong to one document."""
+    rows, columns = tile
+    blocks = [(ids[j], ids[min(j + columns, len(ids)) - 1]) for j in range(0, len(ids), columns)]
+    tiles = sum(first <= ids[min(i + rows, len(ids)) - 1] and ids[i] <= last
+                for i in range(0, len(ids), rows) for first, last in blocks)
+    return tiles * rows * columns
 
 
 class Ours:
@@ -82,14 +109,21 @@ class Ours:
         with tempfile.TemporaryDirectory() as folder:
             bundle = os.path.join(folder, "bundle")
             text = subprocess.run([self.bench, "--shape=" + ",".join(map(str, shape)),
-                                   "--mask=" + ("all" if mask == "none" else mask), "--type=" + element,
+                                   "--mask=" + expression(mask), "--type=" + element,
                                    "--save-bundle=" + bundle], check=True, capture_output=True, text=True).stdout
+            with open(os.path.join(bundle, "manifest.json")) as file:
+                tile = re.search(r"q_tile = (\d+), kv_tile = (\d+)", file.read())
+            self.tile = int(tile.group(1)), int(tile.group(2))
             program = ctypes.c_void_p()
             self.check(self.library.attn_program_load(self.device, bundle.encode(), ctypes.byref(program)))
         return program, json.loads(text)
 
     def executed(self, shape, mask, element):
         """The operations that the kernel executes, counting tiles."""
+        name, numbers = parse_mask(mask)
+        if name == "documents":  # which tiles those are, the ids say
+            _, heads, _, _, size, head_size = shape
+            return 4 * heads * head_size * document_pairs(document_ids(numbers[0], size), self.tile)
         text = subprocess.run([self.opt, "-", "--emit=report", "--target=host"], input=source(shape, mask, element),
                               check=True, capture_output=True, text=True).stdout
         return sum(cost["executed_flops"] for cost in json.loads(text)[0]["attention"])
@@ -99,7 +133,8 @@ class Ours:
         def view(tensor):
             shape = tuple(tensor.shape)
             sizes = (ctypes.c_int64 * len(shape))(*shape)
-            return DlTensor(tensor.data_ptr(), DlDevice(1, 0), len(shape), TYPES[element], sizes, None, 0)
+            kind = element if tensor.is_floating_point() else "i32"
+            return DlTensor(tensor.data_ptr(), DlDevice(1, 0), len(shape), TYPES[kind], sizes, None, 0)
         views = [view(tensor) for tensor in tensors + [result]]
         pointers = (ctypes.POINTER(DlTensor) * len(views))(*[ctypes.pointer(v) for v in views])
         outputs = (ctypes.POINTER(DlTensor) * 1)(pointers[len(views) - 1])
@@ -124,10 +159,10 @@ class Peaks:
         return float(self.process.stdout.readline())
 
 
-def mask_mod(mask):
-    """The mask as a function of positions, for FlexAttention and for counting live pairs; None for 'none'."""
-    match = re.fullmatch(r"(\w+)(?:<([\d, ]+)>)?", mask)
-    name, n = match.group(1), [int(number) for number in (match.group(2) or "").split(",") if number]
+def mask_mod(mask, ids=None):
+    """The mask as a function of positions, for FlexAttention and for counting live pairs; None for 'none'. `ids`: a tensor
+    of those of the documents."""
+    name, n = parse_mask(mask)
     if name == "none":
         return None
     mods = {
@@ -137,6 +172,7 @@ def mask_mod(mask):
         "strided": lambda i, j: (j <= i) & ((i - j <= n[0]) | ((i - j) % n[0] == 0)),
         "fixed": lambda i, j: (j <= i) & ((i // n[0] == j // n[0]) | (j % n[0] >= n[0] - n[1])),
         "longformer": lambda i, j: ((i - j <= n[0]) & (j - i <= n[0])) | (i < n[1]) | (j < n[1]),
+        "documents": lambda i, j: ids[i] == ids[j],
         "chunked": lambda i, j: (j <= i) & (i // n[0] == j // n[0]),
     }
     if name not in mods:
@@ -144,8 +180,8 @@ def mask_mod(mask):
     return mods[name]
 
 
-def live_pairs(torch, mask, size):
-    mod = mask_mod(mask)
+def live_pairs(torch, mask, size, ids):
+    mod = mask_mod(mask, ids)
     if mod is None:
         return size * size
     j = torch.arange(size)
@@ -154,19 +190,22 @@ def live_pairs(torch, mask, size):
 
 
 def measure(contenders, seconds, least=3):
-    """Medians of what the contenders return, taken in turns: a time, or a rate that the contender measured itself."""
-    values = {name: [] for name in contenders}
+    """Medians of what the contenders return, taken in turns: a time, or a rate that the contender measured itself; how
+    many turns; medians of the processor time of this process."""
+    values, work = {name: [] for name in contenders}, {name: [] for name in contenders}
     spent = 0.0
     while spent < seconds or len(values[next(iter(values))]) < least:
         order = list(contenders)
         random.shuffle(order)
         begin = time.perf_counter()
         for name in order:
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             rate = contenders[name]()
             values[name].append(rate if isinstance(rate, float) else time.perf_counter() - start)
+            work[name].append(time.process_time() - used)
         spent += time.perf_counter() - begin
-    return {name: statistics.median(list_) for name, list_ in values.items()}, len(values[next(iter(values))])
+    medians = [{name: statistics.median(list_) for name, list_ in all_.items()} for all_ in (values, work)]
+    return medians[0], len(values[next(iter(values))]), medians[1]
 
 
 class Bench:
@@ -185,17 +224,21 @@ class Bench:
     def left(self):
         return self.options.deadline - time.monotonic()
 
+    def ids(self, mask, size):
+        name, numbers = parse_mask(mask)
+        return self.torch.tensor(document_ids(numbers[0], size), dtype=self.torch.int32) if name == "documents" else None
+
     def flex(self, mask, q, k, v):
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
         self.torch._dynamo.reset()
-        mod, block_mask = mask_mod(mask), None
+        mod, block_mask = mask_mod(mask, self.ids(mask, q.shape[2])), None
         if mod is not None:
             block_mask = create_block_mask(lambda b, h, i, j: mod(i, j), None, None, q.shape[2], k.shape[2], device="cpu")
         compiled = self.torch.compile(flex_attention, dynamic=False)
         return lambda: compiled(q, k, v, block_mask=block_mask)
 
     def naive(self, mask, q, k, v):
-        torch, mod, bias = self.torch, mask_mod(mask), None
+        torch, mod, bias = self.torch, mask_mod(mask, self.ids(mask, q.shape[2])), None
         if mod is not None:
             i, j = torch.arange(q.shape[2])[:, None], torch.arange(k.shape[2])[None, :]
             bias = torch.zeros(q.shape[2], k.shape[2], dtype=q.dtype).masked_fill(~mod(i, j), float("-inf"))
@@ -216,7 +259,9 @@ class Bench:
         o = torch.empty_like(q)
         program, compiled = self.ours.compile(shape, mask, element)
         self.tensors = [q, k, v]
-        contenders = {"ours": self.ours.runner(program, element, [q, k, v], o)}
+        ids = self.ids(mask, keys)
+        extra = [] if ids is None else [ids.repeat(batch, 1)] * 2
+        contenders = {"ours": self.ours.runner(program, element, [q, k, v] + extra, o)}
         contenders["ours"]()
         wanted = self.options.contenders
         if "sdpa" in wanted and mask in ("none", "causal"):
@@ -257,28 +302,30 @@ class Bench:
             contenders["dense"] = self.ours.runner(self.dense[key][0], element, self.tensors,
                                                    self.torch.empty_like(self.tensors[0]))
             contenders["dense"]()
-        medians, rounds = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)))
+        medians, rounds, work = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)))
         peak = medians.pop("peak")
         dense = medians.pop("dense", medians["ours"])
-        useful = 4.0 * heads * head_size * live_pairs(self.torch, mask, size)
+        useful = 4.0 * heads * head_size * live_pairs(self.torch, mask, size, self.ids(mask, size))
         fraction = self.ours.executed(shape, mask, element) / self.dense[key][1]
         row = {"kind": "forward", "mask": mask, "type": element, "size": size, "head_size": head_size, "heads": heads,
                "threads": self.threads, "rounds": rounds, "ms": {name: t * 1e3 for name, t in medians.items()},
                "gflops": useful / medians["ours"] * 1e-9, "peak_gflops": peak * 1e-9,
                "peak_fraction": useful / medians["ours"] / peak,
                "executed_fraction": fraction, "proportion": medians["ours"] / (dense * fraction),
+               "processor_proportion": work["ours"] / (work.get("dense", work["ours"]) * fraction),
                "ratio": {name: t / medians["ours"] for name, t in medians.items() if name != "ours"},
                "compile_ms": compiled["compile_ms"], "compile_processor_ms": compiled["compile_processor_ms"],
                "max_difference": difference}
         ratios = "".join(f" {row['ratio'][n]:7.2f}" if n in row["ratio"] else "       -" for n in ("sdpa", "flex", "naive"))
         print(f"{mask:21} {element:4} {size:6} {head_size:4} {self.threads:3} {row['ms']['ours']:10.2f} {row['gflops']:8.1f}"
-              f" {100 * row['peak_fraction']:5.0f} % {row['proportion']:5.2f} {row['compile_ms']:8.0f} {ratios}", flush=True)
+              f" {100 * row['peak_fraction']:5.0f} % {row['proportion']:5.2f} {row['processor_proportion']:5.2f} "
+              f"{row['compile_ms']:8.0f} {ratios}", flush=True)
         return row
 
     def decode_row(self, shape, element):
         contenders, compiled, difference = self.prepare(shape, "none", element)
         contenders["read"] = lambda: self.peaks.measure("read", self.threads)
-        medians, rounds = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)), 5)
+        medians, rounds, _ = measure(contenders, min(self.options.seconds * len(contenders), max(self.left(), 0)), 5)
         read = medians.pop("read")
         batch, _, kv_heads, _, keys, size = shape
         rate = 2.0 * batch * kv_heads * keys * size * BYTES[element] / medians["ours"]
@@ -311,7 +358,7 @@ def parse():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--threads", nargs="+", default=sorted({1, every}), type=int, help="default: 1 and all")
     parser.add_argument("--masks", nargs="*", default=MASKS, help="none given: decoding only")
-    parser.add_argument("--types", nargs="+", default=["f32", "bf16"], choices=list(TYPES))
+    parser.add_argument("--types", nargs="+", default=["f32", "bf16"], choices=list(BYTES))
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 1024, 2048, 4096, 8192, 16384])
     parser.add_argument("--head-sizes", nargs="+", type=int, default=[64, 128])
     parser.add_argument("--heads", type=int, default=4)
@@ -346,8 +393,8 @@ def main():
     for threads in options.threads:
         bench = Bench(options, torch, threads)
         print("\nS queries and keys; GFLOP/s of useful operations and their part of the peak; prop.: time over dense time x "
-              "executed fraction;\nsdpa, flex, naive: how many times longer they take\n"
-              f"{'mask':21} type      S    D  thr         ms  GFLOP/s    peak prop. compile ms    sdpa    flex   naive")
+              "executed fraction,\ncpu: of processor time; sdpa, flex, naive: how many times longer they take\n"
+              f"{'mask':21} type      S    D  thr         ms  GFLOP/s    peak prop.   cpu compile ms    sdpa    flex   naive")
         for size in options.sizes:
             for head_size in options.head_sizes:
                 for element in options.types:

@@ -87,6 +87,14 @@ def calls():
         launch = best(lambda: kernel._native.run([q, k, k], [out], [3], 0))
         call = best(lambda: attn.attention(q, k, k, mask=mask, symbols={"w": 3}))
         print(f"a call from Python, {name}: {call:.1f} microseconds with an empty launch of {launch:.1f} (limit 30 more)")
+    q, k = libraries["NumPy"]
+    lengths, slopes = np.array([3], np.int32), np.ones(1, np.float32)
+    data = dict(mask=attn.causal() & attn.lengths(lengths), score=attn.score("s + x", x=slopes))
+    kernel = attn.compile(heads=1, head_size=16, **data)
+    out = kernel(q, k, k)
+    launch = best(lambda: kernel._native.run([q, k, k, lengths, slopes], [out], [], 0))
+    call = best(lambda: attn.attention(q, k, k, **data))
+    print(f"a call with lengths and a score that reads an array: {call:.1f} with an empty launch of {launch:.1f} (limit 30 more)")
 
     def resident():
         with open("/proc/self/statm") as file:

@@ -40,11 +40,16 @@ def main():
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")
     parser.add_argument("--most-size", type=int, default=256, help="only head sizes up to here")
+    parser.add_argument("--square", action="store_true", help="only D = Dv, and of the table's sizes from 64 on")
+    parser.add_argument("--known", default="", help="kernels that are known to spill, such as 128/causal,64/streaming: counted, "
+                        "and said where they no longer do")
     arguments = parser.parse_args()
-    sizes = [size for size in SIZES if arguments.least_size <= max(size) <= arguments.most_size]
+    sizes = [size for size in SIZES if arguments.least_size <= max(size) <= arguments.most_size
+             and not (arguments.square and (size[0] != size[1] or size[0] < 64))]
+    known = set(filter(None, arguments.known.split(",")))
     cases = list(itertools.product(arguments.elements.split(","), sizes, arguments.targets.split(","),
                                    arguments.masks.split(",")))
-    bad = count = 0
+    bad = count = excused = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for case, kernels, error in pool.map(lambda case: assemble(arguments.attn_opt, case), cases):
             element, (head_size, value_size), target, mask = case
@@ -56,11 +61,15 @@ def main():
                     print(f"{name}: not assembled {error}")
                     continue
                 wrong = kernel["spilled_bytes"] or kernel["stack_bytes"] or kernel["serial_products"]
-                bad += bool(wrong)
+                is_known = f"{head_size}/{mask}" in known and not kernel["serial_products"]
+                bad += bool(wrong) and not is_known
+                excused += bool(wrong) and is_known
                 print(f"{name}: {kernel['registers']:3} registers, {kernel['spilled_bytes']} bytes spilled, "
                       f"{kernel['stack_bytes']} bytes of stack, {kernel['threads']} threads, "
-                      f"{kernel['shared_bytes'] / 1024:.0f} KB shared" + ("  WRONG" if wrong else ""), flush=True)
-    print(f"{count} kernels, {bad} that spill, use a stack, serialise products or do not assemble")
+                      f"{kernel['shared_bytes'] / 1024:.0f} KB shared" + ("  known" if wrong and is_known else "  WRONG" if wrong else "  no longer known" if is_known else ""),
+                      flush=True)
+    print(f"{count} kernels, {bad} that spill, use a stack, serialise products or do not assemble"
+          + (f", and {excused} that are known to" if known else ""))
     return 1 if bad else 0
 
 

@@ -32,10 +32,11 @@ if ldd "$native" | grep -E 'LLVM|MLIR'; then
   echo "error: the wheel needs LLVM's shared libraries" >&2
   exit 1
 fi
-tests=$PWD/test/python
+tests=$PWD/test/python examples=$PWD/scripts/check_python_examples.py
 python=$PWD/$dist/env/bin/python
 cd /
-for test in test_attn.py test_calls.py test_stubs.py; do
+ATTN_CACHE=0 "$python" "$examples"
+for test in test_attn.py test_calls.py test_scores.py test_stubs.py; do
   ATTN_CACHE=0 PYTHONPATH=$tests "$python" "$tests/$test"
 done
 echo "the wheel works in a new environment: $python"

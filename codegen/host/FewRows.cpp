@@ -15,8 +15,10 @@
 using namespace mlir;
 using namespace mlir::attn::host;
 
-/// Bytes of a cache line; rows of keys in one iteration of a product.
-static constexpr int64_t kLine = 64, kUnroll = 4;
+/// Bytes of a cache line; rows of keys in one iteration of a product;
+/// accumulators of a product of weights and values, enough to hide the latency
+/// of a multiplication.
+static constexpr int64_t kLine = 64, kUnroll = 4, kAccumulators = 8;
 
 /// `lanes` elements of 4 bytes, as f32 or (`useDot`) pairs of bf16.
 static Value loadPart(RegisterBuilder &b, Value address, Type element,
@@ -78,6 +80,17 @@ LogicalResult PanelEmitter::computeFewByColumn(Product product,
   return success();
 }
 
+/// `2 * lanes` bf16 as f32: those of even and those of odd places, for which
+/// one instruction each is enough.
+static std::array<Value, 2> loadEvenAndOdd(RegisterBuilder &b, Value address) {
+  Type ints = b.vectorOf(b.getI32Type()), floats = b.vectorOf(b.getF32Type());
+  Value pairs = b.load(ints, address, 2);
+  Value even = arith::ShLIOp::create(b, pairs, b.integer(ints, 16));
+  Value odd = arith::AndIOp::create(b, pairs, b.integer(ints, -65536));
+  return {arith::BitcastOp::create(b, floats, even),
+          arith::BitcastOp::create(b, floats, odd)};
+}
+
 LogicalResult PanelEmitter::computeFewByDepth(Product product,
                                               const RowSource &rhs,
                                               Value result) {
@@ -91,21 +104,24 @@ LogicalResult PanelEmitter::computeFewByDepth(Product product,
       return failure();
   }
   // From a lane for each row to a lane for each column, and back at the end.
-  SmallVector<Value> inits;
-  for (int64_t part = 0; part < numParts; ++part)
+  bool isSplit = element.isBF16() && numParts % 2 == 0;
+  auto getPlace = [&](int64_t i) -> std::pair<int64_t, int64_t> {
+    if (!isSplit)
+      return {i / lanes, i % lanes};
+    return {i / (2 * lanes) * 2 + i % 2, i % (2 * lanes) / 2};
+  };
+  SmallVector<Value> inits(numParts * numRows,
+                           b.constant(b.vectorOf(b.getF32Type()), 0));
+  for (int64_t i = 0; i < blockColumns; ++i)
     for (int64_t r = 0; r < numRows; ++r) {
-      Value acc = b.constant(b.vectorOf(b.getF32Type()), 0);
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        acc = vector::InsertOp::create(
-            b, vector::ExtractOp::create(b, old[part * lanes + lane], r), acc,
-            lane);
-      inits.push_back(acc);
+      auto [part, lane] = getPlace(i);
+      Value &acc = inits[part * numRows + r];
+      acc = vector::InsertOp::create(b, vector::ExtractOp::create(b, old[i], r),
+                                     acc, lane);
     }
   Value lhsBase = getPanelBase(getLocal(product.getLhs(), Form::Float));
-  int64_t depth = product.getDepth(), unroll = kUnroll;
-  while (depth % unroll != 0)
-    unroll /= 2;
-  scf::ForOp loop = b.beginLoop(depth, unroll, inits);
+  int64_t unroll = getDepthUnroll(product);
+  scf::ForOp loop = beginDepthLoop(product, inits);
   SmallVector<Value> accs(loop.getRegionIterArgs());
   Value k = loop.getInductionVar();
   for (int64_t u = 0; u < unroll; ++u) {
@@ -121,26 +137,33 @@ LogicalResult PanelEmitter::computeFewByDepth(Product product,
             loadMaskOfRow(getLocal(product.mask, Form::Mask), k, u, r));
     }
     Value row = b.pointer(getRhsRow(rhs, step), b.multiply(column, bytes));
-    for (int64_t part = 0; part < numParts; ++part) {
-      int64_t offset = part * lanes * bytes;
-      if (rhs.nextBase && (offset % kLine == 0 || part == 0))
-        prefetchNext(rhs, step, b.add(column, part * lanes));
-      Value values = loadPart(b, b.pointer(row, offset), element, false);
+    SmallVector<Value> values;
+    while (int64_t(values.size()) < numParts) {
+      int64_t first = int64_t(values.size()) * lanes, offset = first * bytes;
+      if (rhs.nextBase && (offset % kLine == 0 || first == 0))
+        prefetchNext(rhs, step, b.add(column, first));
+      Value address = b.pointer(row, offset);
+      if (isSplit)
+        llvm::append_range(values, loadEvenAndOdd(b, address));
+      else
+        values.push_back(loadPart(b, address, element, false));
+    }
+    for (int64_t part = 0; part < numParts; ++part)
       for (int64_t r = 0; r < numRows; ++r) {
         Value &acc = accs[part * numRows + r];
-        Value next = b.fma(values, factors[r], acc);
+        Value next = b.fma(values[part], factors[r], acc);
         acc = product.mask
                   ? arith::SelectOp::create(b, live[r], next, acc).getResult()
                   : next;
       }
-    }
   }
   b.endLoop(loop, accs);
   for (int64_t i = 0; i < blockColumns; ++i) {
     Value pair;
     for (int64_t r = 0; r < numRows; ++r) {
+      auto [part, lane] = getPlace(i);
       Value value = vector::ExtractOp::create(
-          b, loop.getResult(i / lanes * numRows + r), i % lanes);
+          b, loop.getResult(part * numRows + r), lane);
       pair = r == 0 ? b.splat(value)
                     : vector::InsertOp::create(b, value, pair, r).getResult();
     }
@@ -158,10 +181,10 @@ int64_t PanelEmitter::getBlockColumns(const Stage &current) const {
     if (product.few && llvm::any_of(current.tiles, [&](Value tile) {
           return !current.loaded.contains(tile) && isResultOf(tile, product);
         }))
-      columns =
-          product.isRhsByColumn
-              ? kUnroll
-              : lanes * std::max<int64_t>(1, kUnroll / b.getLevel().fewRows);
+      columns = product.isRhsByColumn
+                    ? kUnroll
+                    : lanes * std::max<int64_t>(1, kAccumulators /
+                                                       b.getLevel().fewRows);
   while (current.getNumColumns() % columns != 0)
     columns /= 2;
   return columns;

@@ -190,16 +190,71 @@ Value KernelLowering::buildLoad(memref::LoadOp load) {
   return b.loadInteger(view.element, address);
 }
 
+/// Vectors of bytes of each row, and what is left of it byte by byte.
+Value KernelLowering::buildAnyBit(AnyBitOp op) {
+  constexpr int64_t width = 16;
+  const View &view = views.find(op.getBits())->second;
+  auto type = cast<MemRefType>(op.getBits().getType());
+  bool hasColumns = type.getDimSize(3) != 1;
+  Value column = hasColumns ? scalar(op.getColumn()) : b.index(0);
+  Value count = b.index(1);
+  if (hasColumns)
+    count = b.minimum(arith::SubIOp::create(b, view.sizes[3], column),
+                      b.index(op.getCount()));
+  Value whole = b.multiply(
+      arith::DivUIOp::create(b, count, b.index(width)).getResult(), width);
+  auto ask = [&](Value bytes) -> Value {
+    if (op.getValue())
+      return bytes;
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(bytes.getType()));
+    return arith::ExtUIOp::create(
+        b, bytes.getType(),
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bytes, zero));
+  };
+  auto vector = VectorType::get({width}, b.getI8Type());
+  Value zeros = arith::ConstantOp::create(b, b.getZeroAttr(vector));
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(b.getI8Type()));
+  Value first = b.pointer(view.address, column);
+  scf::ForOp rows =
+      b.beginLoop(b.index(0), view.sizes[2], 1, ValueRange{zeros, zero});
+  Value row =
+      b.pointer(first, b.multiply(rows.getInductionVar(), view.strides[2]));
+  auto visit = [&](Value from, Value to, int64_t step, Type part, Value found) {
+    scf::ForOp loop = b.beginLoop(from, to, step, found);
+    Value bytes = b.load(part, b.pointer(row, loop.getInductionVar()), 1);
+    b.endLoop(loop,
+              arith::OrIOp::create(b, loop.getRegionIterArg(0), ask(bytes))
+                  .getResult());
+    return loop.getResult(0);
+  };
+  Value wide =
+      visit(b.index(0), whole, width, vector, rows.getRegionIterArg(0));
+  Value rest = visit(whole, count, 1, b.getI8Type(), rows.getRegionIterArg(1));
+  b.endLoop(rows, ValueRange{wide, rest});
+  Type bits = b.getIntegerType(8 * width);
+  Value any = arith::OrIOp::create(
+      b, LLVM::BitcastOp::create(b, bits, rows.getResult(0)),
+      arith::ExtUIOp::create(b, bits, rows.getResult(1)));
+  return arith::CmpIOp::create(
+      b, arith::CmpIPredicate::ne, any,
+      arith::ConstantOp::create(b, b.getZeroAttr(bits)));
+}
+
 /// Lowers what regions that were cloned read from memory.
 void KernelLowering::lowerLoads(MutableArrayRef<Region> regions) {
   OpBuilder::InsertionGuard guard(b);
-  SmallVector<memref::LoadOp> loads;
+  SmallVector<Operation *> reads;
   for (Region &region : regions)
-    region.walk([&](memref::LoadOp load) { loads.push_back(load); });
-  for (memref::LoadOp load : loads) {
-    b.setInsertionPoint(load);
-    load.replaceAllUsesWith(buildLoad(load));
-    load.erase();
+    region.walk([&](Operation *op) {
+      if (isa<memref::LoadOp, AnyBitOp>(op))
+        reads.push_back(op);
+    });
+  for (Operation *op : reads) {
+    b.setInsertionPoint(op);
+    auto load = dyn_cast<memref::LoadOp>(op);
+    op->getResult(0).replaceAllUsesWith(load ? buildLoad(load)
+                                             : buildAnyBit(cast<AnyBitOp>(op)));
+    op->erase();
   }
 }
 
@@ -314,6 +369,7 @@ LogicalResult KernelLowering::lowerLoop(ForTilesOp loop) {
   for (auto [value, argument] :
        llvm::zip_equal(yield->getOperands(), loop.getIterArgs()))
     plan.addState(value, argument);
+  plan.finish();
   if (failed(prepareRows(body, plan)))
     return failure();
   LogicalResult result = emitPanels(plan, [&](PanelEmitter &emitter) {
@@ -387,6 +443,7 @@ void KernelLowering::findParts(Block &block) {
 }
 
 LogicalResult KernelLowering::lowerItem(Block &block) {
+  context.rowTable = scratch.allocate(level.lanes * 8);
   if (failed(cloneScalars(block)) || failed(findQueryRows(block)))
     return failure();
   SmallVector<ForTilesOp> loops(block.getOps<ForTilesOp>());

@@ -53,6 +53,7 @@ private:
   LogicalResult cloneScalars(Block &block);
   LogicalResult cloneScalar(Operation &op);
   Value buildLoad(memref::LoadOp load);
+  Value buildAnyBit(AnyBitOp op);
   void lowerLoads(MutableArrayRef<Region> regions);
   void bindSubView(memref::SubViewOp op);
   void bindRows(SelectRowsOp op);

@@ -5,6 +5,7 @@
 
 #include "attn/codegen/host/KernelLowering.h"
 
+#include "attn/codegen/host/Transpose.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -162,39 +163,30 @@ TileBuffer KernelLowering::transpose(vector::TransferReadOp read,
   Value used = b.multiply(
       b.createOrFold<arith::CeilDivSIOp>(numRows, b.index(panelRows)),
       panelRows);
-  scf::ForOp rowLoop = b.beginLoop(b.index(0), used, 1);
-  Value row = rowLoop.getInductionVar();
+  scf::ForOp rowLoop = b.beginLoop(b.index(0), used, isRow ? 1 : level.lanes);
+  Value first = rowLoop.getInductionVar();
   const View &view = views.find(read.getBase())->second;
-  Value from = b.pointer(
-      source.base,
-      b.multiply(context.getRowOffset(b.minimum(row, lastRow), view.strides,
-                                      view.strides.size() - type.getRank()),
-                 view.getElementBytes()));
-  Value panel = arith::DivSIOp::create(b, row, b.index(panelRows));
-  Value lane = arith::RemSIOp::create(b, row, b.index(panelRows));
+  auto getAddress = [&](Value i) {
+    Value row = b.minimum(b.add(first, i), lastRow);
+    return b.pointer(
+        source.base,
+        b.multiply(context.getRowOffset(row, view.strides,
+                                        view.strides.size() - type.getRank()),
+                   view.getElementBytes()));
+  };
+  Value panel = arith::DivSIOp::create(b, first, b.index(panelRows));
+  Value lane = arith::RemSIOp::create(b, first, b.index(panelRows));
   Value to =
       b.pointer(b.pointer(context.scratchBase, buffer.offset),
                 b.add(b.multiply(panel, panelBytes), b.multiply(lane, 4)));
-  int64_t elementBytes = type.getElementTypeBitWidth() / 8,
-          columnBytes = asPairs ? 4 : elementBytes;
+  Type element = type.getElementType();
   if (isRow) {
-    b.store(b.load(type.getElementType(), from, elementBytes), to, 4);
+    b.store(b.load(element, getAddress(b.index(0)), view.getElementBytes()), to,
+            4);
   } else {
-    int64_t width = 4;
-    scf::ForOp columnLoop = b.beginLoop(columns, width);
-    Value column = columnLoop.getInductionVar();
-    auto loadType = VectorType::get({width}, asPairs ? b.getI32Type()
-                                                     : type.getElementType());
-    Value loaded =
-        b.load(loadType, b.pointer(from, b.multiply(column, columnBytes)),
-               elementBytes);
-    if (!asPairs)
-      loaded = b.extend(loaded);
-    Value target = b.pointer(to, b.multiply(column, panelRows * 4));
-    for (int64_t i = 0; i < width; ++i)
-      b.store(vector::ExtractOp::create(b, loaded, i),
-              b.pointer(target, i * panelRows * 4), 4);
-    b.endLoop(columnLoop);
+    Value table = b.pointer(context.scratchBase, context.rowTable);
+    storeAddresses(b, table, getAddress);
+    loadTransposed(b, {table, to, panelRows * 4, columns}, element, asPairs);
   }
   b.endLoop(rowLoop);
   return buffer;

@@ -86,6 +86,8 @@ struct PanelContext {
   /// Where the rows of a tile are those of several heads: how many each head
   /// has; 0 otherwise.
   int64_t rowsPerHead = 0;
+  /// In scratch: the addresses of rows that are being transposed.
+  int64_t rowTable = 0;
 
   /// Where row `row` (an index) of the tile lies from its row 0, in elements of
   /// memory with `strides`; dimension `rowDim` is that of the rows, the one
@@ -130,7 +132,15 @@ private:
   void prefetchNext(const RowSource &source, Value row, Value column);
   Value getPair(Value tile, int64_t i, int64_t v);
   Value computePair(Value tile, int64_t i, int64_t v);
+  FailureOr<SmallVector<Value>> mapOperands(Operation *op,
+                                            function_ref<Value(Value)> getTile);
   LogicalResult computeProduct(Value result);
+  /// Steps of a product in one iteration of its loop, and that loop: over all
+  /// of the depth, or over the columns with pairs that count.
+  int64_t getDepthUnroll(Product product) const;
+  scf::ForOp beginDepthLoop(Product product, ValueRange inits);
+  Value getAnyLive();
+  int64_t getLiveGranule() const;
   Value loadInteger(vector::TransferReadOp read, Value row, Value column,
                     Value endOfRows);
   /// FewRows.cpp: a product whose lanes are along the head size.
@@ -160,6 +170,9 @@ private:
   RegisterBuilder &b;
   const PanelPlan &plan;
   Value panel, firstRow, numRows;
+  /// Where the plan says that others change nothing: the columns of the current
+  /// tile with a pair that counts (indices), in whole blocks.
+  Value firstLive, endLive;
   int64_t vectors, lanes, panelRows;
 
   /// Buffers of tiles that live for one panel only.

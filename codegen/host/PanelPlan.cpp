@@ -7,6 +7,7 @@
 #include "attn/codegen/host/Level.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace mlir::attn::host;
@@ -115,13 +116,15 @@ void PanelPlan::collect(Value value, size_t stage,
                         llvm::SmallPtrSet<Value, 4> *loaded) {
   if (!isPairTile(value) || tiles.contains(value))
     return;
-  if (isHeavy(value))
+  bool isMask = masks.contains(value);
+  if (isMask || isHeavy(value))
     for (size_t earlier = 0; earlier < stage; ++earlier) {
       Stage &from = stages[earlier];
       if (!from.tiles.contains(value) || from.loaded.contains(value))
         continue;
-      if (loaded) {
+      if (loaded)
         loaded->insert(value);
+      if (loaded && !isMask) {
         bool isStored = llvm::any_of(from.roots, [&](const Root &root) {
           return root.kind == Root::Store && root.value == value &&
                  root.form == Form::Float && root.place == value;
@@ -204,13 +207,27 @@ LogicalResult PanelPlan::addProduct(Value result) {
   if (!lhs.getDefiningOp<vector::TransferReadOp>())
     addRoot({Root::Store, lhs, nullptr,
              product->useDot ? Form::Dot : Form::Float, lhs});
-  if (product->mask)
-    addRoot({Root::Store, product->mask, nullptr,
-             product->useDot ? Form::DotMask : Form::Mask, product->mask});
   return success();
 }
 
+/// Before everything else, so that the mask is a stage of its own.
+void PanelPlan::addMask(const Product &product) {
+  Value mask = product.mask;
+  if (!mask || !masks.insert(mask).second)
+    return;
+  addRoot({Root::Store, mask, nullptr, Form::Mask, mask});
+  if (product.useDot)
+    addRoot({Root::Store, mask, nullptr, Form::DotMask, mask});
+}
+
 LogicalResult PanelPlan::addOps(Block::iterator begin, Block::iterator end) {
+  for (Operation &op : llvm::make_range(begin, end))
+    if (isa<vector::MaskOp>(op)) {
+      FailureOr<Product> product = matchProduct(op.getResult(0), level);
+      if (failed(product))
+        return failure();
+      addMask(*product);
+    }
   for (Operation &op : llvm::make_range(begin, end)) {
     if (auto reduction = dyn_cast<vector::MultiDimReductionOp>(op)) {
       bool isKnown = reduction.getKind() == vector::CombiningKind::ADD ||
@@ -232,4 +249,88 @@ LogicalResult PanelPlan::addOps(Block::iterator begin, Block::iterator end) {
 void PanelPlan::addState(Value value, Value place) {
   if (isPairTile(value))
     addRoot({Root::Store, value, nullptr, Form::Float, place});
+}
+
+namespace {
+/// What a tile holds for the pairs that do not count.
+enum class Dead { Unknown, NegativeInfinity, Zero };
+} // namespace
+
+static std::optional<APFloat> getSplatFloat(Value value) {
+  DenseFPElementsAttr attr;
+  if (!matchPattern(value, m_Constant(&attr)) || !attr.isSplat())
+    return std::nullopt;
+  return attr.getSplatValue<APFloat>();
+}
+
+static bool isPositive(Value value) {
+  std::optional<APFloat> number = getSplatFloat(value);
+  return number && number->isFiniteNonZero() && !number->isNegative();
+}
+
+/// Minus infinity stays what it is under positive factors and finite summands.
+/// A summand that is a NaN, the shift of a row, has made NaN of the row's sum
+/// and accumulator already.
+static Dead getDead(Value value, Value live) {
+  Operation *op = value.getDefiningOp();
+  auto staysInfinite = [&](Value operand) {
+    return getDead(operand, live) == Dead::NegativeInfinity
+               ? Dead::NegativeInfinity
+               : Dead::Unknown;
+  };
+  if (auto select = dyn_cast_or_null<arith::SelectOp>(op)) {
+    std::optional<APFloat> dead = getSplatFloat(select.getFalseValue());
+    if (select.getCondition() != live || !dead)
+      return Dead::Unknown;
+    return dead->isInfinity() && dead->isNegative() ? Dead::NegativeInfinity
+           : dead->isPosZero()                      ? Dead::Zero
+                                                    : Dead::Unknown;
+  }
+  if (auto fma = dyn_cast_or_null<math::FmaOp>(op);
+      fma && isPositive(fma.getB()))
+    return staysInfinite(fma.getA());
+  if (isa_and_nonnull<arith::AddFOp>(op))
+    return staysInfinite(op->getOperand(0));
+  if (isa_and_nonnull<math::Exp2Op>(op))
+    return staysInfinite(op->getOperand(0)) == Dead::NegativeInfinity
+               ? Dead::Zero
+               : Dead::Unknown;
+  if (isa_and_nonnull<arith::TruncFOp>(op))
+    return getDead(op->getOperand(0), live);
+  return Dead::Unknown;
+}
+
+void PanelPlan::finish() {
+  live = {};
+  if (masks.size() != 1)
+    return;
+  Value mask = *masks.begin();
+  llvm::SmallPtrSet<Value, 8> left;
+  for (Stage &stage : llvm::drop_begin(stages)) {
+    if (!stage.tiles.contains(mask) &&
+        llvm::none_of(stage.loaded,
+                      [&](Value tile) { return left.contains(tile); }))
+      continue;
+    for (const Root &root : stage.roots) {
+      bool isNeutral = false;
+      if (root.kind == Root::Reduce) {
+        auto kind = cast<vector::MultiDimReductionOp>(root.op).getKind();
+        isNeutral =
+            getDead(root.value, mask) == (kind == vector::CombiningKind::ADD
+                                              ? Dead::Zero
+                                              : Dead::NegativeInfinity);
+      } else if (root.kind == Root::Store) {
+        isNeutral = root.place == root.value;
+        left.insert(root.value);
+      }
+      if (!isNeutral)
+        return;
+    }
+    stage.skipsDead = true;
+  }
+  bool allMasked = llvm::all_of(products, [&](Product &product) {
+    return product.mask == mask || !left.contains(product.getLhs());
+  });
+  if (allMasked)
+    live = mask;
 }

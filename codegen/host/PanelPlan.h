@@ -31,8 +31,13 @@ struct Product {
   Value getLhs() { return contract.getLhs(); }
   Value getRhs() { return contract.getRhs(); }
   /// Products whose operands are prepared alike have the same.
-  int getOperandKind() const { return few ? 2 : useDot; }
+  int getOperandKind() const {
+    return few ? 2 : !useDot ? 0 : isRhsByColumn ? 1 : 3;
+  }
   int64_t getDepth() { return contract.getLhsType().getDimSize(1); }
+  /// Of the summed dimension: neighbours are one step where pairs are
+  /// multiplied.
+  int64_t getNumSteps() { return getDepth() / (useDot ? 2 : 1); }
 };
 
 bool isResultOf(Value value, const Product &product);
@@ -68,6 +73,9 @@ struct Stage {
   llvm::SetVector<Value> tiles;
   /// The ones it reads because an earlier stage stored them.
   llvm::SmallPtrSet<Value, 4> loaded;
+  /// Its columns without a pair that counts (PanelPlan::getLive) change
+  /// nothing.
+  bool skipsDead = false;
 
   int64_t getNumColumns() const;
   bool hasProduct() const;
@@ -76,6 +84,9 @@ struct Stage {
 /// Distributes roots over stages: in order, each in the first stage that
 /// computes what it needs anyway and whose reductions it does not depend on.
 /// Tiles with a product or an exponential that a later stage needs are stored.
+/// The pairs that count are a stage of their own, the first one: where nothing
+/// but them can change a result, the others run from the first column with such
+/// a pair to the last one only.
 class PanelPlan {
 public:
   explicit PanelPlan(const Level &level) : level(level) {}
@@ -87,11 +98,17 @@ public:
   void addState(Value value, Value place);
 
   ArrayRef<Stage> getStages() const { return stages; }
+  /// When everything has been added: finds out whether stages can leave columns
+  /// out.
+  void finish();
+  /// The pairs that count, if all others contribute nothing; else null.
+  Value getLive() const { return live; }
   ArrayRef<Product> getProducts() const { return products; }
 
 private:
   void addRoot(Root root);
   LogicalResult addProduct(Value result);
+  void addMask(const Product &product);
   void collect(Value value, size_t stage, llvm::SetVector<Value> &tiles,
                llvm::SmallPtrSet<Value, 4> *loaded);
   bool isHeavy(Value value);
@@ -100,6 +117,9 @@ private:
   const Level &level;
   SmallVector<Stage> stages;
   SmallVector<Product> products;
+  /// The masks of the products: stored before anything else.
+  llvm::SmallPtrSet<Value, 2> masks;
+  Value live;
   DenseMap<Value, bool> heavy;
 };
 

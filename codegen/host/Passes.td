@@ -85,6 +85,9 @@ def AttnToHost : Pass<"attn-to-host", "::mlir::ModuleOp"> {
     values:   O[d, rows]  = O * alpha + sum_n V[n, d] * P[n, rows]
     ```
 
+    In partial tiles the mask comes first, and the loops over the keys run from the first column with a live pair to the last one, where
+    the plan proves that the others change nothing.
+
     `attn.for_tiles` stays, without its iteration values, for `attn-lower-tiles`. The scratch that a work item needs is
     the attribute `attn.scratch`, in bytes. Reads stay inside the tensors: rows past the end are those of the last key.
 

@@ -29,8 +29,7 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     Problem problem{op.getQ().getType().getDimSize(3),
                     op.getV().getType().getDimSize(3),
                     op.getQ().getType().getElementType(),
-                    isSimpleMask(op.getMask()),
-                    isPlainMask(op.getMask()),
+                    getMaskClass(op.getMask()),
                     hasPlainScores(op),
                     fitsRoles(op)};
     auto emitError = [&] { return op.emitOpError(); };

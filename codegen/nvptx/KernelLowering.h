@@ -164,6 +164,7 @@ private:
   LogicalResult lower(vector::StepOp op);
   LogicalResult lowerReshape(Operation *op, Value source);
   LogicalResult lower(vector::MultiDimReductionOp op);
+  LogicalResult lower(AnyBitOp op);
   LogicalResult lower(vector::ContractionOp op);
   LogicalResult lower(AbsorbOp op);
   SmallVector<Value> getAccumulators(Value value);

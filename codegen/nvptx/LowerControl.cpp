@@ -30,13 +30,13 @@ LogicalResult KernelLowering::lowerBody(Block &block) {
 LogicalResult KernelLowering::lowerOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<scf::ForallOp, scf::WhileOp, scf::IfOp, memref::SubViewOp,
-            SelectRowsOp, memref::LoadOp, SharedOp, LoadAsyncOp, StoreOp,
-            vector::TransferReadOp, vector::TransferWriteOp, vector::StepOp,
-            vector::MultiDimReductionOp, AbsorbOp, vector::ContractionOp,
-            RolesOp, ForItemsOp, BarriersOp, WaitOp, ReleaseOp, TensorMapOp,
-            LoadBoxOp, LoadRowsOp, StoreBoxOp, StoreWaitOp, WgmmaOp,
-            WgmmaWaitOp, TakeTurnOp, PassTurnOp, PublishOp>(
-          [&](auto typed) { return lower(typed); })
+            SelectRowsOp, AnyBitOp, memref::LoadOp, SharedOp, LoadAsyncOp,
+            StoreOp, vector::TransferReadOp, vector::TransferWriteOp,
+            vector::StepOp, vector::MultiDimReductionOp, AbsorbOp,
+            vector::ContractionOp, RolesOp, ForItemsOp, BarriersOp, WaitOp,
+            ReleaseOp, TensorMapOp, LoadBoxOp, LoadRowsOp, StoreBoxOp,
+            StoreWaitOp, WgmmaOp, WgmmaWaitOp, TakeTurnOp, PassTurnOp,
+            PublishOp>([&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
       .Case([&](NVVM::BarrierOp) {

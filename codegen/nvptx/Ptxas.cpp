@@ -19,6 +19,8 @@ using namespace llvm;
 using mlir::attn::nvptx::PtxasReport;
 
 static std::optional<std::string> findPtxas() {
+  if (const char *path = std::getenv("ATTN_PTXAS"))
+    return std::string(path);
   if (const char *home = std::getenv("CUDA_HOME")) {
     SmallString<128> path(home);
     sys::path::append(path, "bin", "ptxas");
@@ -77,7 +79,7 @@ mlir::attn::nvptx::assemble(const std::string &ptx, const std::string &target,
   };
   std::optional<std::string> ptxas = findPtxas();
   if (!ptxas)
-    return fail("no ptxas in $CUDA_HOME/bin or in the PATH");
+    return fail("no ptxas in $ATTN_PTXAS, $CUDA_HOME/bin or the PATH");
   SmallString<128> input, output, code;
   int descriptor;
   if (sys::fs::createTemporaryFile("attn", "ptx", descriptor, input))

@@ -24,9 +24,9 @@ struct PtxasReport {
   bool hasSerialProducts = false;
 };
 
-/// Assembles `ptx` for `target` with the ptxas of $CUDA_HOME/bin or of the
-/// PATH. Nothing if there is none, or if it refuses the text; then `log` says
-/// why.
+/// Assembles `ptx` for `target` with the ptxas that $ATTN_PTXAS names, or that
+/// of $CUDA_HOME/bin, or of the PATH. Nothing if there is none, or if it
+/// refuses the text; then `log` says why.
 std::optional<std::vector<PtxasReport>> assemble(const std::string &ptx,
                                                  const std::string &target,
                                                  std::string *log = nullptr);

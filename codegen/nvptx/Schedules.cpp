@@ -30,14 +30,11 @@ static constexpr Target targets[] = {
 };
 
 namespace {
-/// The masks that a row of the table is for.
-enum class Masks { Any, Simple, Plain };
-
 /// One row of the table: the tiles for head sizes up to `headSize` (the larger
 /// of D and Dv).
 struct Choice {
   int64_t headSize;
-  Masks masks;
+  MaskClass masks;
   /// Not for inputs of a score region, of which a thread holds one for each key
   /// or pair.
   bool plainScoresOnly;
@@ -45,6 +42,7 @@ struct Choice {
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
   bool overlap = false, turns = false, weightsInShared = false;
+  /// With roles: only where ptxas has registers left for it.
   bool persistent = false;
 };
 } // namespace
@@ -55,42 +53,49 @@ struct Choice {
 // one. ptxas assembles each without spills; above 128, masks with many bounds
 // leave registers for 16 keys only.
 static constexpr Choice choices[] = {
-    {64, Masks::Simple, true, 128, 64, 4, 2, false},
-    {64, Masks::Any, false, 128, 48, 4, 2, false},
-    {128, Masks::Any, false, 128, 64, 8, 2, false},
-    {128, Masks::Any, false, 128, 32, 8, 2, false},
-    {192, Masks::Simple, true, 128, 64, 8, 2, false},
-    {192, Masks::Simple, true, 128, 32, 8, 2, false},
-    {192, Masks::Any, false, 128, 16, 8, 2, false},
-    {192, Masks::Any, false, 64, 16, 4, 2, false},
-    {256, Masks::Simple, true, 128, 32, 8, 2, false},
-    {256, Masks::Simple, true, 64, 32, 4, 2, false},
-    {256, Masks::Any, true, 128, 16, 8, 2, false},
-    {256, Masks::Any, false, 64, 16, 4, 2, false},
+    {64, MaskClass::Simple, true, 128, 64, 4, 2, false},
+    {64, MaskClass::Any, false, 128, 48, 4, 2, false},
+    {128, MaskClass::Any, false, 128, 64, 8, 2, false},
+    {128, MaskClass::Any, false, 128, 32, 8, 2, false},
+    {192, MaskClass::Simple, true, 128, 64, 8, 2, false},
+    {192, MaskClass::Simple, true, 128, 32, 8, 2, false},
+    {192, MaskClass::Any, false, 128, 16, 8, 2, false},
+    {192, MaskClass::Any, false, 64, 16, 4, 2, false},
+    {256, MaskClass::Simple, true, 128, 32, 8, 2, false},
+    {256, MaskClass::Simple, true, 64, 32, 4, 2, false},
+    {256, MaskClass::Any, true, 128, 16, 8, 2, false},
+    {256, MaskClass::Any, false, 64, 16, 4, 2, false},
 };
 
 // The same for f32. Both parts of the operands and a second sum take registers
 // that a second use of every fragment would need, and above 64 those of a
 // second block of 16 keys.
 static constexpr Choice choicesF32[] = {
-    {64, Masks::Any, false, 128, 32, 8, 2, false},
-    {192, Masks::Any, false, 128, 16, 8, 2, false},
-    {192, Masks::Any, false, 64, 16, 4, 2, false},
-    {256, Masks::Simple, false, 128, 16, 8, 2, false},
-    {256, Masks::Any, false, 64, 16, 4, 2, false},
-    {256, Masks::Any, false, 32, 16, 2, 2, false},
+    {64, MaskClass::Any, false, 128, 32, 8, 2, false},
+    {192, MaskClass::Any, false, 128, 16, 8, 2, false},
+    {192, MaskClass::Any, false, 64, 16, 4, 2, false},
+    {256, MaskClass::Simple, false, 128, 16, 8, 2, false},
+    {256, MaskClass::Any, false, 64, 16, 4, 2, false},
+    {256, MaskClass::Any, false, 32, 16, 2, 2, false},
 };
 
 // With roles: 64 query rows for each warpgroup that computes, and the product
 // of a key tile in one instruction for each 16 columns. The registers of all
-// warpgroups fit in the 64 K of a multiprocessor.
+// warpgroups fit in the 64 K of a multiprocessor; with overlap a thread holds
+// the scores of a tile, the weights of the one before and the accumulator, so
+// that the tiles are as wide as ptxas assembles them without spills. Above 128
+// the products take so much longer than the softmax that turns do not pay.
 static constexpr Choice roleChoices[] = {
-    {64, Masks::Any, false, 192, 128, 12, 4, false, 32, 160},
-    {96, Masks::Any, false, 192, 128, 12, 3, false, 32, 160},
-    {128, Masks::Plain, false, 192, 128, 12, 2, false, 32, 160},
-    {128, Masks::Any, false, 128, 128, 8, 2, false, 24, 240},
-    {192, Masks::Any, false, 128, 112, 8, 2, false, 24, 240},
-    {256, Masks::Any, false, 128, 80, 8, 2, false, 24, 240},
+    {64, MaskClass::Plain, false, 192, 128, 12, 4, false, 32, 160, true, true},
+    {64, MaskClass::Simple, false, 192, 112, 12, 4, false, 32, 160, true, true},
+    {64, MaskClass::Any, false, 192, 96, 12, 4, false, 32, 160, true, true},
+    {96, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true},
+    {96, MaskClass::Simple, false, 128, 128, 8, 3, false, 24, 240, true, true},
+    {96, MaskClass::Any, false, 128, 112, 8, 3, false, 24, 240, true, true},
+    {128, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true},
+    {128, MaskClass::Any, false, 128, 128, 8, 2, false, 24, 240, true, true},
+    {192, MaskClass::Any, false, 128, 112, 8, 2, false, 24, 240, true},
+    {256, MaskClass::Any, false, 128, 80, 8, 2, false, 24, 240, true},
 };
 
 static bool usesRoles(const Target &target, const Problem &problem) {
@@ -106,7 +111,7 @@ static ArrayRef<Choice> getChoices(const Target &target,
   return choices;
 }
 
-bool nvptx::isSimpleMask(MaskAttr mask) {
+static bool isSimpleMask(MaskAttr mask) {
   switch (mask.getKind()) {
   case MaskKind::All:
   case MaskKind::Causal:
@@ -124,8 +129,12 @@ bool nvptx::isSimpleMask(MaskAttr mask) {
   }
 }
 
-bool nvptx::isPlainMask(MaskAttr mask) {
-  return mask.getKind() == MaskKind::All || mask.getKind() == MaskKind::Causal;
+MaskClass nvptx::getMaskClass(MaskAttr mask) {
+  if (mask.getKind() == MaskKind::All)
+    return MaskClass::None;
+  if (mask.getKind() == MaskKind::Causal)
+    return MaskClass::Plain;
+  return isSimpleMask(mask) ? MaskClass::Simple : MaskClass::Any;
 }
 
 bool nvptx::hasPlainScores(AttentionOp op) {
@@ -179,18 +188,18 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
     int64_t rows = schedule.getStages() * schedule.getKvTile();
     int64_t queryBytes = schedule.getQTile() * keyColumns * elementBytes,
             outputBytes = schedule.getQTile() * valueColumns * elementBytes,
-            weightsBytes = schedule.getWeightsInShared()
-                               ? schedule.getQTile() *
-                                     getPanelledHeadSize(schedule.getKvTile()) *
-                                     elementBytes
-                               : 0;
+            weightBytes = schedule.getWeightsInShared()
+                              ? schedule.getQTile() *
+                                    getPanelledHeadSize(schedule.getKvTile()) *
+                                    elementBytes
+                              : 0;
     auto place = [&](bool outputApart) {
       SharedPlan plan;
       plan.query = 0;
       plan.key = outputApart ? queryBytes : std::max(queryBytes, outputBytes);
       plan.value = plan.key + rows * keyColumns * elementBytes;
       plan.weights = plan.value + rows * valueColumns * elementBytes;
-      int64_t end = plan.weights + weightsBytes;
+      int64_t end = plan.weights + weightBytes;
       plan.output = outputApart ? end : 0;
       plan.barriers = outputApart ? end + outputBytes : end;
       plan.total = plan.barriers + 8 * (2 + 4 * schedule.getStages());
@@ -216,11 +225,10 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 }
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
-  return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
-                           choice.stages, choice.qInRegisters,
-                           choice.producerRegisters, choice.consumerRegisters,
-                           choice.overlap, choice.turns, choice.weightsInShared,
-                           /*persistent=*/choice.producerRegisters != 0);
+  return ScheduleAttr::get(
+      context, choice.qTile, choice.kvTile, choice.warps, choice.stages,
+      choice.qInRegisters, choice.producerRegisters, choice.consumerRegisters,
+      choice.overlap, choice.turns, choice.weightsInShared, choice.persistent);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -234,10 +242,7 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
                                 const Problem &problem) {
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
   for (const Choice &choice : getChoices(target, problem))
-    if (headSize <= choice.headSize &&
-        (choice.masks == Masks::Any ||
-         (choice.masks == Masks::Simple ? problem.hasSimpleMask
-                                        : problem.hasPlainMask)) &&
+    if (headSize <= choice.headSize && problem.mask <= choice.masks &&
         (problem.hasPlainScores || !choice.plainScoresOnly) &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
@@ -375,7 +380,7 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       registers->producerRegisters, registers->consumerRegisters, overlap,
       overrides.turns.value_or(overlap && choice->turns),
       overrides.weightsInShared.value_or(choice->weightsInShared),
-      overrides.persistent.value_or(hasRoles));
+      overrides.persistent.value_or(choice->persistent));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

@@ -30,17 +30,22 @@ llvm::ArrayRef<Target> getTargets();
 /// The target of that name, or nullptr.
 const Target *findTarget(llvm::StringRef name);
 
+/// How much a mask needs of the registers; each class contains those before it.
+enum class MaskClass {
+  None,   ///< all pairs
+  Plain,  ///< causal
+  Simple, ///< the live key tiles of a query tile are one interval with few
+          ///< bounds: no unions, complements or residues
+  Any
+};
+MaskClass getMaskClass(MaskAttr mask);
+
 /// What a schedule is chosen for. Head sizes are in elements.
 struct Problem {
   int64_t headSize;
   int64_t valueHeadSize;
   Type elementType;
-  /// Whether the live key tiles of a query tile are one interval with few
-  /// bounds: no unions, complements or residues. Other masks take more
-  /// registers.
-  bool hasSimpleMask = true;
-  /// Whether there is no mask but causal, if any.
-  bool hasPlainMask = true;
+  MaskClass mask = MaskClass::None;
   /// Whether no input of the score region has a value for each key: a thread
   /// would hold many of them.
   bool hasPlainScores = true;
@@ -50,11 +55,6 @@ struct Problem {
 
 /// See Problem::hasPlainScores.
 bool hasPlainScores(AttentionOp op);
-
-/// See Problem::hasSimpleMask.
-bool isSimpleMask(MaskAttr mask);
-/// See Problem::hasPlainMask.
-bool isPlainMask(MaskAttr mask);
 
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs
 /// and outputs, and no tensors but q, k and v, sinks or score region.

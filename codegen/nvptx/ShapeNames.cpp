@@ -127,6 +127,11 @@ std::vector<::attn::CheckDesc> ShapeNames::getChecks(Value argument) {
     if (op.getQ() == argument && (ShapedType::isDynamic(heads(op.getQ())) ||
                                   ShapedType::isDynamic(heads(op.getK()))))
       add(::attn::CheckDesc::multiple(1, getSize(op.getK(), 1)));
+    // R7; an i32 cannot lie outside.
+    auto offsets = dyn_cast<ShapedType>(argument.getType());
+    if (op.getOffset() == argument && offsets &&
+        !offsets.getElementType().isInteger(32))
+      add(::attn::CheckDesc::range(-(int64_t(1) << 40), int64_t(1) << 40));
     for (MaskAttr atom : getDataAtoms(op.getMask()))
       for (auto [place, number] : llvm::enumerate(getData(atom))) {
         if (op.getMaskData()[number] != argument)

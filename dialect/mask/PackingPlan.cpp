@@ -139,13 +139,6 @@ SmallVector<PackedPart, 1> mlir::attn::splitUnion(MaskAttr mask,
   return parts;
 }
 
-/// Whether the op has nothing that a part of its keys must not see twice, or in
-/// other places.
-static bool isPlain(AttentionOp op) {
-  return op.getMaskData().empty() && op.getScoreInputs().empty() &&
-         !op.getSinks() && op.getScore().empty();
-}
-
 /// Chooses between the mask as a whole and the parts of its union.
 static void chooseParts(AttentionOp op, const PackingShape &shape,
                         Packing &packing) {
@@ -154,7 +147,8 @@ static void chooseParts(AttentionOp op, const PackingShape &shape,
   packing.parts = {{packing.mask, chosen}};
   if (modulus > 1 && chosen == 1)
     packing.reason = "the classes would be shorter than a tile";
-  if (!isPlain(op) || packing.mask.dependsOnHead())
+  // Lengths belong to a batch, a part that is not packed to all of them.
+  if (!op.getMaskData().empty() || packing.mask.dependsOnHead())
     return;
   SmallVector<PackedPart, 1> parts = splitUnion(packing.mask, shape);
   if (parts.size() < 2)

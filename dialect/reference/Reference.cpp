@@ -5,6 +5,7 @@
 #include "attn/dialect/reference/Reference.h"
 
 #include "attn/dialect/Attn.h"
+#include "attn/dialect/Scalars.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/reference/MaskMembership.h"
 #include "attn/dialect/reference/ScoreFunction.h"
@@ -178,17 +179,15 @@ private:
       return evaluate(attention);
     if (auto dim = dyn_cast<tensor::DimOp>(op)) {
       auto source = tensors.find(dim.getSource());
-      auto index =
-          dyn_cast_or_null<IntegerAttr>(constants.lookup(dim.getIndex()));
-      if (source != tensors.end() && index) {
-        ArrayRef<int64_t> shape = source->second.exact.shape;
-        if (index.getInt() < 0 ||
-            index.getInt() >= static_cast<int64_t>(shape.size()))
-          return op.emitError("expected a dimension below ")
-                 << shape.size() << ", found " << index.getInt();
-        constants[dim] = IntegerAttr::get(dim.getType(), shape[index.getInt()]);
-        return success();
-      }
+      std::optional<int64_t> index;
+      if (auto known =
+              dyn_cast_or_null<IntegerAttr>(constants.lookup(dim.getIndex())))
+        index = known.getInt();
+      if (source != tensors.end() && index &&
+          (*index < 0 ||
+           *index >= static_cast<int64_t>(source->second.exact.shape.size())))
+        return op.emitError("expected a dimension below ")
+               << source->second.exact.shape.size() << ", found " << *index;
     }
     if (auto cast = dyn_cast<tensor::CastOp>(op);
         cast && tensors.contains(cast.getSource())) {
@@ -202,33 +201,18 @@ private:
     return fold(op);
   }
 
-  /// Scalar arithmetic: what the op's own folder makes of known operands.
   LogicalResult fold(Operation &op) {
-    SmallVector<Attribute> operands =
-        llvm::map_to_vector(op.getOperands(), [&](Value operand) {
-          return constants.lookup(operand);
-        });
-    // A folder may change the op in place.
-    Operation *copy = op.clone();
-    SmallVector<OpFoldResult> results;
-    bool folded = op.getNumResults() != 0 && op.getNumRegions() == 0 &&
-                  succeeded(copy->fold(operands, results)) &&
-                  results.size() == op.getNumResults();
-    copy->destroy();
-    if (folded) {
-      for (auto [result, value] : llvm::zip_equal(op.getResults(), results)) {
-        Attribute constant = dyn_cast<Attribute>(value);
-        if (!constant)
-          constant = constants.lookup(cast<Value>(value));
-        folded &= bool(constant);
-        constants[result] = constant;
-      }
-    }
-    if (!folded)
-      return op.emitError("expected attn.attention or arithmetic on known "
-                          "scalars, found '")
-             << op.getName() << "'";
-    return success();
+    auto getShape = [&](Value value) -> std::optional<ArrayRef<int64_t>> {
+      auto known = tensors.find(value);
+      if (known == tensors.end())
+        return std::nullopt;
+      return ArrayRef<int64_t>(known->second.exact.shape);
+    };
+    if (foldKnown(op, constants, getShape))
+      return success();
+    return op.emitError("expected attn.attention or arithmetic on known "
+                        "scalars, found '")
+           << op.getName() << "'";
   }
 
   LogicalResult checkShape(Operation &op, const Twine &what, Type type,
@@ -526,7 +510,7 @@ private:
 
   func::FuncOp function;
   llvm::DenseMap<Value, Output> tensors;
-  llvm::DenseMap<Value, Attribute> constants;
+  KnownValues constants;
 };
 
 } // namespace

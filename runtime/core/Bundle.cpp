@@ -83,7 +83,8 @@ Error cannotWrite(const std::string &folder, const std::string &why) {
   return {ErrorCode::Io, "cannot write the bundle '" + folder + "': " + why};
 }
 
-/// Nothing but plain `.ptx` and `.o` files and a manifest: safe to replace.
+/// Nothing but plain `.ptx`, `.cubin` and `.o` files and a manifest: safe to
+/// replace.
 Result<bool> isReplaceable(const std::string &folder) {
   std::error_code failure;
   bool empty = true, hasManifest = false;
@@ -97,7 +98,8 @@ Result<bool> isReplaceable(const std::string &folder) {
       return false;
     if (name == manifestName)
       hasManifest = true;
-    else if (name.extension() != ".ptx" && name.extension() != ".o")
+    else if (name.extension() != ".ptx" && name.extension() != ".cubin" &&
+             name.extension() != ".o")
       return false;
   }
   if (failure)

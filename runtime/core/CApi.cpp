@@ -3,24 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "attn/runtime/core/CApiSupport.h"
 #include "attn/runtime/core/DLPack.h"
 #include "attn/runtime/core/Executable.h"
 #include "attn/runtime/core/Target.h"
 
-#include <cstdlib>
-#include <cstring>
-#include <new>
-
 using namespace attn;
-
-static_assert(int(ErrorCode::InvalidArgument) == ATTN_INVALID_ARGUMENT);
-static_assert(int(ErrorCode::InvalidBundle) == ATTN_INVALID_BUNDLE);
-static_assert(int(ErrorCode::Io) == ATTN_IO);
-static_assert(int(ErrorCode::Unsupported) == ATTN_UNSUPPORTED);
-static_assert(int(ErrorCode::Device) == ATTN_DEVICE);
-static_assert(int(ErrorCode::OutOfMemory) == ATTN_OUT_OF_MEMORY);
-static_assert(int(ErrorCode::Finding) == ATTN_FINDING);
-static_assert(int(ErrorCode::Internal) == ATTN_INTERNAL);
+using namespace attn::capi;
 
 struct attn_device {
   std::shared_ptr<Device> device;
@@ -33,46 +22,6 @@ struct attn_program {
 };
 
 namespace {
-
-std::string &lastError() {
-  static thread_local std::string text;
-  return text;
-}
-
-/// Runs `fn` and turns its Status and anything it throws into a status code.
-template <typename Fn>
-attn_status guarded(Fn fn) noexcept {
-  try {
-    try {
-      Status status = fn();
-      if (status)
-        return ATTN_OK;
-      lastError() = status.error().message;
-      return static_cast<attn_status>(status.error().code);
-    } catch (const std::bad_alloc &) {
-      lastError() = "out of memory";
-      return ATTN_OUT_OF_MEMORY;
-    } catch (const std::exception &exception) {
-      lastError() = std::string("internal error: ") + exception.what();
-      return ATTN_INTERNAL;
-    }
-  } catch (...) { // not even the message could be stored
-    return ATTN_INTERNAL;
-  }
-}
-
-Error isNull(const char *what) {
-  return invalidArgument(std::string("'") + what + "' is NULL");
-}
-
-/// A copy of `text` that attn_string_free frees.
-char *copyText(const std::string &text) {
-  auto *copy = static_cast<char *>(std::malloc(text.size() + 1));
-  if (!copy)
-    throw std::bad_alloc();
-  std::memcpy(copy, text.c_str(), text.size() + 1);
-  return copy;
-}
 
 Status makeProgram(attn_device *device, Result<Bundle> bundle,
                    attn_program **program) {

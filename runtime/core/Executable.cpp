@@ -5,6 +5,7 @@
 
 #include "attn/runtime/core/Executable.h"
 
+#include "attn/runtime/core/Target.h"
 #include "attn/runtime/core/TensorMaps.h"
 
 #include "attn/runtime/core/Arith.h"
@@ -62,6 +63,14 @@ Executable::load(std::shared_ptr<Device> device, Bundle bundle) {
   const DeviceProperties &limits = device->properties();
   if (Status status = device->checkTarget(bundle.manifest.target); !status)
     return status.error();
+  // PTX runs on later GPUs too, machine code on those of its generation.
+  if (bundle.manifest.code.kind == "cubin") {
+    std::optional<Target> target = parseTarget(bundle.manifest.target);
+    if (device->kind() == DeviceKind::Sim || target->major != limits.major)
+      return Error{ErrorCode::Unsupported,
+                   "machine code for " + bundle.manifest.target +
+                       " does not run on '" + limits.name + "'; PTX would"};
+  }
   for (const LaunchDesc &launch : bundle.manifest.launches) {
     if (launch.shared > limits.sharedMemoryPerBlock)
       return Error{ErrorCode::Unsupported,

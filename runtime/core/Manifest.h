@@ -176,7 +176,7 @@ struct LaunchDesc {
 };
 
 struct CodeDesc {
-  std::string kind = "ptx"; ///< or "object", for CPUs
+  std::string kind = "ptx"; ///< or "cubin"; "object" for CPUs
   std::string file;         ///< a plain file name in the bundle's folder
   std::string sha256;       ///< of the file's bytes, 64 lower-case hex digits
 

@@ -91,9 +91,9 @@ public:
 
 private:
   Status verifyCode() {
-    if (m.code.kind != "ptx" && !isObject)
-      return bad("code.kind",
-                 "expected 'ptx' or 'object', found '" + m.code.kind + "'");
+    if (m.code.kind != "ptx" && m.code.kind != "cubin" && !isObject)
+      return bad("code.kind", "expected 'ptx', 'cubin' or 'object', found '" +
+                                  m.code.kind + "'");
     const std::string &file = m.code.file;
     // A path could read or overwrite files outside the bundle.
     if (file.empty() || file[0] == '.' ||

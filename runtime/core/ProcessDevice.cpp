@@ -7,41 +7,70 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <tuple>
 
 using namespace attn;
 
 ProcessDevice::~ProcessDevice() {
-  for (uint64_t address : allocations)
+  dropKept();
+  for (auto [address, bytes] : used)
     std::free(reinterpret_cast<void *>(address));
+}
+
+void ProcessDevice::dropKept() {
+  for (auto [bytes, address] : kept)
+    std::free(reinterpret_cast<void *>(address));
+  kept.clear();
+  keptBytes = 0;
 }
 
 Result<uint64_t> ProcessDevice::allocate(uint64_t bytes, Stream) {
   if (bytes == 0)
     return uint64_t(0);
-  uint64_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void *memory =
-      rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
-  if (!memory)
-    return Error{ErrorCode::OutOfMemory,
-                 "cannot allocate " + std::to_string(bytes) + " bytes"};
-  if (poisoned)
-    std::memset(memory, 0xFF, rounded);
-  uint64_t address = reinterpret_cast<uintptr_t>(memory);
+  Error error{ErrorCode::OutOfMemory,
+              "cannot allocate " + std::to_string(bytes) + " bytes"};
+  uint64_t size = (bytes + alignment - 1) / alignment * alignment;
+  if (size < bytes)
+    return error;
   std::lock_guard<std::mutex> lock(mutex);
-  allocations.insert(address);
+  uint64_t address = 0;
+  auto known = kept.lower_bound(size);
+  if (known != kept.end() && known->first / 2 <= size) {
+    std::tie(size, address) = *known;
+    kept.erase(known);
+    keptBytes -= size;
+  } else {
+    void *fresh = std::aligned_alloc(alignment, size);
+    if (!fresh && !kept.empty()) {
+      dropKept();
+      fresh = std::aligned_alloc(alignment, size);
+    }
+    if (!fresh)
+      return error;
+    address = reinterpret_cast<uintptr_t>(fresh);
+  }
+  used[address] = size;
+  if (poisoned)
+    std::memset(reinterpret_cast<void *>(address), 0xFF, size);
   return address;
 }
 
 Status ProcessDevice::free(uint64_t address, Stream) {
   if (address == 0)
     return Status::success();
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (!allocations.erase(address))
-      return invalidArgument("the address to free is not an allocation of this "
-                             "device");
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = used.find(address);
+  if (found == used.end())
+    return invalidArgument("the address to free is not an allocation of this "
+                           "device");
+  uint64_t bytes = found->second;
+  used.erase(found);
+  if (keptBytes + bytes <= mostKept) {
+    kept.emplace(bytes, address);
+    keptBytes += bytes;
+  } else {
+    std::free(reinterpret_cast<void *>(address));
   }
-  std::free(reinterpret_cast<void *>(address));
   return Status::success();
 }
 

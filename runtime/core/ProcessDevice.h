@@ -8,8 +8,8 @@
 
 #include "attn/runtime/core/Device.h"
 
+#include <map>
 #include <mutex>
-#include <set>
 
 namespace attn {
 
@@ -30,17 +30,25 @@ public:
 
 protected:
   /// Allocations are aligned to `alignment` bytes, a power of two, and hold
-  /// 0xFF bytes, which is NaN in every float type, if they are poisoned.
-  ProcessDevice(DeviceProperties limits, uint64_t alignment, bool poisoned)
-      : limits(std::move(limits)), alignment(alignment), poisoned(poisoned) {}
+  /// 0xFF bytes, which is NaN in every float type, if they are poisoned. Up to
+  /// `mostKept` freed bytes are kept for later allocations.
+  ProcessDevice(DeviceProperties limits, uint64_t alignment, bool poisoned,
+                uint64_t mostKept = 0)
+      : limits(std::move(limits)), alignment(alignment), poisoned(poisoned),
+        mostKept(mostKept) {}
 
   const DeviceProperties limits;
 
 private:
+  void dropKept();
+
   const uint64_t alignment;
   const bool poisoned;
-  std::mutex mutex; ///< guards the allocations
-  std::set<uint64_t> allocations;
+  const uint64_t mostKept;
+  std::mutex mutex;                       ///< guards what follows
+  std::map<uint64_t, uint64_t> used;      ///< sizes by address
+  std::multimap<uint64_t, uint64_t> kept; ///< addresses by size
+  uint64_t keptBytes = 0;
 };
 
 } // namespace attn

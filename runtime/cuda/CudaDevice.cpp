@@ -205,7 +205,8 @@ public:
 
   Result<std::unique_ptr<Module>> loadModule(const std::string &ptx) override {
     const MachineCode &kept = machineCode();
-    if (!kept.isOn())
+    const bool isAssembled = ptx.compare(0, 4, "\177ELF") == 0;
+    if (!kept.isOn() || isAssembled)
       return load(ptx);
     if (std::optional<std::string> code = kept.load(ptx))
       if (Result<std::unique_ptr<Module>> module = load(*code))

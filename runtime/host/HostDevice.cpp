@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <sched.h>
 
 using namespace attn;
@@ -21,6 +22,9 @@ using namespace attn::host;
 namespace {
 
 constexpr uint64_t allocationAlignment = 4096;
+// Fresh pages cost a fault for each, which is more than many a kernel takes for
+// its temporaries.
+constexpr uint64_t mostKeptBytes = uint64_t(64) << 20;
 constexpr int64_t maxThreads = 4096;
 /// Kernels align their buffers to it.
 constexpr size_t scratchAlignment = 64;
@@ -104,7 +108,7 @@ public:
   HostDevice(DeviceProperties limits, int64_t threads, int64_t poison,
              std::string cpu)
       : ProcessDevice(std::move(limits), allocationAlignment,
-                      /*poisoned=*/false),
+                      /*poisoned=*/false, mostKeptBytes),
         pool(threads), poison(poison), cpu(std::move(cpu)) {}
 
   DeviceKind kind() const override { return DeviceKind::Host; }

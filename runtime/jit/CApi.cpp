@@ -5,6 +5,7 @@
 // Devices and programs belong to libattn.so and are reached through attn.h
 // alone: the two libraries share no C++ object.
 
+#include "attn/runtime/core/CApiSupport.h"
 #include "attn/runtime/core/DLPack.h"
 #include "attn/runtime/core/Target.h"
 #include "attn/runtime/jit/Compiler.h"
@@ -14,12 +15,10 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
-#include <new>
 
 using namespace attn;
+using namespace attn::capi;
 
 namespace {
 
@@ -44,45 +43,6 @@ struct attn_jit {
   /// Callers hold them without counting, so none is dropped before the end.
   OnceMap<Program> programs{std::numeric_limits<size_t>::max()};
 };
-
-static std::string &lastError() {
-  static thread_local std::string text;
-  return text;
-}
-
-/// Runs `fn` and turns its Status and anything it throws into a status code.
-template <typename Fn>
-static attn_status guarded(Fn fn) noexcept {
-  try {
-    try {
-      Status status = fn();
-      if (status)
-        return ATTN_OK;
-      lastError() = status.error().message;
-      return static_cast<attn_status>(status.error().code);
-    } catch (const std::bad_alloc &) {
-      lastError() = "out of memory";
-      return ATTN_OUT_OF_MEMORY;
-    } catch (const std::exception &exception) {
-      lastError() = std::string("internal error: ") + exception.what();
-      return ATTN_INTERNAL;
-    }
-  } catch (...) { // not even the message could be stored
-    return ATTN_INTERNAL;
-  }
-}
-
-static Error isNull(const char *what) {
-  return invalidArgument(std::string("'") + what + "' is NULL");
-}
-
-static char *copyText(const std::string &text) {
-  auto *copy = static_cast<char *>(std::malloc(text.size() + 1));
-  if (!copy)
-    throw std::bad_alloc();
-  std::memcpy(copy, text.c_str(), text.size() + 1);
-  return copy;
-}
 
 /// The failure of a call of attn.h.
 static Error failureOf(attn_status status) {
@@ -136,7 +96,7 @@ static Status readNames(const char *const *names, int32_t count,
     return status;
   for (int32_t i = 0; i < count; ++i) {
     if (!names[i])
-      return isNull((std::string(what) + "[]").c_str());
+      return isNull(std::string(what) + "[]");
     result.emplace_back(names[i]);
   }
   return Status::success();
@@ -151,7 +111,7 @@ static Status readTensors(const attn_spec &spec,
     const attn_spec_tensor &tensor = spec.tensors[i];
     std::string place = "spec.tensors[" + std::to_string(i) + "]";
     if (!tensor.name)
-      return isNull((place + ".name").c_str());
+      return isNull(place + ".name");
     Result<ElementType> type = dlpack::fromDLType(tensor.dtype);
     if (!type)
       return type.error().in(place + ".dtype");

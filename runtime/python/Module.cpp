@@ -133,31 +133,42 @@ struct Session {
 /// executable of XLA may outlive every object of Python.
 const Session *xlaSession = nullptr;
 
+Result<ElementType> elementOf(xla::DataType type) {
+  switch (type) {
+  case xla::typeF16:
+    return ElementType::F16;
+  case xla::typeBF16:
+    return ElementType::BF16;
+  case xla::typeF32:
+    return ElementType::F32;
+  case xla::typePred:
+    return ElementType::Bool;
+  case xla::typeS8:
+    return ElementType::I8;
+  case xla::typeS32:
+    return ElementType::I32;
+  case xla::typeS64:
+    return ElementType::I64;
+  }
+  return invalidArgument("expected elements of type f16, bf16, f32, i1, i8, "
+                         "i32 or i64, found type number " +
+                         std::to_string(type) + " of XLA");
+}
+
 Result<Tensor> tensorOf(const xla::Buffer &buffer) {
   attn_tensor view = {};
   view.data = buffer.data;
   view.device = {ATTN_DL_CPU, 0};
   view.ndim = static_cast<int32_t>(buffer.rank);
-  switch (buffer.type) {
-  case xla::typeF16:
-    view.dtype = {ATTN_DL_FLOAT, 16, 1};
-    break;
-  case xla::typeBF16:
-    view.dtype = {ATTN_DL_BFLOAT, 16, 1};
-    break;
-  case xla::typeF32:
-    view.dtype = {ATTN_DL_FLOAT, 32, 1};
-    break;
-  default:
-    return invalidArgument("expected elements of type f16, bf16 or f32, found "
-                           "type number " +
-                           std::to_string(buffer.type) + " of XLA");
-  }
+  Result<ElementType> type = elementOf(buffer.type);
+  if (!type)
+    return type.error();
+  view.dtype = dlpack::toDLType(*type);
   view.shape = buffer.sizes;
   return dlpack::toTensor(view);
 }
 
-/// The arguments are q, k, v and one array of the scalars.
+/// The arguments are q, k, v, the tensors and one array of the scalars.
 Status runForXla(const xla::Call &call) {
   Result<std::shared_ptr<const Executable>> program = xlaSession->jit->load(
       xlaSession->device, {std::string(call.source), "", xlaSession->target});

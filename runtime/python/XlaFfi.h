@@ -23,6 +23,8 @@ struct Error; ///< XLA's own
 
 enum ExtensionType : int { extensionMetadata = 1 };
 enum DataType : int {
+  typePred = 1,
+  typeS8 = 2,
   typeS32 = 4,
   typeS64 = 5,
   typeF16 = 10,

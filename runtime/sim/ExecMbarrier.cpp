@@ -144,6 +144,25 @@ uint64_t stateWord(const Mbarrier &mbarrier) {
   return uint64_t(mbarrier.completions + 1) << 24 | uint64_t(mbarrier.pending);
 }
 
+/// Of `lanes`, which arrive one after the other, those that arrive before a
+/// phase is complete: all, unless they are too many for one mbarrier. The
+/// others arrive in the next phase, and the first does not release what they
+/// did.
+uint32_t lanesOfPhase(Warp &warp, const Op &op, uint32_t lanes,
+                      const uint64_t *where, int64_t pending) {
+  const unsigned first = firstLane(lanes);
+  uint32_t result = 0;
+  for (uint32_t m = lanes; m && pending > 0; m &= m - 1) {
+    const unsigned lane = firstLane(m);
+    if (where[lane] != where[first])
+      return lanes;
+    pending -=
+        op.variant & Expect ? 1 : int32_t(warp.slot<uint32_t>(op.b)[lane]);
+    result |= 1u << lane;
+  }
+  return result;
+}
+
 void runArrive(Warp &warp, const Op &op) {
   Block &block = *warp.block;
   uint64_t where[Lanes];
@@ -154,13 +173,17 @@ void runArrive(Warp &warp, const Op &op) {
   if (!good)
     return;
   View view;
-  if (!(op.variant & Relaxed))
-    view = release(warp, warp.mask);
+  uint32_t released = 0; // lanes whose view it is
   for (uint32_t m = good; m; m &= m - 1) {
     unsigned lane = firstLane(m);
     Mbarrier *mbarrier = findMbarrier(warp, op, lane, where[lane]);
     if (!mbarrier)
       return;
+    if (!(op.variant & Relaxed) && !(released >> lane & 1)) {
+      released = lanesOfPhase(warp, op, m, where, mbarrier->pending);
+      view = release(warp, released == good ? warp.mask : released);
+      released |= 1u << lane;
+    }
     warp.slot<uint64_t>(op.dst)[lane] = stateWord(*mbarrier);
     int64_t operand = int32_t(warp.slot<uint32_t>(op.b)[lane]);
     int64_t count = op.variant & Expect ? 1 : operand;

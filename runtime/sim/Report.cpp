@@ -71,6 +71,10 @@ std::string LaunchReport::json(int indent) const {
   total["ideal_sectors"] = counters.idealSectors;
   total["global_bytes"] = counters.globalBytes;
   total["by_opcode"] = counters.byOpcode;
+  std::map<std::string, uint64_t> byInstruction; // with all modifiers
+  for (const auto &[line, of] : counters.byLine)
+    byInstruction[of.opcode] += of.executed;
+  total["by_instruction"] = byInstruction;
   ordered_json lines = ordered_json::array();
   for (const auto &[line, of] : counters.byLine) {
     if (!of.read && !of.write)

@@ -55,6 +55,15 @@ func.func @continued(%q: tensor<1x2x?x64xf16>, %o0: tensor<1x2x?x64xf32>, %l0: t
   return %o, %l : tensor<1x2x?x64xf32>, tensor<1x2x?xf32>
 }
 
+// CHECK-LABEL: @bits
+func.func @bits(%bits: tensor<1x1x128x?xi8>, %flags: memref<1x1x?x1xi1, strided<[?, ?, ?, 1], offset: ?>>, %column: index) {
+  // CHECK: attn.any_bit true in %{{.*}}[%{{.*}}] count 64 : tensor<1x1x128x?xi8>
+  %any = attn.any_bit true in %bits[%column] count 64 : tensor<1x1x128x?xi8>
+  // CHECK: attn.any_bit false in %{{.*}}[%{{.*}}] count 16 : memref<1x1x?x1xi1, strided<[?, ?, ?, 1], offset: ?>>
+  %all = attn.any_bit false in %flags[%column] count 16 : memref<1x1x?x1xi1, strided<[?, ?, ?, 1], offset: ?>>
+  return
+}
+
 // CHECK-LABEL: @rows
 func.func @rows(%k: tensor<1x1x1000x64xf16>, %m: memref<1x1x?x64xf16, strided<[?, ?, ?, 1], offset: ?>>) {
   // CHECK: attn.select_rows %{{.*}} first 120 count 8 step 128 : tensor<1x1x1000x64xf16> to tensor<1x1x56x64xf16>

@@ -294,6 +294,30 @@ func.func private @S6() attributes {attn.schedule =
 
 // -----
 
+func.func @B1_rank(%m: tensor<128x100xi8>, %j: index) {
+  // expected-error @below {{operand #0 must be 4-d tensor or memref of i1 or i8 (B1), but got 'tensor<128x100xi8>'}}
+  %0 = attn.any_bit true in %m[%j] count 16 : tensor<128x100xi8>
+  return
+}
+
+// -----
+
+func.func @B2_heads(%m: tensor<1x4x128x100xi8>, %j: index) {
+  // expected-error @below {{expected one batch and one head, found 'tensor<1x4x128x100xi8>' (B2)}}
+  %0 = attn.any_bit true in %m[%j] count 16 : tensor<1x4x128x100xi8>
+  return
+}
+
+// -----
+
+func.func @B3_count(%m: tensor<1x1x128x100xi8>, %j: index) {
+  // expected-error @below {{expected a count of at least 1, found 0 (B3)}}
+  %0 = attn.any_bit true in %m[%j] count 0 : tensor<1x1x128x100xi8>
+  return
+}
+
+// -----
+
 func.func private @S7() attributes {attn.schedule =
     // expected-error @below {{overlap, turns, weights_in_shared and persistent need producer_registers and consumer_registers (S7)}}
     #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, persistent = true>}

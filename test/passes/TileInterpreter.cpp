@@ -630,6 +630,19 @@ struct TileInterpreter::Frame {
         })
         .Case<memref::SubViewOp>([&](auto x) { return runSubView(x); })
         .Case<SelectRowsOp>([&](auto x) { return runSelectRows(x); })
+        .Case<AnyBitOp>([&](auto x) {
+          const View &bits = values.at(x.getBits()).view;
+          int64_t columns = bits.sizes[3], first = scalar(x.getColumn());
+          if (cast<ShapedType>(x.getBits().getType()).getDimSize(3) == 1)
+            first = 0;
+          bool any = false;
+          for (int64_t i = 0; i < bits.sizes[2]; ++i)
+            for (int64_t j = first;
+                 j < std::min<int64_t>(first + x.getCount(), columns); ++j)
+              any |= (bits.at({0, 0, i, j}) != 0) == x.getValue();
+          setInteger(x.getResult(), any);
+          return true;
+        })
         .Case<vector::TransferReadOp>([&](auto x) { return runRead(x); })
         .Case<vector::TransferWriteOp>([&](auto x) { return runWrite(x); })
         .Case<vector::BroadcastOp>([&](auto x) { return runBroadcast(x); })

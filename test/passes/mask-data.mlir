@@ -68,6 +68,10 @@ func.func @blocks_or_window(%q: tensor<2x4x100x64xf16>, %rows: tensor<3xi32>, %c
 // TILE-LABEL: func.func @bits
 // TILE: tensor.extract_slice %arg1[%{{.*}}, 0, %{{.*}}, 0] [1, 1, %{{.*}}, 100] [1, 1, 1, 1] : tensor<2x1x100x100xi8>
 // KV-LABEL: func.func @bits
+// KV: attn.for_tiles
+// KV: where
+// KV: %[[SOME:.*]] = attn.any_bit true in %{{.*}}[%{{.*}}] count 32 : tensor<1x1x?x100xi8>
+// KV: attn.condition
 // KV: vector.transfer_read {{.*}} : tensor<1x1x?x100xi8>, vector<64x32xi8>
 func.func @bits(%q: tensor<2x4x100x64xf16>, %m: tensor<2x1x100x100xi8>) -> tensor<2x4x100x64xf16> {
   %o = attn.attention %q, %q, %q mask(bits(%m))

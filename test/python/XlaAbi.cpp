@@ -12,6 +12,8 @@ namespace ours = attn::xla;
 
 static_assert(XLA_FFI_API_MAJOR == 0);
 static_assert(ours::extensionMetadata == int(XLA_FFI_Extension_Metadata));
+static_assert(ours::typePred == int(XLA_FFI_DataType_PRED));
+static_assert(ours::typeS8 == int(XLA_FFI_DataType_S8));
 static_assert(ours::typeS32 == int(XLA_FFI_DataType_S32));
 static_assert(ours::typeS64 == int(XLA_FFI_DataType_S64));
 static_assert(ours::typeF16 == int(XLA_FFI_DataType_F16));

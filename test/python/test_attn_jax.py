@@ -59,6 +59,37 @@ class Jax(unittest.TestCase):
         text = layer.lower(q, k, v, w, at).as_text()
         self.assertEqual(text.count("custom_call @attn_attention"), 1)
 
+    def test_data_and_scores(self):
+        q, k, v = arrays(dtype=jnp.float32)
+        lengths, slopes = np.array([20, 53], np.int32), np.array([0.5, 0.25, 0.125, 0.0625], np.float32)
+        bits, x = np.random.default_rng(2).random((1, 4, 37, 53)) < 0.6, np.linspace(-1, 1, 53, dtype=np.float32).reshape(1, 1, 1, 53)
+        mask = attn.lengths(attn.tensor("n", "i32")) & attn.bits(attn.tensor("m", "i1", (1, None, None, None)))
+        def layer(q, k, v, n, m, slopes, x, at):
+            return attn.jax.attention(q, k, v, mask=mask, softcap=2.0, alibi=slopes, score=attn.score("where(j < at, s, s + x)", x=x),
+                                      symbols={"at": at}, tensors={"n": n, "m": m})
+        def numpy(array):
+            return np.asarray(array)
+        change = attn.score("where(j < at, s, s + x)", x=x)
+        distance = np.abs(np.arange(37)[:, None] + 16 - np.arange(53))
+        expected = []
+        for b in range(2):
+            rows = []
+            for h in range(4):
+                s = numpy(q[b, h]).astype(np.float64) @ numpy(k[b, h // 2]).astype(np.float64).T * 32 ** -0.5
+                s = change.to_dense(37, 53, symbols={"at": 7}, scores=2 * np.tanh(s / 2) - slopes[h] * distance)
+                live = mask.to_dense(37, 53, head=h, batch=b, tensors={"n": lengths, "m": bits})
+                weights = np.exp(np.where(live, s, -np.inf))
+                rows.append(weights / np.maximum(weights.sum(-1, keepdims=True), 1e-300) @ numpy(v[b, h // 2]).astype(np.float64))
+            expected.append(rows)
+        for function in (layer, jax.jit(layer)):
+            found = function(q, k, v, *map(jnp.asarray, (lengths, bits, slopes, x)), 7)
+            np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+        eager = attn.attention(q, k, v, mask=attn.lengths(jnp.asarray(lengths)) & attn.bits(jnp.asarray(bits)), softcap=2.0,
+                               alibi=jnp.asarray(slopes), score=attn.score("where(j < at, s, s + x)", x=jnp.asarray(x)), symbols={"at": 7})
+        np.testing.assert_allclose(np.asarray(eager), expected, atol=1e-5)
+        with self.assertRaisesRegex(ValueError, r"alibi: expected heads \(4\), found shape \(3\)"):
+            jax.jit(layer)(q, k, v, *map(jnp.asarray, (lengths, bits, slopes[:3], x)), 7)
+
     def test_scan_and_vmap(self):
         q, k, v = arrays()
         once = attn.jax.attention(q, k, v)

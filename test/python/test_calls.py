@@ -78,8 +78,8 @@ class Symbols(unittest.TestCase):
              "symbols: expected a value for 'w' within +-2^40, found 1125899906842624"),
             (lambda: mask.to_dense(3, 3), ValueError, "symbols: expected a value for 'w', found none"),
             (lambda: attn.stride(attn.sym("w")), TypeError, "n: expected an integer, found sym('w')"),
-            (lambda: attn.sym("1w"), ValueError, "name: expected a name other than q, k, v, offset, h, i, j, found '1w'"),
-            (lambda: attn.sym("q"), ValueError, "name: expected a name other than q, k, v, offset, h, i, j, found 'q'"),
+            (lambda: attn.sym("1w"), ValueError, "name: expected a name other than q, k, v, o, lse, offset, h, i, j, found '1w'"),
+            (lambda: attn.sym("q"), ValueError, "name: expected a name other than q, k, v, o, lse, offset, h, i, j, found 'q'"),
             (lambda: attn.sym(3), TypeError, "name: expected a text, found 3"),
         ]:
             with self.assertRaises(kind) as caught:
@@ -295,10 +295,13 @@ class Cost(unittest.TestCase):
                     function()
                 best = min(best, (time.process_time() - start) / calls)
             return best
-        out = self.call()
-        kernel = attn.compile(heads=1, head_size=16, mask=self.mask)
-        launch = seconds(lambda: kernel._native.run([*self.arrays], [out], [3], 0))
-        self.assertLess(seconds(self.call) - launch, 30e-6)
+        lengths, slopes = np.array([3], np.int32), np.ones(1, np.float32)
+        data = dict(mask=attn.lengths(lengths) & self.mask, softcap=30.0, score=attn.score("s + x", x=slopes))
+        for problem, arrays_ in ((dict(mask=self.mask), []), (data, [lengths, slopes])):
+            out = attn.attention(*self.arrays, **problem, symbols={"w": 3})
+            kernel = attn.compile(heads=1, head_size=16, **problem)
+            launch = seconds(lambda: kernel._native.run([*self.arrays, *arrays_], [out], [3], 0))
+            self.assertLess(seconds(lambda: attn.attention(*self.arrays, **problem, symbols={"w": 3})) - launch, 30e-6)
 
 
 if __name__ == "__main__":

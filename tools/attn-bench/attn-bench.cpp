@@ -39,9 +39,11 @@ static cl::OptionCategory category("attn-bench options");
 static cl::opt<std::string> shape("shape", cl::desc("B,Hq,Hkv,Nq,Nk,D"),
                                   cl::init("1,8,8,2048,2048,64"),
                                   cl::cat(category));
-static cl::opt<std::string> mask("mask",
-                                 cl::desc("Mask expression (default: all)"),
-                                 cl::init("all"), cl::cat(category));
+static cl::opt<std::string>
+    mask("mask",
+         cl::desc("Mask expression (default: all); ids of "
+                  "documents are %q_ids and %k_ids"),
+         cl::init("all"), cl::cat(category));
 static cl::opt<std::string> element("type",
                                     cl::desc("f32 (default), f16 or bf16"),
                                     cl::init("f32"), cl::cat(category));
@@ -113,6 +115,11 @@ static double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+/// Whether the mask compares ids of documents, which are two more inputs.
+static bool hasDocuments() {
+  return llvm::StringRef(mask).contains("documents(%q_ids, %k_ids)");
+}
+
 static std::string makeSource(const std::vector<int64_t> &n) {
   auto type = [&](int64_t heads, int64_t rows) {
     std::string text = "tensor<";
@@ -121,9 +128,18 @@ static std::string makeSource(const std::vector<int64_t> &n) {
     return text + element + ">";
   };
   std::string q = type(n[1], n[3]), kv = type(n[2], n[4]);
-  return "func.func @f(%q: " + q + ", %k: " + kv + ", %v: " + kv + ") -> " + q +
-         " {\n  %o = attn.attention %q, %k, %v mask(" + mask + ") : (" + q +
-         ", " + kv + ", " + kv + ") -> " + q + "\n  return %o : " + q + "\n}\n";
+  std::string inputs = "%q: " + q + ", %k: " + kv + ", %v: " + kv,
+              types = q + ", " + kv + ", " + kv;
+  if (hasDocuments())
+    for (auto [name, rows] : {std::pair("%q_ids", n[3]), {"%k_ids", n[4]}}) {
+      std::string ids = "tensor<" + std::to_string(n[0]) + "x" +
+                        std::to_string(rows) + "xi32>";
+      inputs += std::string(", ") + name + ": " + ids;
+      types += ", " + ids;
+    }
+  return "func.func @f(" + inputs + ") -> " + q +
+         " {\n  %o = attn.attention %q, %k, %v mask(" + mask + ") : (" + types +
+         ") -> " + q + "\n  return %o : " + q + "\n}\n";
 }
 
 static double median(std::vector<double> values) {
@@ -149,6 +165,18 @@ static std::string makeValues(int64_t count, attn::ElementType type,
     std::memcpy(&bytes[size_t(i) * 2], &bits, 2);
   }
   return bytes;
+}
+
+/// Ids of eight documents of random lengths in each batch.
+static std::string makeIds(int64_t batches, int64_t length) {
+  std::mt19937_64 engine(8);
+  std::vector<int32_t> ids;
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    for (int64_t i = 0; i < length; ++i)
+      ids.push_back(int32_t(engine() % 8));
+    std::sort(ids.end() - length, ids.end());
+  }
+  return {reinterpret_cast<const char *>(ids.data()), ids.size() * 4};
 }
 
 /// Measures what each line of the standard input asks for.
@@ -304,25 +332,33 @@ int main(int argc, char **argv) {
   auto executable = attn::Executable::load(*device, std::move(*bundle));
   if (!executable)
     return fail(executable.error().message);
-  std::vector<attn::Tensor> tensors;
-  for (auto [heads, rows] :
-       {std::pair(extents[1], extents[3]), std::pair(extents[2], extents[4]),
-        std::pair(extents[2], extents[4]), std::pair(extents[1], extents[3])}) {
-    std::vector<int64_t> dims = {extents[0], heads, rows, extents[5]};
-    int64_t count = dims[0] * dims[1] * dims[2] * dims[3];
-    auto address = (*device)->allocate(
-        uint64_t(count * attn::sizeOf(*elementType)), nullptr);
+  std::vector<attn::Tensor> tensors, results;
+  auto add = [&](std::vector<attn::Tensor> &list, attn::ElementType type,
+                 std::vector<int64_t> dims, const std::string &bytes) {
+    auto address = (*device)->allocate(bytes.size(), nullptr);
     if (!address)
-      return fail(address.error().message);
-    tensors.push_back(attn::Tensor::rowMajor(*elementType, dims, *address));
-    if (attn::Status status = attn::copyToTensor(
-            **device, tensors.back(),
-            makeValues(count, *elementType, tensors.size()).data());
-        !status)
-      return fail(status.error().message);
-  }
-  std::vector<attn::Tensor> results = {tensors.back()};
-  tensors.pop_back();
+      return attn::Status(address.error());
+    list.push_back(attn::Tensor::rowMajor(type, std::move(dims), *address));
+    return attn::copyToTensor(**device, list.back(), bytes.data());
+  };
+  attn::Status status = attn::Status::success();
+  auto addValues = [&](std::vector<attn::Tensor> &list, int64_t heads,
+                       int64_t rows) {
+    int64_t count = extents[0] * heads * rows * extents[5];
+    if (status)
+      status = add(list, *elementType, {extents[0], heads, rows, extents[5]},
+                   makeValues(count, *elementType, tensors.size()));
+  };
+  addValues(tensors, extents[1], extents[3]);
+  addValues(tensors, extents[2], extents[4]);
+  addValues(tensors, extents[2], extents[4]);
+  addValues(results, extents[1], extents[3]);
+  for (int64_t rows : {extents[3], extents[4]})
+    if (hasDocuments() && status)
+      status = add(tensors, attn::ElementType::I32, {extents[0], rows},
+                   makeIds(extents[0], rows));
+  if (!status)
+    return fail(status.error().message);
   std::vector<double> times, work;
   auto start = Clock::now();
   while (times.size() < 3 || since(start) < seconds) {

@@ -29,9 +29,8 @@ Glyph glyphOf(TileClass kind) {
   return {"??", ""};
 }
 
-void drawGrid(llvm::raw_ostream &os, const MaskProblem &mask,
-              int64_t rowsPerCell, int64_t keysPerCell,
-              const PictureOptions &options) {
+void drawGrid(llvm::raw_ostream &os, const MaskGrid &mask, int64_t rowsPerCell,
+              int64_t keysPerCell, const PictureOptions &options) {
   for (int64_t i = 0; i < options.queries; i += rowsPerCell) {
     os << "  ";
     const char *current = "";
@@ -50,7 +49,7 @@ void drawGrid(llvm::raw_ostream &os, const MaskProblem &mask,
 
 } // namespace
 
-void mlir::attn::drawTiles(llvm::raw_ostream &os, const MaskProblem &mask,
+void mlir::attn::drawTiles(llvm::raw_ostream &os, const MaskGrid &mask,
                            const PictureOptions &options) {
   int64_t down = divideCeil(divideCeil(options.queries, options.rowsPerTile),
                             options.rows);
@@ -77,7 +76,7 @@ void mlir::attn::drawTiles(llvm::raw_ostream &os, const MaskProblem &mask,
   }
 }
 
-void mlir::attn::drawPairs(llvm::raw_ostream &os, const MaskProblem &mask,
+void mlir::attn::drawPairs(llvm::raw_ostream &os, const MaskGrid &mask,
                            const PictureOptions &options) {
   drawGrid(
       os, mask, std::max<int64_t>(divideCeil(options.queries, options.rows), 1),

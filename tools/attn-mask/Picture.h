@@ -5,7 +5,7 @@
 #ifndef ATTN_TOOLS_MASK_PICTURE_H
 #define ATTN_TOOLS_MASK_PICTURE_H
 
-#include "attn/dialect/mask/MaskAnalysis.h"
+#include "attn/tools/attn-mask/MaskGrid.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace mlir::attn {
@@ -21,12 +21,12 @@ struct PictureOptions {
 
 /// Draws the classes of a mask's tiles as text, queries downwards and keys to
 /// the right, with a legend and the counts.
-void drawTiles(llvm::raw_ostream &os, const MaskProblem &mask,
+void drawTiles(llvm::raw_ostream &os, const MaskGrid &mask,
                const PictureOptions &options);
 
 /// Draws the live pairs themselves: one cell for each pair, or for a square of
 /// pairs if they do not fit.
-void drawPairs(llvm::raw_ostream &os, const MaskProblem &mask,
+void drawPairs(llvm::raw_ostream &os, const MaskGrid &mask,
                const PictureOptions &options);
 
 } // namespace mlir::attn

@@ -5,7 +5,7 @@
 #ifndef ATTN_TOOLS_MASK_SVG_H
 #define ATTN_TOOLS_MASK_SVG_H
 
-#include "attn/dialect/mask/MaskAnalysis.h"
+#include "attn/tools/attn-mask/MaskGrid.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace mlir::attn {
 /// One problem of `queries` x `keys`, drawn from row `row` and column `column`
 /// of its panel on.
 struct PlacedGrid {
-  std::shared_ptr<MaskProblem> mask;
+  std::shared_ptr<MaskGrid> mask;
   int64_t queries, keys;
   int64_t row = 0, column = 0;
 };

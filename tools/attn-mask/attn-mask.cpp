@@ -2,19 +2,24 @@
 // Part of the attn project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "attn/codegen/nvptx/ShapeNames.h"
 #include "attn/dialect/Concrete.h"
 #include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
+#include "attn/runtime/core/Npy.h"
+#include "attn/tools/attn-mask/MaskGrid.h"
 #include "attn/tools/attn-mask/Picture.h"
 #include "attn/tools/attn-mask/Svg.h"
 #include "attn/tools/support/Arguments.h"
 #include "attn/tools/support/Compile.h"
 #include "attn/tools/support/SourceFile.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Format.h"
@@ -36,6 +41,12 @@ static cl::opt<std::string>
                     "for indices; needed where the "
                     "function's types leave them open"),
            cl::value_desc("SHAPE,INTEGER,..."), cl::cat(category));
+static cl::list<std::string> inputs(
+    "input",
+    cl::desc("Values of a tensor of integers, which blocks and bits are drawn "
+             "with: NAME is what manifests call it (lengths, row_ptr, ...), or "
+             "the number of the argument, from 0"),
+    cl::value_desc("NAME=FILE.npy"), cl::cat(category));
 static cl::opt<std::string>
     tile("tile",
          cl::desc("Queries x keys of a tile (default: those of the schedule "
@@ -59,11 +70,67 @@ static cl::opt<int64_t> width("width",
                               cl::desc("Cells across, at most (default: 64)"),
                               cl::init(64), cl::cat(category));
 
+static LogicalResult fail(const llvm::Twine &message) {
+  llvm::errs() << "error: " << message << "\n";
+  return failure();
+}
+
+/// The integers of a file.
+static FailureOr<ArgumentValue> readIntegers(const std::string &path) {
+  ::attn::Result<::attn::NpyArray> array = ::attn::readNpy(path);
+  if (!array)
+    return fail("--input: " + array.error().message);
+  ::attn::Result<std::string> bytes =
+      ::attn::convertNpy(*array, ::attn::ElementType::I64);
+  if (!bytes)
+    return fail("--input: " + path + ": " + bytes.error().message);
+  ArgumentValue value;
+  value.shape.assign(array->shape.begin(), array->shape.end());
+  value.elements.resize(bytes->size() / sizeof(int64_t));
+  std::memcpy(value.elements.data(), bytes->data(), bytes->size());
+  return value;
+}
+
+/// The values of --input, by number of the argument.
+static FailureOr<std::map<unsigned, ArgumentValue>>
+readInputs(FunctionOpInterface function) {
+  std::map<unsigned, ArgumentValue> values;
+  if (inputs.empty())
+    return values;
+  nvptx::ShapeNames shapeNames(cast<func::FuncOp>(function.getOperation()));
+  SmallVector<std::string> names;
+  for (BlockArgument argument : function.getArguments())
+    names.push_back(shapeNames.getName(
+        argument, isa<ShapedType>(argument.getType()) ? "arg" : "scalar"));
+  for (StringRef text : inputs) {
+    auto [name, path] = text.split('=');
+    unsigned number = llvm::find(names, name) - names.begin();
+    if ((number == names.size() && name.getAsInteger(10, number)) ||
+        number >= names.size() || path.empty())
+      return fail("--input: expected NAME=FILE.npy with NAME one of " +
+                  llvm::join(names, ", ") + ", or a number below " +
+                  llvm::Twine(names.size()) + "; found '" + text + "'");
+    auto type =
+        dyn_cast<RankedTensorType>(function.getArgument(number).getType());
+    if (!type || !type.getElementType().isInteger())
+      return fail("--input: expected '" + name +
+                  "' to be a tensor of integers");
+    FailureOr<ArgumentValue> value = readIntegers(path.str());
+    if (failed(value))
+      return failure();
+    values[number] = std::move(*value);
+  }
+  return values;
+}
+
 static FailureOr<SmallVector<ArgumentValue>>
 getArguments(FunctionOpInterface function) {
+  FailureOr<std::map<unsigned, ArgumentValue>> given = readInputs(function);
+  if (failed(given))
+    return failure();
   if (shapes.empty()) {
     FailureOr<SmallVector<ArgumentValue>> arguments =
-        getStaticArguments(function);
+        getStaticArguments(function, *given);
     if (failed(arguments))
       return function.emitError(
           "the types of the arguments do not say everything; give shapes and "
@@ -84,6 +151,9 @@ getArguments(FunctionOpInterface function) {
     else
       value.shape.assign(spec.shape.begin(), spec.shape.end());
   }
+  for (auto &[number, value] : *given)
+    if (number < arguments.size())
+      arguments[number] = value;
   return arguments;
 }
 
@@ -91,12 +161,12 @@ getArguments(FunctionOpInterface function) {
 struct Drawn {
   const ConcreteAttention &attention;
   std::string heading;
-  MaskProblem mask;
+  std::shared_ptr<MaskGrid> mask;
   PictureOptions options;
   Packing packing;
 };
 
-static std::string describe(const MaskProblem &mask,
+static std::string describe(const MaskGrid &mask,
                             const MaskProblem::TileCounts &counts) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -168,10 +238,10 @@ static std::string describe(const Drawn &drawn, const PackedPart &part) {
 static void drawText(const Drawn &drawn) {
   llvm::outs() << drawn.heading << "\n";
   if (pairs) {
-    drawPairs(llvm::outs(), drawn.mask, drawn.options);
+    drawPairs(llvm::outs(), *drawn.mask, drawn.options);
     return;
   }
-  drawTiles(llvm::outs(), drawn.mask, drawn.options);
+  drawTiles(llvm::outs(), *drawn.mask, drawn.options);
   if (!isPacked(drawn))
     return;
   ArrayRef<PackedPart> parts = drawn.packing.parts;
@@ -186,11 +256,11 @@ static void drawText(const Drawn &drawn) {
                << (parts.size() > 1
                        ? "in " + std::to_string(parts.size()) + " parts"
                        : describe(drawn, parts.front()))
-               << ": " << describe(drawn.mask, countPacked(drawn, parts))
+               << ": " << describe(*drawn.mask, countPacked(drawn, parts))
                << "\n";
 }
 
-static std::string getCaption(const MaskProblem &mask,
+static std::string getCaption(const MaskGrid &mask,
                               const MaskProblem::TileCounts &counts,
                               bool isWhole = true) {
   std::string text;
@@ -232,9 +302,9 @@ static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part,
     symbols.back() = grid.residue;
     int64_t numKeys = segment.countKeys(grid.numKeys);
     panel.grids.push_back(
-        {std::make_shared<MaskProblem>(
-             mask, ArrayRef(symbols).take_front(mask.getNumSymbols()),
-             attention.firstHead + head, grid.numQueries, numKeys, grid.offset),
+        {makeSetGrid(mask, ArrayRef(symbols).take_front(mask.getNumSymbols()),
+                     attention.firstHead + head, grid.numQueries, numKeys,
+                     grid.offset),
          grid.numQueries, numKeys, panel.rows, panel.columns});
     panel.rows += grid.numQueries;
     panel.columns += numKeys;
@@ -247,35 +317,32 @@ static SvgPanel getPackedPanel(const Drawn &drawn, const PackedPart &part,
   }
   bool isWhole = drawn.packing.parts.size() == 1 && !segment.columns &&
                  getClassSegments(drawn, part).size() == 1;
-  panel.caption = getCaption(drawn.mask, sum, isWhole);
+  panel.caption = getCaption(*drawn.mask, sum, isWhole);
   return panel;
 }
 
 static SvgRow getRow(const Drawn &drawn) {
   const ConcreteAttention &attention = drawn.attention;
-  // A problem is built in place: it is neither copied nor moved.
-  PlacedGrid whole{
-      std::shared_ptr<MaskProblem>(new MaskProblem(attention.getMask(0, head))),
-      attention.queries, attention.keys};
+  PlacedGrid whole{drawn.mask, attention.queries, attention.keys};
   std::string tileText = std::to_string(drawn.options.rowsPerTile) + " x " +
                          std::to_string(drawn.options.keysPerTile);
   SvgRow row{drawn.heading, {}};
   row.panels.push_back({"live pairs",
-                        std::to_string(drawn.mask.countLivePairs()) + " pairs",
+                        std::to_string(drawn.mask->countLivePairs()) + " pairs",
                         attention.queries,
                         attention.keys,
                         0,
                         0,
                         {whole}});
-  row.panels.push_back(
-      {"tiles of " + tileText,
-       getCaption(drawn.mask, drawn.mask.countTiles(drawn.options.rowsPerTile,
+  row.panels.push_back({"tiles of " + tileText,
+                        getCaption(*drawn.mask, drawn.mask->countTiles(
+                                                    drawn.options.rowsPerTile,
                                                     drawn.options.keysPerTile)),
-       attention.queries,
-       attention.keys,
-       drawn.options.rowsPerTile,
-       drawn.options.keysPerTile,
-       {whole}});
+                        attention.queries,
+                        attention.keys,
+                        drawn.options.rowsPerTile,
+                        drawn.options.keysPerTile,
+                        {whole}});
   if (isPacked(drawn))
     for (const PackedPart &part : drawn.packing.parts)
       for (const Segment &segment : getClassSegments(drawn, part))
@@ -295,6 +362,27 @@ static LogicalResult writeSvg(ArrayRef<SvgRow> rows) {
   llvm::errs() << "error: -o: cannot write '" << output
                << "': " << llvm::toString(std::move(error)) << "\n";
   return failure();
+}
+
+/// Whether the values of all tensors of the mask are there.
+static bool isKnown(const ConcreteAttention &attention) {
+  return llvm::all_of(attention.maskData, [](const DataTensor &tensor) {
+    return !tensor.elements.empty() || llvm::is_contained(tensor.shape, 0);
+  });
+}
+
+/// What is no set that can be written out is drawn pair by pair.
+static bool isDrawnByPairs(const ConcreteAttention &attention) {
+  return attention.isAssumed() && isKnown(attention) &&
+         attention.queries * attention.keys <= kMaxPairs;
+}
+
+static std::shared_ptr<MaskGrid> getGrid(const ConcreteAttention &attention) {
+  return isDrawnByPairs(attention)
+             ? makePairGrid(attention, 0, head)
+             : makeSetGrid(attention.getClosedMask(0), attention.symbols,
+                           attention.firstHead + head, attention.queries,
+                           attention.keys, attention.offsets[0]);
 }
 
 static LogicalResult draw(MLIRContext &context) {
@@ -371,13 +459,26 @@ static LogicalResult draw(MLIRContext &context) {
     os << ", " << attention.queries << " queries x " << attention.keys
        << " keys, head " << head;
     Drawn drawn{
-        attention, heading, attention.getMask(0, head), options,
+        attention, heading, getGrid(attention), options,
         getPacking(getPackings(op, options.rowsPerTile, options.keysPerTile),
                    head)};
     // A mask with tensors runs in one part; here they have values.
     if (hasData(op.getMask()))
       drawn.packing.parts = {
           {attention.getClosedMask(0), drawn.packing.parts[0].modulus}};
+    if (attention.isAssumed()) {
+      // Nothing can be said of its classes as sets.
+      drawn.packing.parts[0].modulus = 1;
+      if (!isDrawnByPairs(attention)) {
+        op.emitWarning("pairs that tensors of the mask decide are drawn as "
+                       "live")
+                .attachNote()
+            << (isKnown(attention)
+                    ? "there are more than 2^25 pairs"
+                    : "give the tensors' values with --input=NAME=FILE.npy");
+        drawn.heading += ", as if its tensors made every pair live";
+      }
+    }
     if (output.empty())
       drawText(drawn);
     else

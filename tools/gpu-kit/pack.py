@@ -8,6 +8,7 @@ What it makes needs Python 3 with NumPy, and on a GPU PyTorch and a driver: no c
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -76,12 +77,21 @@ def pack_golden(attn_run, kernel, path, folder):
     return data
 
 
-def pack_kernel(tools, out, kernel):
+def assemble(ptxas, bundle, made):
+    """The bundle with machine code in place of PTX."""
+    text = json.loads((bundle / "manifest.json").read_text())
+    made.mkdir()
+    run([ptxas, f"-arch={text['target']}", bundle / text["code"]["file"], "-o", made / "f.cubin"])
+    text["code"] = {"kind": "cubin", "file": "f.cubin", "sha256": hashlib.sha256((made / "f.cubin").read_bytes()).hexdigest()}
+    (made / "manifest.json").write_text(json.dumps(text, indent=1))
+
+
+def pack_kernel(tools, out, kernel, ptxas):
     """Bundles of one kernel for each target; its entry in kit.json."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         path = folder / "f.mlir"
-        path.write_text(source(*(kernel[key] for key in ("element", "head_size", "heads", "kv_heads", "mask"))))
+        path.write_text(source(kernel))
         entry = dict(kernel, targets={}, golden=kernel["name"].startswith("small-"))
         for target in catalogue.TARGETS:
             bundle = out / "bundles" / kernel["name"] / target
@@ -89,6 +99,16 @@ def pack_kernel(tools, out, kernel):
             run([tools / "attn-opt", path, "--emit=bundle", f"--target={target}", "-o", bundle])
             text = json.loads((bundle / "manifest.json").read_text())
             entry["targets"][target] = [launch["schedule"] for launch in text["launches"]]
+            if ptxas and target == catalogue.TARGETS[0]:
+                assemble(ptxas, bundle, bundle.parent / catalogue.CUBIN)
+                entry["targets"][catalogue.CUBIN] = entry["targets"][target]
+        for name, schedule in catalogue.variants_of(kernel).items():
+            other = folder / "variant.mlir"
+            other.write_text(source(kernel, schedule))
+            best = catalogue.TARGETS[0]
+            run([tools / "attn-opt", other, "--emit=bundle", f"--target={best}", "-o",
+                 out / "bundles" / kernel["name"] / f"{best}-{name}"])
+            entry["targets"][f"{best}-{name}"] = [schedule]
         if entry["golden"]:
             np.savez_compressed(out / "golden" / (kernel["name"] + ".npz"),
                                 **pack_golden(tools / "attn-run", kernel, path, folder))
@@ -101,10 +121,9 @@ def count(tools, kernel, length):
         return {"flops": None}
     batch = catalogue.batch_of(length)
     q, k = (f"{batch}x{kernel[heads]}x{length}x{kernel['head_size']}" for heads in ("heads", "kv_heads"))
-    text = source(*(kernel[key] for key in ("element", "head_size", "heads", "kv_heads", "mask")))
     best = "sm_90a" if kernel["element"] != "f32" else "sm_80"
     report = json.loads(run([tools / "attn-opt", "-", "--emit=report", f"--target={best}", f"--args={q},{k},{k}"],
-                            input=text, env={**os.environ, "CUDA_HOME": "/nonexistent", "PATH": ""}))
+                            input=source(kernel), env={**os.environ, "CUDA_HOME": "/nonexistent", "PATH": ""}))
     (attention,) = report[0]["attention"]
     return {"flops": attention["flops"], "executed_flops": attention["executed_flops"], "tiles": attention["tiles"]}
 
@@ -127,6 +146,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="folder with bin/attn-opt and lib/")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to make")
     parser.add_argument("--archive", type=pathlib.Path, help="where to put the folder as .tar.xz")
+    parser.add_argument("--ptxas", help="also pack what this assembler makes of the code for sm_90a")
     parser.add_argument("--only", default="", help="only kernels whose name matches this regular expression")
     options = parser.parse_args()
     out, tools = options.out, options.build / "bin"
@@ -150,18 +170,19 @@ def main():
     by_name = {kernel["name"]: kernel for kernel in chosen}
     problems = [(name, length) for name, length in catalogue.problems() if name in by_name]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        entries = list(pool.map(lambda kernel: pack_kernel(tools, out, kernel), chosen))
+        entries = list(pool.map(lambda kernel: pack_kernel(tools, out, kernel, options.ptxas), chosen))
         counts = list(pool.map(lambda problem: count(tools, by_name[problem[0]], problem[1]), problems))
         masks = {kernel["mask"]: kernel for kernel in chosen}
         list(pool.map(lambda kernel: check_pairs(tools, kernel), masks.values()))
     device = Library(str(library)).open("sim", "mode=lazy")
     cases = corpus.pack(ROOT / "test" / "runtime" / "sim", out / "corpus", device)
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    about = {"commit": commit, "glibc": glibc, "targets": catalogue.TARGETS}
+    about = {"commit": commit, "glibc": glibc, "targets": sorted({target for entry in entries for target in entry["targets"]}),
+             "ptxas": run([options.ptxas, "--version"]).splitlines()[-2] if options.ptxas else None}
     kit = {"about": about, "kernels": {entry["name"]: entry for entry in entries}, "corpus": cases,
            "problems": [{"kernel": name, "length": length, **found} for (name, length), found in zip(problems, counts)]}
     (out / "kit.json").write_text(json.dumps(kit, indent=1))
-    print(f"{out}: {len(entries)} kernels for {', '.join(catalogue.TARGETS)}; {len(cases)} small kernels; "
+    print(f"{out}: {len(entries)} kernels for {', '.join(about['targets'])}; {len(cases)} small kernels; "
           f"{len(problems)} problems; glibc {glibc}")
     if options.archive:
         with tarfile.open(options.archive, "w:xz") as archive:

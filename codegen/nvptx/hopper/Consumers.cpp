@@ -46,17 +46,17 @@ void RoleScheduler::endTurns() {
 
 /// S = Q K^T of the tile at `position`, in flight.
 Value RoleScheduler::issueScores(Position position) {
-  Value slot = toIndex(position.slot);
   Products product = products.front();
   return WgmmaOp::create(b, product.scores.getResultType(), query.buffer,
-                         key.buffer, slot, Value(), query.tile.getDimSize(1),
+                         key.buffer, position.place, Value(),
+                         query.tile.getDimSize(1),
                          /*transposed=*/false);
 }
 
 /// O + P V, in flight.
 Value RoleScheduler::issueOutput(Value weights, Value acc, Position position) {
   return WgmmaOp::create(b, acc.getType(), weights, value.buffer,
-                         toIndex(position.slot), acc, key.tile.getDimSize(0),
+                         position.place, acc, key.tile.getDimSize(0),
                          /*transposed=*/true);
 }
 
@@ -66,7 +66,7 @@ Value RoleScheduler::finish(Operand &operand, Value product, Position position,
                             int64_t pending) {
   Value result = WgmmaWaitOp::create(b, product.getType(), product,
                                      b.getI64IntegerAttr(pending));
-  ReleaseOp::create(b, operand.empty, toIndex(position.slot));
+  ReleaseOp::create(b, operand.empty, position.place);
   return result;
 }
 
@@ -123,8 +123,7 @@ Value RoleScheduler::absorb(unsigned number, IRMapping &mapping, Value acc,
                             Position position) {
   if (!products[number].mask)
     return acc;
-  return AbsorbOp::create(b, acc.getType(), acc, value.buffer,
-                          toIndex(position.slot),
+  return AbsorbOp::create(b, acc.getType(), acc, value.buffer, position.place,
                           mapping.lookupOrDefault(products[number].live));
 }
 
@@ -156,22 +155,22 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
       IRMapping mapping;
       mapping.map(tiles.getInductionVar(), tile);
       mapping.map(tiles.getIterArgs(), carried);
-      WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+      WaitOp::create(b, key.full, position.place, position.parity);
       mapping.map(product.scores.getResult(),
                   finish(key, issueScores(position), position, 0));
       buildSoftmax(number, mapping);
       Value left = passWeights(number, mapping);
       Value acc = scale(number, mapping);
-      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
+      WaitOp::create(b, value.full, position.place, position.parity);
       acc = absorb(number, mapping, acc, position);
       acc = finish(value, issueOutput(left, acc, position), position, 0);
       mapping.map(getOutput(product), acc);
       return getState(tiles, mapping);
     };
     b.setLoc(loop.getLoc());
-    Value first = buildNextTile(b, b.getLoc(), loop, index(0));
+    Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
     SmallVector<Value> results = walkTiles(loop, first, position, state, body);
-    position = {results[0], results[1]};
+    position = makePosition(results[0], results[1]);
     state.assign(results.begin() + 2, results.end());
   }
   return state;
@@ -187,7 +186,7 @@ SmallVector<Value> RoleScheduler::computeInOrder(Position &position) {
 /// one to the next.
 SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   b.setLoc(loops.front().getLoc());
-  Value none = index(kNoTile);
+  Value none = i32(kNoTile32);
   auto exists = [&](Value tile) -> Value {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, tile, none);
   };
@@ -195,7 +194,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   Value first;
   SmallVector<Value> comesAfter;
   for (ForTilesOp loop : loops) {
-    Value own = buildNextTile(b, b.getLoc(), loop, index(0));
+    Value own = buildNextTile(b, b.getLoc(), loop, i32(0));
     comesAfter.push_back(first ? exists(first) : Value());
     first =
         first ? arith::SelectOp::create(b, comesAfter.back(), first, own) : own;
@@ -206,8 +205,6 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   // weights if in registers. `mapping` knows the scores.
   auto finishTile = [&](unsigned number, IRMapping &mapping, Value left,
                         Value acc, Position position) {
-    if (products[number].mask)
-      WaitOp::create(b, value.full, toIndex(position.slot), position.parity);
     mapping.map(getOutput(products[number]),
                 absorb(number, mapping, acc, position));
     SmallVector<Value> carried = getState(loops[number], mapping);
@@ -231,15 +228,16 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   auto startPipeline = [&](Position position) {
     ForTilesOp loop = loops[masked];
     IRMapping mapping;
-    mapping.map(loop.getInductionVar(), first);
+    mapping.map(loop.getInductionVar(), toIndex(first));
     mapping.map(loop.getIterArgs(), loops.front().getInits());
-    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    WaitOp::create(b, key.full, position.place, position.parity);
     takeTurn(/*first=*/true);
     Value scores = issueScores(position);
     passTurn();
     mapping.map(products[masked].scores.getResult(),
                 finish(key, scores, position, 0));
     buildSoftmax(masked, mapping);
+    WaitOp::create(b, value.full, position.place, position.parity);
     Value left = passWeights(masked, mapping);
     Value acc = loops.front().getInits()[accNumber];
     if (!matchPattern(acc, m_AnyZeroFloat()))
@@ -253,25 +251,40 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     IRMapping mapping;
     mapping.map(loop.getInductionVar(), tile);
     mapping.map(loop.getIterArgs(), carried.take_front(numState));
-    WaitOp::create(b, key.full, toIndex(position.slot), position.parity);
+    WaitOp::create(b, key.full, position.place, position.parity);
     takeTurn();
     Value scores = issueScores(position);
-    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
     Value output =
         issueOutput(getWeights(carried), carried[accNumber], pending);
     passTurn();
     mapping.map(products[number].scores.getResult(),
                 finish(key, scores, position, 1));
-    buildSoftmax(number, mapping);
-    // Until here the product before reads its weights.
-    mapping.map(loop.getIterArgs()[accNumber],
-                finish(value, output, pending, 0));
+    auto finishOutput = [&] {
+      mapping.map(loop.getIterArgs()[accNumber],
+                  finish(value, output, pending, 0));
+    };
+    auto waitForValue = [&] {
+      WaitOp::create(b, value.full, position.place, position.parity);
+    };
+    if (products[number].mask) {
+      // A mask leaves no registers for the weights that the product reads.
+      finishOutput();
+      buildSoftmax(number, mapping);
+    } else {
+      buildSoftmax(number, mapping);
+      // What the next iteration needs; the loop that waits for it also keeps
+      // ptxas from moving the wait for the product before the softmax.
+      waitForValue();
+      finishOutput();
+    }
     Value left = passWeights(number, mapping);
-    return finishTile(number, mapping, left, scale(number, mapping), position);
+    Value acc = scale(number, mapping);
+    if (products[number].mask)
+      waitForValue();
+    return finishTile(number, mapping, left, acc, position);
   };
   auto drainPipeline = [&](Position position, ValueRange carried) {
     Position pending = getPrevious(position);
-    WaitOp::create(b, value.full, toIndex(pending.slot), pending.parity);
     takeTurn();
     Value output =
         issueOutput(getWeights(carried), carried[accNumber], pending);
@@ -284,18 +297,18 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   auto whenSome = [&](OpBuilder &, Location) {
     SmallVector<Value> carried = startPipeline(position);
     Position next = getNext(position);
-    Value second = arith::AddIOp::create(b, first, index(1));
+    Value second = arith::AddIOp::create(b, first, i32(1));
     for (auto [number, loop] : llvm::enumerate(loops)) {
       Value from = second;
       if (comesAfter[number])
-        from = arith::SelectOp::create(b, comesAfter[number], index(0), second);
+        from = arith::SelectOp::create(b, comesAfter[number], i32(0), second);
       SmallVector<Value> results = walkTiles(
           loop, buildNextTile(b, b.getLoc(), loop, from), next, carried,
           [&, number = number](Value tile, Position position,
                                ValueRange carried) {
             return runPipeline(number, tile, position, carried);
           });
-      next = {results[0], results[1]};
+      next = makePosition(results[0], results[1]);
       carried.assign(results.begin() + 2, results.end());
     }
     SmallVector<Value> results = drainPipeline(next, carried);
@@ -309,8 +322,8 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   };
   auto choice = scf::IfOp::create(b, exists(first), whenSome, whenNone);
   SmallVector<Value> state(choice.getResults());
-  position.parity = state.pop_back_val();
-  position.slot = state.pop_back_val();
+  Value parity = state.pop_back_val(), slot = state.pop_back_val();
+  position = makePosition(slot, parity);
   return state;
 }
 

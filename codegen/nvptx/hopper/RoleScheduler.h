@@ -67,6 +67,7 @@ private:
   LogicalResult collect();
   LogicalResult matchProducts(ForTilesOp loop);
   void widenAccumulators();
+  void narrowBounds();
   void resolveStart(Operand &operand);
   void allocate();
   bool isPersistent() const {
@@ -81,16 +82,17 @@ private:
   void buildConsumers(RolesOp roles);
   void stageOutput();
 
-  /// Where a ring of slots stands: the number of a slot, an i32, and the parity
-  /// of its phase.
+  /// Where a ring of slots stands: the number of a slot, an i32, the parity of
+  /// its phase, and the number as an index.
   struct Position {
-    Value slot, parity;
+    Value slot, parity, place;
   };
+  Position makePosition(Value slot, Value parity);
   Position getNext(Position position);
   Position getPrevious(Position position);
 
-  /// A loop over the tiles of `loop` from `first` on that carries a position
-  /// and `state`.
+  /// A loop over the tiles of `loop` from number `first`, an i32, on that
+  /// carries a position and `state`. `body` gets the number as an index.
   SmallVector<Value>
   walkTiles(ForTilesOp loop, Value first, Position position, ValueRange state,
             function_ref<SmallVector<Value>(Value tile, Position position,

@@ -305,13 +305,18 @@ void RoleScheduler::allocate() {
 // Loops
 //===----------------------------------------------------------------------===//
 
+RoleScheduler::Position RoleScheduler::makePosition(Value slot, Value parity) {
+  return {slot, parity, toIndex(slot)};
+}
+
 RoleScheduler::Position RoleScheduler::getNext(Position position) {
   Value next = arith::AddIOp::create(b, position.slot, i32(1));
   Value wraps = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, next,
                                       i32(schedule.getStages()));
   Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
-  return {arith::SelectOp::create(b, wraps, i32(0), next),
-          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+  return makePosition(
+      arith::SelectOp::create(b, wraps, i32(0), next),
+      arith::SelectOp::create(b, wraps, flipped, position.parity));
 }
 
 RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
@@ -319,9 +324,25 @@ RoleScheduler::Position RoleScheduler::getPrevious(Position position) {
       arith::CmpIOp::create(b, arith::CmpIPredicate::eq, position.slot, i32(0));
   Value previous = arith::SubIOp::create(b, position.slot, i32(1));
   Value flipped = arith::XOrIOp::create(b, position.parity, i32(1));
-  return {arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
-                                  previous),
-          arith::SelectOp::create(b, wraps, flipped, position.parity)};
+  return makePosition(
+      arith::SelectOp::create(b, wraps, i32(schedule.getStages() - 1),
+                              previous),
+      arith::SelectOp::create(b, wraps, flipped, position.parity));
+}
+
+/// Limits the bounds of the loops to tile numbers of 32 bits, which no memory
+/// is large enough to exceed.
+void RoleScheduler::narrowBounds() {
+  b.setInsertionPoint(loops.front());
+  for (ForTilesOp loop : loops)
+    for (OpOperand &bound :
+         loop->getOpOperands().drop_back(loop.getInits().size())) {
+      Value limited =
+          arith::MinSIOp::create(b, bound.get(), index(kNoTile32 - 1));
+      limited = arith::MaxSIOp::create(b, limited, index(0));
+      bound.set(
+          toIndex(arith::IndexCastOp::create(b, b.getI32Type(), limited)));
+    }
 }
 
 SmallVector<Value> RoleScheduler::walkTiles(
@@ -331,13 +352,14 @@ SmallVector<Value> RoleScheduler::walkTiles(
   llvm::append_range(inits, state);
   auto before = [&](OpBuilder &, Location, ValueRange args) {
     Value some = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, args[0],
-                                       index(kNoTile));
+                                       i32(kNoTile32));
     scf::ConditionOp::create(b, some, args);
   };
   auto after = [&](OpBuilder &, Location, ValueRange args) {
-    Position position{args[1], args[2]};
-    SmallVector<Value> results = body(args[0], position, args.drop_front(3));
-    Value from = arith::AddIOp::create(b, args[0], index(1));
+    Position position = makePosition(args[1], args[2]);
+    SmallVector<Value> results =
+        body(toIndex(args[0]), position, args.drop_front(3));
+    Value from = arith::AddIOp::create(b, args[0], i32(1));
     Position next = getNext(position);
     SmallVector<Value> yielded{buildNextTile(b, b.getLoc(), loop, from),
                                next.slot, next.parity};
@@ -431,12 +453,12 @@ void RoleScheduler::buildLoads(bool boxes) {
   IRMapping mapping;
   ForItemsOp items;
   // Slots that were never filled count as released.
-  Position position{i32(0), i32(1)};
+  Position position = makePosition(i32(0), i32(1));
   Value queryParity;
   OpBuilder::InsertionGuard guard(b);
   if (isPersistent()) {
     items = beginItems(mapping, position.parity);
-    position = {items.getCarried()[0], items.getCarried()[1]};
+    position = makePosition(items.getCarried()[0], items.getCarried()[1]);
     queryParity = arith::XOrIOp::create(b, getQueryParity(items), i32(1));
   }
   for (Operation *op : program) {
@@ -473,9 +495,9 @@ void RoleScheduler::buildLoads(bool boxes) {
   load(query, index(0), index(0));
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
-        loop, buildNextTile(b, b.getLoc(), loop, index(0)), position, {},
+        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
         [&, product = product](Value tile, Position position, ValueRange) {
-          Value place = toIndex(position.slot);
+          Value place = position.place;
           for (Operand *operand : {&key, &value}) {
             vector::TransferReadOp read =
                 operand == &key ? product.key : product.value;
@@ -489,7 +511,7 @@ void RoleScheduler::buildLoads(bool boxes) {
           }
           return SmallVector<Value>();
         });
-    position = {state[0], state[1]};
+    position = makePosition(state[0], state[1]);
   }
   if (items)
     NextOp::create(b, ValueRange{position.slot, position.parity});
@@ -571,13 +593,13 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   Block *block = &roles.getConsumers().emplaceBlock();
   b.setInsertionPointToStart(block);
   ForItemsOp items;
-  Position position{i32(0), i32(0)};
+  Position position = makePosition(i32(0), i32(0));
   Value queryParity = position.parity;
   if (isPersistent()) {
     beginTurns();
     IRMapping coordinates;
     items = beginItems(coordinates, position.parity);
-    position = {items.getCarried()[0], items.getCarried()[1]};
+    position = makePosition(items.getCarried()[0], items.getCarried()[1]);
     queryParity = getQueryParity(items);
     block = &items.getBlock();
     for (Value &start : output.start)
@@ -633,8 +655,10 @@ static void eraseUnused(Block &block) {
 LogicalResult RoleScheduler::run() {
   if (failed(collect()))
     return failure();
-  if (!loops.empty())
+  if (!loops.empty()) {
     widenAccumulators();
+    narrowBounds();
+  }
   for (Operation &op : forall.getBody()->without_terminator())
     program.push_back(&op);
   b.setInsertionPoint(forall.getBody()->getTerminator());

@@ -6,12 +6,15 @@
     o = attn.attention(q, k, v, mask=attn.causal() & attn.window(512, 0))
 """
 
-from . import masks, translate
+from . import masks, scores, translate
 from ._attn import __version__
 from .api import Kernel, attention, compile, device_for, statistics
-from .masks import (Mask, Symbol, affine, all_, causal, chunked, dilated, fixed, global_, heads, keys, longformer, prefix, queries,
-                    same_block, streaming, stride, strided, summary, sym, window)
+from .masks import (Mask, Symbol, affine, all_, bits, blocks, causal, chunked, dilated, documents, fixed, global_, heads, keys,
+                    lengths, longformer, prefix, queries, same_block, streaming, stride, strided, summary, sym, window)
+from .scores import Score, score
+from .tensors import Tensor, tensor
 
-__all__ = ["Kernel", "Mask", "Symbol", "affine", "all_", "attention", "causal", "chunked", "compile", "device_for", "dilated", "fixed",
-           "global_", "heads", "keys", "longformer", "masks", "prefix", "queries", "same_block", "statistics", "streaming", "stride",
-           "strided", "summary", "sym", "translate", "window", "__version__"]
+__all__ = ["Kernel", "Mask", "Score", "Symbol", "Tensor", "affine", "all_", "attention", "bits", "blocks", "causal", "chunked",
+           "compile", "device_for", "dilated", "documents", "fixed", "global_", "heads", "keys", "lengths", "longformer", "masks",
+           "prefix", "queries", "same_block", "score", "scores", "statistics", "streaming", "stride", "strided", "summary", "sym",
+           "tensor", "translate", "window", "__version__"]

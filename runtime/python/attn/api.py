@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from . import _attn, arrays
-from .masks import Mask, all_
+from .problem import from_key, problem_of
 
 
 @functools.lru_cache(maxsize=None)
@@ -68,11 +68,29 @@ def _check_offsets(offsets, q):
 class Kernel:
     """A compiled attention for one device. It serves every batch size, length, symbol and offset."""
 
-    def __init__(self, native, mask, align, lse, device, sizes, element):
-        self._native, self.mask, self.device = native, mask, device
+    def __init__(self, native, problem, align, lse, device, sizes, element):
+        self._native, self._problem, self.device = native, problem, device
         self.align, self.has_lse, self._sizes, self._element = align, lse, sizes, element
         self._alignment, self._offset = _offset_of(align)
         self._session = _session(device)
+
+    @property
+    def mask(self):
+        return self._problem.mask
+
+    @property
+    def score(self):
+        return self._problem.score
+
+    @property
+    def symbols(self):
+        """The names of the integers that are given at each call."""
+        return self._problem.symbols
+
+    @property
+    def tensors(self):
+        """The names of the tensors that are given at each call."""
+        return tuple(name for name, (entry, *_) in self._problem.inputs if entry.array is None)
 
     def __repr__(self):
         heads, kv_heads, size, value_size = self._sizes
@@ -91,7 +109,7 @@ class Kernel:
         """The function that was compiled."""
         return self._native.mlir
 
-    def report(self, queries=None, keys=None, offset=None, tile=(128, 64), symbols=None):
+    def report(self, queries=None, keys=None, offset=None, tile=(128, 64), symbols=None, tensors=None):
         """What the kernel is made of; with lengths, also how many pairs are live and how many tiles of `tile` queries x
         keys are empty, full and partial."""
         manifest = json.loads(self._native.manifest)
@@ -99,36 +117,41 @@ class Kernel:
             {key: launch[key] for key in ("entry", "threads", "shared", "schedule", "mask")}
             for launch in manifest["launches"]]}
         if queries is not None and keys is not None:
-            dense = self._dense(queries, keys, offset, symbols)
+            dense = self._dense(queries, keys, offset, symbols, tensors)
             classes = _classify(dense, tile)
             result["live_pairs"] = int(dense.sum())
             result["tiles"] = {name: int((classes == number).sum())
                                for number, name in enumerate(("empty", "partial", "full"))}
         return result
 
-    def draw(self, queries=256, keys=256, offset=None, tile=(16, 16), symbols=None):
-        """The mask's tiles as a picture that notebooks show; its `svg` is the text."""
-        return Picture(_classify(self._dense(queries, keys, offset, symbols), tile), repr(self.mask))
+    def draw(self, queries=256, keys=256, offset=None, tile=(16, 16), symbols=None, tensors=None):
+        """The mask's tiles as a picture that notebooks show; its `svg` is the text. Of heads and batches it shows the first."""
+        return Picture(_classify(self._dense(queries, keys, offset, symbols, tensors), tile), repr(self.mask))
 
     def _repr_html_(self):
         heads, kv_heads, size, value_size = self._sizes
         rows = {"mask": repr(self.mask), "heads": f"{heads} on {kv_heads}", "head size": f"{size}, {value_size} of v",
                 "elements": self._element, "device": self.device}
         table = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
-        picture = "" if self.mask.symbols or self._alignment in ("offset", "offsets") and self._offset is None \
+        picture = "" if self.mask.symbols or self.mask.inputs or self._alignment in ("offset", "offsets") and self._offset is None \
             else self.draw().svg
         return f"<table>{table}</table>{picture}"
 
-    def _dense(self, queries, keys, offset, symbols):
+    def _dense(self, queries, keys, offset, symbols, tensors):
         if offset is None:
             offset = {"end": keys - queries, "start": 0}.get(self._alignment, self._offset)
             if not isinstance(offset, int):
                 raise ValueError("offset: expected the offset of query 0, which this kernel is given at each call, found none")
-        return self.mask.to_dense(queries, keys, offset, symbols=symbols)
+        return self.mask.to_dense(queries, keys, offset, symbols=symbols, tensors=tensors)
 
-    def __call__(self, q, k, v, out=None, lse=None, stream=None, symbols=None, align=None):
-        """Runs on the arrays' current stream and returns o, or o and lse."""
+    def __call__(self, q, k, v, out=None, lse=None, stream=None, symbols=None, align=None, tensors=None):
+        """Runs on the arrays' current stream and returns o, or o and lse. `symbols` and `tensors` map the names of bounds and
+        tensors that are not part of the kernel to integers and arrays."""
         place, element = arrays.check(q, k, v)
+        return self._call(q, k, v, place, element, out, lse, stream, self._problem.values_of(symbols), align,
+                          self._problem, self._problem.arrays_of(tensors))
+
+    def _call(self, q, k, v, place, element, out, lse, stream, scalars, align, problem, data):
         found = (q.shape[1], k.shape[1], q.shape[3], v.shape[3])
         if found != self._sizes or element != self._element:
             raise ValueError("q, k, v: this kernel is for (heads of q, heads of k, head size, head size of v) "
@@ -136,7 +159,7 @@ class Kernel:
         session = self._session
         if (place == "cpu") != session.on_host or (place != "cpu" and place != self.device):
             raise ValueError(f"q: expected an array for the device '{self.device}', found one on {place}")
-        inputs, scalars = [q, k, v], self.mask.values_of(symbols)
+        inputs = [q, k, v]
         alignment, offset = self._alignment, self._offset
         if align is not None:
             given, offset = _offset_of(align)
@@ -149,6 +172,8 @@ class Kernel:
         elif alignment == "offsets":
             _check_offsets(offset, q)
             inputs.append(offset)
+        if data:
+            inputs += checked(problem, data, place, q, k)
         shape = (*q.shape[:3], v.shape[3])
         for name, array in (("out", out), ("lse", lse)):
             if array is not None and (found := arrays.place_of(name, array)[0]) != place:
@@ -162,10 +187,31 @@ class Kernel:
         try:
             self._native.run(inputs, results, scalars, arrays.stream_of(q) if stream is None else stream)
         except TypeError:
-            named = list(zip(("q", "k", "v", "align"), inputs)) + list(zip(("out", "lse"), results))
+            roles = ["q", "k", "v"] + ["align"] * (alignment == "offsets") + [entry.role for _, (entry, *_) in self._problem.inputs]
+            named = list(zip(roles, inputs)) + list(zip(("out", "lse"), results))
             arrays.explain(named, ("out", "lse"))
         answers = tuple(arrays.finished(q, memory, array) for memory, array in made)
         return answers if self.has_lse else answers[0]
+
+
+def checked(problem, data, place, q, k):
+    """The arrays of problem.inputs as a kernel takes them."""
+    sizes = {"batch": q.shape[0], "heads": q.shape[1], "queries": q.shape[2], "keys": k.shape[2]}
+    for (_, entries), array in zip(problem.inputs, data):
+        for entry in entries:
+            entry.check(array, place, sizes)
+    return [without_gradient(entry.role, arrays.repeated(array, q.shape[0]) if entry.is_for_every_batch else array)
+            for (_, (entry, *_)), array in zip(problem.inputs, data)]
+
+
+def without_gradient(role, array):
+    """The array, which PyTorch then hands over; raises where a gradient is asked for."""
+    torch = arrays.torch_of(array)
+    if not torch or not array.requires_grad:
+        return array
+    if torch.is_grad_enabled():
+        raise NotImplementedError(f"{role}: backward not built yet: call under torch.no_grad(), or detach it")
+    return array.detach()
 
 
 class Picture:
@@ -206,15 +252,15 @@ def _classify(dense, tile):
 
 
 def compile(*, heads, kv_heads=None, head_size, value_head_size=None, dtype="f16", mask=None, scale=None, align="end",
-            return_lse=False, device=None, batch=None, queries=None, keys=None):
+            return_lse=False, device=None, batch=None, queries=None, keys=None, softcap=None, bias=None, alibi=None, sinks=None,
+            score=None):
     """Compiles an attention. Batch size and lengths are left to run time unless they are given.
 
     `align` says where query 0 stands among the keys: "end" (the last query sees the last key), "start" (the first query has
     the place of the first key), the offset itself, "offset" (an integer given at each call) or "offsets" (an array of one
-    for each batch, given at each call). `dtype` is f16, bf16 or f32, or a library's name of it."""
-    mask = all_() if mask is None else mask
-    if not isinstance(mask, Mask):
-        raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
+    for each batch, given at each call). `dtype` is f16, bf16 or f32, or a library's name of it. Masks and changes of scores
+    (see attention) hold data, or attn.tensor() where it is given at each call."""
+    problem = problem_of(mask, softcap, bias, alibi, sinks, score)
     if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, float))):
         raise TypeError(f"scale: expected a number, found {type(scale).__name__}")
     sizes = [-1 if batch is None else _size("batch", batch), _size("heads", heads, 1),
@@ -228,11 +274,11 @@ def compile(*, heads, kv_heads=None, head_size, value_head_size=None, dtype="f16
     if element is None:
         raise TypeError(f"dtype: expected f16, bf16 or f32, found {dtype!r}")
     alignment, offset = _offset_of(align)
-    kernel = _compile(tuple(sizes), element, mask, None if scale is None else float(scale), alignment, bool(return_lse),
+    kernel = _compile(tuple(sizes), element, problem.key, None if scale is None else float(scale), alignment, bool(return_lse),
                       device or _host_device())
-    if offset is None:
+    if offset is None and all(entry.array is None for _, (entry, *_) in problem.inputs):
         return kernel
-    return Kernel(kernel._native, mask, align, kernel.has_lse, kernel.device, kernel._sizes, element)
+    return Kernel(kernel._native, problem, align, kernel.has_lse, kernel.device, kernel._sizes, element)
 
 
 def _size(name, value, least=0):
@@ -246,29 +292,39 @@ def _size(name, value, least=0):
 
 
 @functools.lru_cache(maxsize=4096)
-def _compile(sizes, element, mask, scale, alignment, lse, device):
-    source = _attn.make_source(element, list(sizes), mask.mlir, list(mask.symbols), scale, alignment, lse)
-    return Kernel(_session(device).compile(source), mask, alignment, lse, device,
+def _compile(sizes, element, key, scale, alignment, lse, device):
+    problem = from_key(key)
+    source = _attn.make_source(element, list(sizes), problem.mask.mlir, list(problem.symbols), scale, alignment, lse,
+                               **problem.source_arguments())
+    return Kernel(_session(device).compile(source), problem, alignment, lse, device,
                   (sizes[1], sizes[2], sizes[5], sizes[6]), element)
 
 
-def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, align="end", symbols=None, out=None, stream=None):
+def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, align="end", symbols=None, out=None, stream=None,
+              softcap=None, bias=None, alibi=None, sinks=None, score=None, tensors=None):
     """softmax(scale * q k^T, over the live keys) v
 
     q is batch x heads x queries x head size, k and v are batch x kv heads x keys x head size; the last dimension must be
     contiguous. A query without live keys gives 0 and lse -inf. `symbols` maps the mask's symbols to integers; `align` is
     "end", "start", the position of query 0 among the keys, or an array of int64 of one for each batch. Returns o, or
-    (o, lse) with the natural logarithm of the softmax denominator."""
+    (o, lse) with the natural logarithm of the softmax denominator.
+
+    The scaled score s of a pair becomes softcap * tanh(s / softcap), then s + bias (an array that can be broadcast to batch x
+    heads x queries x keys), then s - alibi * abs(query position - key position) (an array of one slope for each head), then
+    what `score` makes of it (attn.score). `sinks` has one logit for each head that is in the denominator alone. `tensors`
+    maps the names of attn.tensor() to arrays."""
+    return run(q, k, v, problem_of(mask, softcap, bias, alibi, sinks, score), scale, return_lse, align, symbols, tensors, device, out,
+               stream)
+
+
+def run(q, k, v, problem, scale=None, return_lse=False, align="end", symbols=None, tensors=None, device=None, out=None, stream=None):
+    """attention() of a problem."""
     place, element = arrays.check(q, k, v)
     torch = arrays.torch_of(q)
     if torch:
         if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
             raise NotImplementedError("backward not built yet: call under torch.no_grad(), or detach q, k and v")
         q, k, v = q.detach(), k.detach(), v.detach()
-    if mask is None:
-        mask = all_()
-    elif not isinstance(mask, Mask):
-        raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
     if scale is not None:
         if isinstance(scale, bool) or not isinstance(scale, (int, float)):
             raise TypeError(f"scale: expected a number, found {type(scale).__name__}")
@@ -277,8 +333,9 @@ def attention(q, k, v, mask=None, scale=None, return_lse=False, device=None, ali
         device = _host_device() if place == "cpu" else place
     alignment, offset = _offset_of(align)
     sizes = (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3])
-    kernel = _compile(sizes, element, mask, scale, alignment, bool(return_lse), device)
-    return kernel(q, k, v, out=out, stream=stream, symbols=symbols, align=align if offset is not None else None)
+    values, data = problem.values_of(symbols), problem.arrays_of(tensors)
+    kernel = _compile(sizes, element, problem.key, scale, alignment, bool(return_lse), device)
+    return kernel._call(q, k, v, place, element, out, None, stream, values, align if offset is not None else None, problem, data)
 
 
 def statistics(device=None):

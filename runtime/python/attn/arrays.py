@@ -10,10 +10,16 @@ import numpy as np
 
 from . import _attn
 
-__all__ = ["check", "check_shapes", "element_type", "empty", "explain", "finished", "place_of", "stream_of", "torch_of"]
+__all__ = ["ANY", "FLOATS", "INTEGERS", "check", "check_shapes", "element_type", "empty", "explain", "finished", "place_of", "repeated",
+           "shape_text", "stream_of", "torch_of", "type_names"]
 
-_TYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}
-_NUMPY_TYPES = {np.dtype(np.float16): "f16", np.dtype(np.float32): "f32"}
+# Element types and what libraries call them.
+FLOATS = {"f16": "float16", "bf16": "bfloat16", "f32": "float32"}
+INTEGERS = {"i32": "int32", "i64": "int64"}
+ANY = {**FLOATS, "i1": "bool", "i8": "int8", **INTEGERS}
+_ELEMENTS = {name: element for element, name in ANY.items()}
+# bfloat16 is no type of NumPy's, and DLPack does not take it from there.
+_NUMPY_TYPES = {np.dtype(name): element for element, name in ANY.items() if element != "bf16"}
 _ARRAYS = "an array of NumPy, PyTorch, JAX or another library with DLPack"
 
 
@@ -28,43 +34,60 @@ def _jax_of(array):
     return jax if jax is not None and isinstance(array, getattr(jax, "Array", ())) else None
 
 
-def element_type(dtype):
-    """f16, bf16 or f32 for a library's name of the type; None for others."""
-    return _TYPES.get(str(dtype).removeprefix("torch."))
+def _is_traced(array):
+    """Whether this stands for an array in a function that JAX traces."""
+    jax = _jax_of(array)
+    return jax is not None and isinstance(array, jax.core.Tracer)
 
 
-def place_of(name, array):
+def element_type(dtype, allowed=FLOATS):
+    """f16, bf16, ... for a library's name of the type, or that itself; None for what is not allowed."""
+    name = str(dtype).removeprefix("torch.")
+    element = _ELEMENTS.get(name, name)
+    return element if element in allowed else None
+
+
+def type_names(elements):
+    """float16, bfloat16 or float32"""
+    *names, last = [ANY[element] for element in elements]
+    return f"{', '.join(names)} or {last}" if names else last
+
+
+def shape_text(sizes):
+    return "(" + ", ".join(map(str, sizes)) + ")"
+
+
+def place_of(name, array, allowed=FLOATS):
     """(where the array lives: "cpu" or "cuda:<n>", its element type)"""
     if type(array) is np.ndarray:
         place, element = "cpu", _NUMPY_TYPES.get(array.dtype)
+        element = element if element in allowed else None
     elif torch_of(array):
-        place, element = array.device, element_type(array.dtype)
+        place, element = array.device, element_type(array.dtype, allowed)
         place = "cpu" if place.type == "cpu" else f"cuda:{place.index or 0}" if place.type == "cuda" else str(place)
+    elif _is_traced(array):
+        place, element = "cpu", element_type(array.dtype, allowed)
     elif hasattr(array, "__dlpack_device__") and hasattr(array, "__dlpack__") and hasattr(array, "dtype"):
         try:
             kind, index = array.__dlpack_device__()
         except Exception as error:
             raise ValueError(f"{name}: expected an array that DLPack can describe, found one that it cannot: {error}") from error
         place = "cpu" if kind in (1, 3) else f"cuda:{index}" if kind in (2, 13) else f"DLPack device {int(kind)}"
-        element = element_type(array.dtype)
+        element = element_type(array.dtype, allowed)
     elif type(array).__name__ == "PyCapsule":
         raise TypeError(f"{name}: expected {_ARRAYS}, found a {'used' if 'used' in repr(array) else 'bare'} DLPack capsule; "
                         "pass the array that it was made from")
     else:
         raise TypeError(f"{name}: expected {_ARRAYS}, found {type(array).__name__}")
-    if element is None and isinstance(array, np.ndarray) and str(array.dtype) == "bfloat16":
+    if element in (None, "bf16") and isinstance(array, np.ndarray) and str(array.dtype) == "bfloat16":
         raise TypeError(f"{name}: expected elements of type float16 or float32 in an array of NumPy, found bfloat16, which it "
                         "does not hand over through DLPack; pass a tensor of PyTorch or an array of JAX")
     if element is None:
-        raise TypeError(f"{name}: expected elements of type float16, bfloat16 or float32, "
+        raise TypeError(f"{name}: expected elements of type {type_names(allowed)}, "
                         f"found {str(array.dtype).removeprefix('torch.')}")
     if place != "cpu" and not place.startswith("cuda:"):
         raise ValueError(f"{name}: expected an array in host memory or on a CUDA device, found {place}")
     return place, element
-
-
-def _shape(sizes):
-    return "(" + ", ".join(map(str, sizes)) + ")"
 
 
 def check(q, k, v):
@@ -84,7 +107,7 @@ def check_shapes(q_shape, k_shape, v_shape):
     """Raises unless arrays of these shapes belong together."""
     for name, shape in (("q", q_shape), ("k", k_shape), ("v", v_shape)):
         if len(shape) != 4:
-            raise ValueError(f"{name}: expected batch x heads x length x head size, found shape {_shape(shape)}")
+            raise ValueError(f"{name}: expected batch x heads x length x head size, found shape {shape_text(shape)}")
     for name, shape in (("k", k_shape), ("v", v_shape)):
         if shape[0] != q_shape[0]:
             raise ValueError(f"{name}: expected batch size {q_shape[0]} as in q, found {shape[0]}")
@@ -122,6 +145,13 @@ def empty(like, shape, float32=False):
 def finished(like, memory, array):
     """What the caller gets, once `memory` of empty() is written."""
     return array if array is not None else _jax_of(like).dlpack.from_dlpack(memory)
+
+
+def repeated(array, count):
+    """A view of the first element along the first dimension, `count` times over."""
+    if torch_of(array):
+        return array.expand(count, *array.shape[1:])
+    return (np if isinstance(array, np.ndarray) else array.__array_namespace__()).broadcast_to(array, (count, *array.shape[1:]))
 
 
 def stream_of(array):

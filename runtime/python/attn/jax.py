@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from . import _attn, api, arrays
-from .masks import Mask, all_
+from .problem import from_key, problem_of
 
 __all__ = ["attention"]
 
@@ -30,20 +30,21 @@ def _register():
 
 
 @functools.lru_cache(maxsize=4096)
-def _source(*arguments):
-    return _attn.make_source(*arguments)
+def _source(element, sizes, key, scale, align, lse):
+    problem = from_key(key)
+    return _attn.make_source(element, sizes, problem.mask.mlir, problem.symbols, scale, align, lse, **problem.source_arguments())
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _call(source, lse, q, k, v, scalars):
+def _call(source, lse, q, k, v, *others):
     shape = (*q.shape[:3], v.shape[3])
     types = [jax.ShapeDtypeStruct(shape, q.dtype)]
     if lse:
         types.append(jax.ShapeDtypeStruct(shape[:3], jnp.float32))
-    return tuple(jax.ffi.ffi_call(_TARGET, types, vmap_method="sequential")(q, k, v, scalars, source=source))
+    return tuple(jax.ffi.ffi_call(_TARGET, types, vmap_method="sequential")(q, k, v, *others, source=source))
 
 
-def _forward(source, lse, q, k, v, scalars):
+def _forward(source, lse, q, k, v, *others):
     raise NotImplementedError("backward not built yet: keep q, k and v out of what is differentiated, "
                               "for example with jax.lax.stop_gradient")
 
@@ -51,7 +52,8 @@ def _forward(source, lse, q, k, v, scalars):
 _call.defvjp(_forward, _forward)
 
 
-def attention(q, k, v, mask=None, scale=None, return_lse=False, align="end", symbols=None):
+def attention(q, k, v, mask=None, scale=None, return_lse=False, align="end", symbols=None, softcap=None, bias=None, alibi=None,
+              sinks=None, score=None, tensors=None):
     """attn.attention for JAX's arrays in host memory, inside and outside of jax.jit and jax.vmap."""
     _register()
     q, k, v = map(jnp.asarray, (q, k, v))
@@ -62,21 +64,21 @@ def attention(q, k, v, mask=None, scale=None, return_lse=False, align="end", sym
         if array.dtype != q.dtype:
             raise TypeError(f"{name}: expected elements of type {q.dtype} as in q, found {array.dtype}")
     arrays.check_shapes(q.shape, k.shape, v.shape)
-    mask = all_() if mask is None else mask
-    if not isinstance(mask, Mask):
-        raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
+    problem = problem_of(mask, softcap, bias, alibi, sinks, score)
     given = dict(symbols or {})
-    if set(given) != set(mask.symbols):
-        mask.values_of({name: 0 for name in given})  # says which is missing or unknown
-    scalars = [_integer("symbols", given[name]) for name in mask.symbols]
+    if set(given) != set(problem.symbols):
+        problem.values_of({name: 0 for name in given})  # says which is missing or unknown
+    scalars = [_integer("symbols", given[name]) for name in problem.symbols]
+    data = api.checked(problem, problem.arrays_of(tensors), "cpu", q, k)
     if not isinstance(align, str):
         scalars.append(_integer("align", align))
         align = "offset"
     elif align not in ("end", "start"):
         raise ValueError(f"align: expected 'end', 'start' or an integer, found '{align}'")
-    source = _source(element, (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3]), mask.mlir, mask.symbols,
+    source = _source(element, (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3]), problem.key,
                      None if scale is None else float(scale), align, bool(return_lse))
-    results = _call(source, bool(return_lse), q, k, v, jnp.stack(scalars) if scalars else jnp.zeros((0,), jnp.int32))
+    results = _call(source, bool(return_lse), q, k, v, *map(jnp.asarray, data),
+                    jnp.stack(scalars) if scalars else jnp.zeros((0,), jnp.int32))
     return results if return_lse else results[0]
 
 

@@ -6,50 +6,56 @@
     o = attn.torch.attention(q, k, v, mask=attn.causal())
 
 The operators are torch.ops.attn.attention, which gives o, and torch.ops.attn.attention_lse, which gives o and lse. Their
-mask is the mask's repr, their symbols the values in the order of mask.symbols.
+mask is the mask's key, their symbols and tensors are in the order in which the problem has them, and `scores` is what follows
+the mask in the problem's key, written out.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 
 import torch
 
 from . import api
-from .masks import Mask, all_, parse
+from .problem import from_key, problem_of
 
 __all__ = ["attention"]
 
-_parse = functools.lru_cache(maxsize=1024)(parse)
+
+@functools.lru_cache(maxsize=1024)
+def _problem(mask, scores):
+    return from_key((mask, *(ast.literal_eval(scores) if scores else (None, (), None))))
 
 
-def _run(q, k, v, mask, scale, align, offset, offsets, symbols, lse):
-    set_ = _parse(mask)
-    return api.attention(q.detach(), k.detach(), v.detach(), mask=set_, scale=scale, return_lse=lse,
-                         align={"offset": offset, "offsets": offsets}.get(align, align),
-                         symbols=dict(zip(set_.symbols, symbols)) if symbols else None)
+def _run(q, k, v, tensors, mask, scale, align, offset, offsets, symbols, scores, lse):
+    problem = _problem(mask, scores)
+    names = [name for name, _ in problem.inputs]
+    return api.run(q.detach(), k.detach(), v.detach(), problem, scale, lse, {"offset": offset, "offsets": offsets}.get(align, align),
+                   dict(zip(problem.symbols, symbols or [])), dict(zip(names, (array.detach() for array in tensors))))
 
 
 @torch.library.custom_op("attn::attention", mutates_args=())
-def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: str, scale: float | None = None, align: str = "end",
-               offset: int = 0, offsets: torch.Tensor | None = None, symbols: list[int] | None = None) -> torch.Tensor:
-    return _run(q, k, v, mask, scale, align, offset, offsets, symbols, False)
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tensors: list[torch.Tensor], mask: str,
+               scale: float | None = None, align: str = "end", offset: int = 0, offsets: torch.Tensor | None = None,
+               symbols: list[int] | None = None, scores: str = "") -> torch.Tensor:
+    return _run(q, k, v, tensors, mask, scale, align, offset, offsets, symbols, scores, False)
 
 
 @torch.library.custom_op("attn::attention_lse", mutates_args=())
-def _attention_lse(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: str, scale: float | None = None,
-                   align: str = "end", offset: int = 0, offsets: torch.Tensor | None = None,
-                   symbols: list[int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    return _run(q, k, v, mask, scale, align, offset, offsets, symbols, True)
+def _attention_lse(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tensors: list[torch.Tensor], mask: str,
+                   scale: float | None = None, align: str = "end", offset: int = 0, offsets: torch.Tensor | None = None,
+                   symbols: list[int] | None = None, scores: str = "") -> tuple[torch.Tensor, torch.Tensor]:
+    return _run(q, k, v, tensors, mask, scale, align, offset, offsets, symbols, scores, True)
 
 
 @_attention.register_fake
-def _(q, k, v, mask, scale=None, align="end", offset=0, offsets=None, symbols=None):
+def _(q, k, v, *_, **__):
     return q.new_empty((q.shape[0], q.shape[1], q.shape[2], v.shape[3]))
 
 
 @_attention_lse.register_fake
-def _(q, k, v, mask, scale=None, align="end", offset=0, offsets=None, symbols=None):
+def _(q, k, v, *_, **__):
     return (q.new_empty((q.shape[0], q.shape[1], q.shape[2], v.shape[3])),
             q.new_empty((q.shape[0], q.shape[1], q.shape[2]), dtype=torch.float32))
 
@@ -62,18 +68,20 @@ _attention.register_autograd(_backward)
 _attention_lse.register_autograd(_backward)
 
 
-def attention(q, k, v, mask=None, scale=None, return_lse=False, align="end", symbols=None):
+def attention(q, k, v, mask=None, scale=None, return_lse=False, align="end", symbols=None, softcap=None, bias=None, alibi=None,
+              sinks=None, score=None, tensors=None):
     """attn.attention for PyTorch's tensors, as one operator."""
-    mask = all_() if mask is None else mask
-    if not isinstance(mask, Mask):
-        raise TypeError(f"mask: expected a mask such as attn.causal(), found {type(mask).__name__}")
+    problem = problem_of(mask, softcap, bias, alibi, sinks, score)
     kind, offset, offsets = align, 0, None
     if isinstance(align, torch.Tensor) and align.ndim == 1:
         kind, offsets = "offsets", align
     elif not isinstance(align, str):
         kind, offset = "offset", align
     given = dict(symbols or {})
-    if set(given) != set(mask.symbols):
-        mask.values_of(given)  # says which is missing or unknown
+    if set(given) != set(problem.symbols):
+        problem.values_of(given)  # says which is missing or unknown
+    data = problem.arrays_of(tensors)
     operator = torch.ops.attn.attention_lse if return_lse else torch.ops.attn.attention
-    return operator(q, k, v, repr(mask), scale, kind, offset, offsets, [given[name] for name in mask.symbols])
+    data = [array.expand(q.shape[0], -1) if entry.is_for_every_batch else array for (_, (entry, *_)), array in zip(problem.inputs, data)]
+    return operator(q, k, v, data, problem.mask.key, scale, kind, offset, offsets, [given[name] for name in problem.symbols],
+                    repr(problem.key[1:]) if problem.is_changed else "")

@@ -7,8 +7,8 @@
 
 The model's own mask function is traced into a set, so causal, bidirectional, sliding-window and chunked models run as they
 are, with and without a cache. Padding must leave each sequence one run of tokens, on either side; each such run is a launch
-of the same kernel. What has no meaning here (a softcap, sinks, dropout, packed sequences, masks as tensors) is refused with
-an error that names it, never ignored.
+of the same kernel. Softcaps, sinks and position biases are passed on. What has no meaning here (dropout, packed sequences,
+masks as tensors) is refused with an error that names it, never ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import itertools
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from . import api, masks, translate
+from . import api, masks, trace
 from . import torch as operators
 
 __all__ = ["PreparedMask", "attention_forward", "prepare_mask", "register"]
@@ -58,7 +58,7 @@ class _Truth:
         return _Truth(~self.mask)
 
 
-class _Position(translate.Traced):
+class _Position(trace.Traced):
     """A traced position."""
 
     def _compare(self, other, symbol):
@@ -95,7 +95,7 @@ _NOT_A_SET = (NotImplementedError, IndexError, TypeError, AttributeError)
 def _masks_of(mask_function, batch_size, moved):
     """One mask, or one for each batch where they differ."""
     try:
-        return [_trace(mask_function, translate.BATCH, moved)]
+        return [_trace(mask_function, trace.BATCH, moved)]
     except _NOT_A_SET:
         pass
     try:
@@ -159,11 +159,12 @@ def prepare_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_
     return PreparedMask(runs, q_offset, kv_offset, (batch_size, q_length, kv_length))
 
 
-# Arguments that change the result, and what stands for their absence.
-_REFUSED = ("softcap", "s_aux", "sinks", "position_bias", "head_mask", "cache", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices")
+# Arguments that change the result.
+_REFUSED = ("head_mask", "cache", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices")
 
 
-def attention_forward(module, query, key, value, attention_mask, scaling=None, dropout=0.0, is_causal=None, **others):
+def attention_forward(module, query, key, value, attention_mask, scaling=None, dropout=0.0, is_causal=None, softcap=None, s_aux=None,
+                      sinks=None, position_bias=None, **others):
     """The library's attention interface: o as batch x length x heads x head size, and no weights."""
     for name in _REFUSED:
         if others.get(name) is not None:
@@ -187,9 +188,20 @@ def attention_forward(module, query, key, value, attention_mask, scaling=None, d
     if (batch, queries) != (query.shape[0], query.shape[2]) or key.shape[2] != keys:
         raise ValueError(f"attention_mask: expected one for {query.shape[0]} x {query.shape[2]} queries and {key.shape[2]} keys, "
                          f"found one for {batch} x {queries} and {keys}")
+    if sinks is None:
+        sinks = s_aux
+    if sinks is not None:
+        sinks = sinks.detach().reshape(-1).float()
+    if position_bias is not None:
+        position_bias = position_bias.detach().contiguous()
+
+    def changes(rows):
+        bias = position_bias
+        return dict(softcap=softcap, sinks=sinks, bias=bias[rows] if bias is not None and len(bias) > 1 else bias)
+
     if torch.compiler.is_compiling():
         outputs = [operators.attention(query[rows], key[rows], value[rows], mask=mask, scale=scaling,
-                                       align=attention_mask.query_origin, symbols=symbols)
+                                       align=attention_mask.query_origin, symbols=symbols, **changes(rows))
                    for rows, mask, symbols in attention_mask.runs]
         return torch.cat(outputs).transpose(1, 2).contiguous(), None
     # The layer wants length x heads: the kernel writes it so.
@@ -197,7 +209,7 @@ def attention_forward(module, query, key, value, attention_mask, scaling=None, d
     view = out.transpose(1, 2)
     for rows, mask, symbols in attention_mask.runs:
         api.attention(query[rows], key[rows], value[rows], mask=mask, scale=scaling, align=attention_mask.query_origin,
-                      symbols=symbols, out=view[rows])
+                      symbols=symbols, out=view[rows], **changes(rows))
     return out, None
 
 

@@ -47,12 +47,22 @@ func.func @pairs(%q: tensor<1x2x64x64xbf16>, %k: tensor<1x2x512x64xbf16>) -> ten
   return %o : tensor<1x2x64x64xbf16>
 }
 
-// Partial tiles: rows past the end are those of the last key; dead pairs leave the accumulator as it is.
+// Partial tiles: rows past the end are those of the last key; dead pairs leave the accumulator as it is. The mask comes
+// first; scores, weights and values run from the first column with a live pair to the last one, in blocks of 8.
 // CHECK-LABEL: func.func @masked_0(
 // CHECK: attn.for_tiles
-// CHECK: arith.minsi
+// CHECK: %[[LIVE:.*]]:2 = scf.for
 // CHECK: llvm.bitcast %{{.*}} : vector<16xi1> to i16
+// CHECK: vector.reduction <or>
+// CHECK: %[[FIRST:.*]] = arith.andi %[[LIVE]]#0, %c-8
+// CHECK: %[[MORE:.*]] = arith.addi %[[LIVE]]#1, %c7
+// CHECK: %[[END:.*]] = arith.andi %[[MORE]], %c-8
+// CHECK: scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c8
+// CHECK: arith.minsi
 // CHECK: llvm.bitcast %{{.*}} : i16 to vector<16xi1>
+// CHECK: scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c4
+// CHECK: "llvm.x86.avx512.mask.scalef.ps.512"
+// CHECK: scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c4
 // CHECK: arith.select %{{.*}}, %{{.*}}, %{{.*}} : vector<16xi1>, vector<16xf32>
 // CHECK: attn.for_tiles
 // CHECK-NOT: i16 to vector<16xi1>

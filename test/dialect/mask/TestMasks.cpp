@@ -6,12 +6,18 @@
 
 #include "attn/dialect/mask/MaskParser.h"
 #include "llvm/Support/MathExtras.h"
+#include <cstdlib>
 #include <gtest/gtest.h>
 
 using namespace mlir;
 using namespace mlir::attn;
 using llvm::divideCeilSigned;
 using llvm::divideFloorSigned;
+
+int test::getRounds(int otherwise) {
+  const char *text = std::getenv("ATTN_PROPERTY_COUNT");
+  return text ? std::atoi(text) : otherwise;
+}
 
 MaskAttr test::parseMask(MLIRContext &context, StringRef text) {
   context.getOrLoadDialect<AttnDialect>();

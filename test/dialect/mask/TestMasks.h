@@ -16,6 +16,9 @@ namespace mlir::attn::test {
 /// Reads a mask, failing the test if it is malformed.
 MaskAttr parseMask(MLIRContext &context, llvm::StringRef text);
 
+/// How many random masks a test looks at: ATTN_PROPERTY_COUNT, if that is set.
+int getRounds(int otherwise);
+
 /// Membership straight from the table in the documentation of the attribute.
 bool isLive(MaskAttr mask, llvm::ArrayRef<int64_t> symbols, int64_t h,
             int64_t p, int64_t j);

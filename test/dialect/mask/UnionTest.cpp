@@ -132,7 +132,7 @@ TEST(Union, BijectionOfLivePairs) {
                              }));
   };
   int compacted = 0, segmented = 0, parted = 0, live = 0;
-  constexpr int rounds = 1500;
+  const int rounds = getRounds(1500);
   for (int round = 0; round < rounds; ++round) {
     RandomMaskOptions options;
     options.depth = pick(0, 2);

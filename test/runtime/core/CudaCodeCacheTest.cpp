@@ -89,6 +89,31 @@ TEST_F(CudaCodeCacheTest, AWarmStartAssemblesNothing) {
             1);
 }
 
+TEST_F(CudaCodeCacheTest, MachineCodeOfABundleIsLoadedAsItIs) {
+  const std::string code = "\177ELF of the scale kernel";
+  Manifest manifest = scaleManifest();
+  manifest.code.kind = "cubin";
+  manifest.target = "sm_90";
+  auto loadOn = [&](const std::string &name, const std::string &options) {
+    Result<std::shared_ptr<Device>> device = openDevice(name, options);
+    return device
+               ? errorOf(Executable::load(*device, *makeBundle(manifest, code)))
+               : errorOf(device);
+  };
+  const std::string options = "library=" + library + ",cache_dir=" + folder;
+  EXPECT_EQ(loadOn("cuda", options), fine);
+  EXPECT_EQ(fake->assembled, 0);
+  EXPECT_EQ(fake->code, code);
+  EXPECT_TRUE(entries().empty());
+  // Of another generation, and where PTX is executed.
+  manifest.target = "sm_80";
+  EXPECT_NE(loadOn("cuda", options).find("machine code for sm_80 does not run"),
+            std::string::npos);
+  manifest.target = "sm_90";
+  EXPECT_NE(loadOn("sim", "").find("machine code for sm_90 does not run"),
+            std::string::npos);
+}
+
 TEST_F(CudaCodeCacheTest, TheKeySaysEverything) {
   EXPECT_EQ(load(), fine);
   EXPECT_EQ(load(std::string(scalePtx) + "// another\n"), fine);

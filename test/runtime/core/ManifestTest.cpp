@@ -134,8 +134,8 @@ const Refusal values[] = {
     {"/function", "\"\"", "function: expected a name, found nothing"},
     {"/function", "null", "function: expected a string, found null"},
     {"/code", "[]", "code: expected an object, found a list"},
-    {"/code/kind", "\"cubin\"",
-     "code.kind: expected 'ptx' or 'object', found 'cubin'"},
+    {"/code/kind", "\"fatbin\"",
+     "code.kind: expected 'ptx', 'cubin' or 'object', found 'fatbin'"},
     {"/code/file", "\"../f.ptx\"",
      "code.file: expected a plain file name in the bundle's folder, found "
      "'../f.ptx'"},

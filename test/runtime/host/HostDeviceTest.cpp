@@ -108,6 +108,27 @@ TEST(HostDevice, LaunchesFromSeveralThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+/// Fresh pages for every launch cost more than many a kernel.
+TEST(HostDevice, KeepsFreedMemoryForTheNextLaunch) {
+  auto device = openDevice("host");
+  ASSERT_TRUE(device.ok());
+  auto first = (*device)->allocate(1000000, nullptr);
+  auto other = (*device)->allocate(1000000, nullptr);
+  ASSERT_TRUE(first.ok() && other.ok());
+  EXPECT_NE(*first, *other);
+  ASSERT_TRUE((*device)->free(*first, nullptr).ok());
+  EXPECT_FALSE((*device)->free(*first, nullptr).ok());
+  // Too much of it would lie idle.
+  auto small = (*device)->allocate(1000, nullptr);
+  ASSERT_TRUE(small.ok());
+  EXPECT_NE(*small, *first);
+  auto again = (*device)->allocate(900000, nullptr);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(*again, *first);
+  for (uint64_t address : {*other, *small, *again})
+    EXPECT_TRUE((*device)->free(address, nullptr).ok());
+}
+
 TEST(HostDevice, RefusesBadOptions) {
   for (const char *options : {"threads=0", "threads=-1",
                               "threads=", "threads=two", "threads=99999"}) {

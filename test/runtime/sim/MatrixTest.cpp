@@ -393,6 +393,12 @@ TEST(Forward, IsRightAndClean) {
   EXPECT_TRUE(parsed["ok"]);
   EXPECT_EQ(parsed["counters"]["mma"], 6 * 4 * 64);
   EXPECT_EQ(parsed["counters"]["by_opcode"]["mma"], 6 * 4 * 64);
+  uint64_t products = 0;
+  for (auto &[name, executed] : parsed["counters"]["by_instruction"].items())
+    products += name.compare(0, 19, "mma.sync.aligned.m1") == 0
+                    ? uint64_t(executed)
+                    : 0;
+  EXPECT_EQ(products, 6u * 4 * 64);
 }
 
 } // namespace

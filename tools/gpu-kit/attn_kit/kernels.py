@@ -5,12 +5,35 @@
 from .masks import MASKS
 
 TARGETS = ["sm_90a", "sm_90", "sm_80"]  # best first
+CUBIN = "sm_90a-cubin"  # the first of them, assembled when the kit was packed and not by the driver
+# Other schedules for sm_90a, of the dense and the causal kernel of these head sizes, to be measured beside the default: a
+# target `sm_90a-<name>` each.
+_TWO = ("q_tile = 128, kv_tile = {}, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
+        "consumer_registers = 240")
+_THREE = ("q_tile = 192, kv_tile = 128, warps = 12, stages = {}, q_in_registers = false, producer_registers = 32, "
+          "consumer_registers = 160")
+VARIANTS = {
+    128: {"two": _TWO.format(128), "two-overlap": _TWO.format(128) + ", overlap = true",
+          "two-overlap-176": _TWO.format(176) + ", overlap = true",
+          "two-turns": _TWO.format(128) + ", overlap = true, turns = true",
+          "two-shared": _TWO.format(128) + ", weights_in_shared = true", "three": _THREE.format(2)},
+    64: {"three": _THREE.format(4), "three-overlap": _THREE.format(4) + ", overlap = true",
+         "three-turns": _THREE.format(4) + ", overlap = true, turns = true",
+         "two-turns": _TWO.format(128) + ", overlap = true, turns = true"},
+    256: {"two": _TWO.format(80), "two-overlap": _TWO.format(80) + ", overlap = true"},
+}
 LENGTHS = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 TOKENS = 16384  # of a batch, at least one sequence
 
 
 def kernel(name, element, head_size, heads, kv_heads, mask):
     return {"name": name, "element": element, "head_size": head_size, "heads": heads, "kv_heads": kv_heads, "mask": mask}
+
+
+def variants_of(kernel):
+    """Names and schedules."""
+    size = kernel["head_size"]
+    return VARIANTS.get(size, {}) if kernel["name"] in (f"d{size}-all", f"d{size}-causal") else {}
 
 
 def kernels():

@@ -8,7 +8,7 @@ WINDOW = 1024
 
 # name: (text, predicate of query position, key position and, for documents, their ids)
 MASKS = {
-    "all": ("all", lambda p, j: (p >= 0) & (j >= 0)),
+    "all": ("all", lambda p, j: (p == p) & (j == j)),
     "causal": ("causal", lambda p, j: j <= p),
     "window": (f"causal & window<{WINDOW - 1}, 0>", lambda p, j: (j <= p) & (p - j < WINDOW)),
     "dilated": ("dilated<256, 256, 4>", lambda p, j: ((p - j) % 4 == 0) & (p - j <= 1024) & (j - p <= 1024)),
@@ -19,8 +19,11 @@ MASKS = {
 }
 
 
-def source(element, head_size, heads, kv_heads, mask):
+def source(kernel, schedule=None):
     """The function of one kernel. Batches and lengths are known at run time."""
+    element, head_size, mask = kernel["element"], kernel["head_size"], kernel["mask"]
+    heads, kv_heads = kernel["heads"], kernel["kv_heads"]
+    clause = f" schedule(#attn.schedule<{schedule}>)" if schedule else ""
     q = f"tensor<?x{heads}x?x{head_size}x{element}>"
     k = f"tensor<?x{kv_heads}x?x{head_size}x{element}>"
     lse = f"tensor<?x{heads}x?xf32>"
@@ -29,7 +32,7 @@ def source(element, head_size, heads, kv_heads, mask):
         arguments += ", %a: tensor<?x?xi32>, %b: tensor<?x?xi32>"
         types += ", tensor<?x?xi32>, tensor<?x?xi32>"
     return f"""func.func @f({arguments}) -> ({q}, {lse}) {{
-  %o, %lse = attn.attention %q, %k, %v mask({MASKS[mask][0]}) : ({types}) -> ({q}, {lse})
+  %o, %lse = attn.attention %q, %k, %v mask({MASKS[mask][0]}){clause} : ({types}) -> ({q}, {lse})
   return %o, %lse : {q}, {lse}
 }}
 """

@@ -2,14 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The jobs of a run, the most important ones first: what the time does not suffice for comes last."""
 
-from .kernels import FLEX, TARGETS, batch_of
+from .kernels import CUBIN, FLEX, TARGETS, batch_of
 
 # Batch, queries, keys: one tile and less, ragged, more queries than keys, several tiles.
 SHAPES = [(1, 200, 290), (2, 65, 33), (1, 1, 129), (1, 515, 1030)]
 
 
 def usable(kit, targets, name):
-    return [target for target in TARGETS if target in targets and target in kit["kernels"][name]["targets"]]
+    return [target for target in [TARGETS[0], CUBIN, *TARGETS[1:]]
+            if target in targets and target in kit["kernels"][name]["targets"]]
+
+
+def variants(kit, targets, name):
+    """Targets that are the best one with another schedule."""
+    return [target for target in kit["kernels"][name]["targets"]
+            if target in targets and target not in TARGETS and target != CUBIN]
 
 
 def plan(kit, targets, is_cuda, has_torch, quick):
@@ -24,7 +31,7 @@ def plan(kit, targets, is_cuda, has_torch, quick):
     for number, name in enumerate(kernels):
         for rank, target in enumerate(usable(kit, targets, name)):
             # The best target first; the others when what matters most was measured.
-            priority = 1 if rank == 0 else 4
+            priority = 1 if rank == 0 or target == CUBIN else 4
             if kernels[name]["golden"]:
                 add(priority, "golden", kernel=name, target=target)
             small = name.startswith("small-")
@@ -39,6 +46,10 @@ def plan(kit, targets, is_cuda, has_torch, quick):
                 add(3 if rank == 0 else 5, "repeat", kernel=name, target=target, batch=1 if is_cuda else 1,
                     queries=1500 if is_cuda else 70, keys=1500 if is_cuda else 130, seed=number,
                     times=1000 if is_cuda else 2)
+        for target in variants(kit, targets, name):
+            for index, (batch, queries, keys) in enumerate(SHAPES):
+                if is_cuda or index == 0 and not quick:
+                    add(1.5, "check", kernel=name, target=target, batch=batch, queries=queries, keys=keys, seed=index)
     if has_torch and not quick:
         first = next(name for name in kernels)
         add(1, "ceilings", size=8192 if is_cuda else 64, copy_bytes=(4 << 30) if is_cuda else 1 << 20, kernel=first,
@@ -51,8 +62,11 @@ def plan(kit, targets, is_cuda, has_torch, quick):
                 job.update(length=128, batch=1, flops=0)
                 if number % 12:
                     continue
-            add(2 if number < 12 else 4 + number / 1000, "bench",
-                targets=best if length == 8192 and name in ("d128-all", "d128-causal") else best[:1], **job)
+            chosen = best[:1] + [target for target in best[1:] if target == CUBIN and number < 12
+                                 or length == 8192 and name in ("d128-all", "d128-causal")]
+            add(2 if number < 12 else 4 + number / 1000, "bench", targets=chosen, **job)
+            if length in (8192, 2048) and variants(kit, targets, name) and is_cuda:
+                add(2.5, "bench", targets=best[:1] + variants(kit, targets, name), peers=False, **job)
             if (name, length) in FLEX:
                 add(4.01 + FLEX.index((name, length)) / 1000, "flex", targets=best[:1], **job)
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]

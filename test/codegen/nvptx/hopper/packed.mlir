@@ -10,7 +10,7 @@
 // CHECK: arith.divui %[[ROW]], %c4
 // CHECK: %[[Q:.*]] = attn_nvptx.tensor_map %{{.*}} class(%[[R]] mod 4) box(192 x 64)
 // CHECK: %[[X:.*]] = arith.remui
-// CHECK: %[[K:.*]] = attn_nvptx.tensor_map %{{.*}} class(%[[X]] mod 4) box(128 x 64)
+// CHECK: %[[K:.*]] = attn_nvptx.tensor_map %{{.*}} class(%[[X]] mod 4) box(96 x 64)
 // CHECK: attn_nvptx.load_box %[[Q]][%{{.*}}, %{{.*}}, %{{.*}} of %[[R]]]
 // CHECK: attn_nvptx.load_box %[[K]][%{{.*}}, %{{.*}}, %{{.*}} of %[[X]]]
 // CHECK: } consumers(160) {

@@ -1,5 +1,5 @@
-// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --attn-tile-program --attn-schedule --split-input-file | FileCheck %s
-// RUN: attn-opt %s --emit=ptx --target=sm_90a --split-input-file | FileCheck %s --check-prefix=PTX
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=true overlap=false" --attn-tile-program --attn-schedule --split-input-file | FileCheck %s
+// RUN: attn-opt %s --attn-nvptx="target=sm_90a persistent=true" --split-input-file | FileCheck %s --check-prefix=THREAD
 
 // A block takes several query tiles, and both roles walk the same ones. The rings of K and V go on from one to the next; the
 // place of the query tile is a slot of its own, whose phase is the number of the round. It is released before the output leaves,
@@ -48,8 +48,8 @@
 // CHECK-NEXT: }
 // CHECK: attn_nvptx.store_wait
 
-// PTX-LABEL: .entry f_0
-// PTX: %nctaid.x
+// THREAD-LABEL: llvm.func @f_0
+// THREAD: mov.u32 $0, %nctaid.x;
 func.func @f(%q: tensor<2x8x?x64xbf16>, %k: tensor<2x2x?x64xbf16>, %v: tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16> {
   %o = attn.attention %q, %k, %v mask(causal)
     : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16>

@@ -1,4 +1,4 @@
-// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=false" --attn-tile-program --attn-schedule | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a overlap=false persistent=false" --attn-tile-program --attn-schedule | FileCheck %s
 // RUN: attn-opt %s --emit=ptx --target=sm_90a | FileCheck %s --check-prefix=PTX
 
 // Both roles walk the same tiles, first the partial, then the full ones. The warps that load wait until a slot is empty and
@@ -68,7 +68,7 @@
 // PTX: setmaxnreg.dec.sync.aligned.u32 32;
 // PTX: cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes
 // PTX: setmaxnreg.inc.sync.aligned.u32 160;
-// PTX-COUNT-24: wgmma.mma_async.sync.aligned.m64n{{128|64}}k16.f32.bf16.bf16
+// PTX-COUNT-36: wgmma.mma_async.sync.aligned.m64n{{128|64}}k16.f32.bf16.bf16
 // PTX-NOT: wgmma.mma_async
 // PTX: fence.proxy.async.shared::cta
 // PTX: cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group

@@ -32,6 +32,17 @@ func.func @warps(%q: !t, %k: !t, %v: !t) -> !t {
 
 // -----
 
+!t = tensor<1x2x?x64xbf16>
+func.func @key_tile(%q: !t, %k: !t, %v: !t) -> !t {
+  // expected-error @below {{expected a key tile that is a multiple of 16 from 16 to 192, found 208}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 128, kv_tile = 208, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 240>)
+      : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// -----
+
 !t = tensor<1x2x?x256xbf16>
 func.func @shared_memory(%q: !t, %k: !t, %v: !t) -> !t {
   // expected-error @below {{head size 256 in 'bf16' needs 321 KB of shared memory, sm_90a has 227 KB; 128x80 tiles with 2 stages fit}}

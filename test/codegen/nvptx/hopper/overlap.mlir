@@ -1,0 +1,90 @@
+// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --attn-tile-program --attn-schedule | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
+// RUN:   | FileCheck %s --check-prefix=SHARED
+
+// The product of the weights of a tile is issued after that of the scores of the next one. A pipeline is started by the first tile
+// of all, if there is one, and ended by the last product; partial tiles wait for the product before their softmax, full ones
+// after it, behind the wait for V that the next iteration needs. The first and the last turn are balanced.
+
+// CHECK-LABEL: func.func private @f_0
+// CHECK-SAME: overlap = true, turns = true
+// CHECK: %[[Q:.*]] = attn_nvptx.shared at 0
+// CHECK: attn_nvptx.barriers
+// CHECK: %[[K:.*]] = attn_nvptx.shared
+// CHECK: %[[KFULL:.*]] = attn_nvptx.barriers
+// CHECK: %[[KEMPTY:.*]] = attn_nvptx.barriers
+// CHECK: %[[V:.*]] = attn_nvptx.shared
+// CHECK: %[[VFULL:.*]] = attn_nvptx.barriers
+// CHECK: %[[VEMPTY:.*]] = attn_nvptx.barriers
+// CHECK: } consumers(160) {
+// CHECK: scf.if
+
+// The first tile.
+// CHECK: attn_nvptx.wait %[[KFULL]]
+// CHECK-NEXT: attn_nvptx.take_turn at 2 first
+// CHECK: %[[S:.*]] = attn_nvptx.wgmma %[[Q]], %[[K]]{{.*}} depth 64 :
+// CHECK-NEXT: attn_nvptx.pass_turn at 2{{$}}
+// CHECK-NEXT: attn_nvptx.wgmma_wait %[[S]] pending 0
+// CHECK-NEXT: attn_nvptx.release %[[KEMPTY]]
+// CHECK-NOT: arith.mulf {{.*}} : vector<192x64xf32>
+// CHECK: attn_nvptx.wait %[[VFULL]]
+// CHECK: arith.truncf %{{.*}} : vector<192x128xf32> to vector<192x128xbf16>
+// CHECK: attn_nvptx.absorb
+
+// A partial tile.
+// CHECK: scf.while
+// CHECK: ^bb0(%{{.*}}: i32, %[[SLOT:.*]]: i32, {{.*}}, %[[ACC:.*]]: vector<192x64xf32>, %[[P:.*]]: vector<192x128xbf16>):
+// CHECK: attn_nvptx.wait %[[KFULL]]
+// CHECK-NEXT: attn_nvptx.take_turn at 2{{$}}
+// CHECK: %[[S:.*]] = attn_nvptx.wgmma %[[Q]], %[[K]]{{.*}} depth 64 :
+// CHECK: %[[O:.*]] = attn_nvptx.wgmma %[[P]], %[[V]]{{.*}} depth 128 transposed into %[[ACC]]
+// CHECK-NEXT: attn_nvptx.pass_turn at 2{{$}}
+// CHECK-NEXT: attn_nvptx.wgmma_wait %[[S]] pending 1
+// CHECK: attn_nvptx.release %[[KEMPTY]]
+// CHECK-NEXT: %[[O1:.*]] = attn_nvptx.wgmma_wait %[[O]] pending 0
+// CHECK: attn_nvptx.release %[[VEMPTY]]
+// CHECK: math.exp2 %{{.*}} : vector<192x128xf32>
+// CHECK: arith.truncf
+// CHECK: arith.mulf %[[O1]]
+// CHECK: attn_nvptx.wait %[[VFULL]]
+// CHECK: attn_nvptx.absorb
+// CHECK: scf.yield
+
+// A full tile.
+// CHECK: scf.while
+// CHECK: %[[S:.*]] = attn_nvptx.wgmma %[[Q]], %[[K]]{{.*}} depth 64 :
+// CHECK: %[[O:.*]] = attn_nvptx.wgmma %{{.*}}, %[[V]]{{.*}} depth 128 transposed into
+// CHECK: attn_nvptx.wgmma_wait %[[S]] pending 1
+// CHECK-NOT: pending 0
+// CHECK: math.exp2 %{{.*}} : vector<192x128xf32>
+// CHECK: attn_nvptx.wait %[[VFULL]]
+// CHECK-NEXT: %[[O1:.*]] = attn_nvptx.wgmma_wait %[[O]] pending 0
+// CHECK: attn_nvptx.release %[[VEMPTY]]
+// CHECK-NEXT: arith.truncf
+// CHECK: arith.mulf %[[O1]]
+// CHECK: scf.yield
+
+// The last product.
+// CHECK: attn_nvptx.take_turn at 2{{$}}
+// CHECK: %[[O:.*]] = attn_nvptx.wgmma
+// CHECK-NEXT: attn_nvptx.pass_turn at 2 last
+// CHECK-NEXT: attn_nvptx.wgmma_wait %[[O]] pending 0
+// CHECK: attn_nvptx.release %[[VEMPTY]]
+// CHECK: scf.yield
+// CHECK: } else {
+// CHECK-NEXT: scf.yield
+
+// The columns of 80 keys take panels of 32.
+// SHARED: %[[P:.*]] = attn_nvptx.shared at {{.*}} : memref<1x3x192x32xbf16, #gpu.address_space<workgroup>>
+// SHARED: scf.while
+// SHARED: scf.while
+// SHARED: attn_nvptx.take_turn
+// SHARED: attn_nvptx.wgmma %[[P]], %{{.*}} depth 80 transposed into
+// SHARED: %[[R:.*]] = arith.truncf
+// SHARED: vector.transfer_write %[[R]], %[[P]]
+// SHARED-NEXT: attn_nvptx.publish at 5
+func.func @f(%q: tensor<2x8x?x64xbf16>, %k: tensor<2x2x?x64xbf16>, %v: tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16> {
+  %o = attn.attention %q, %k, %v mask(causal)
+    : (tensor<2x8x?x64xbf16>, tensor<2x2x?x64xbf16>, tensor<2x2x?x64xbf16>) -> tensor<2x8x?x64xbf16>
+  return %o : tensor<2x8x?x64xbf16>
+}
