@@ -24,7 +24,7 @@
 // CHECK: %[[PHASE:.*]] = arith.andi %[[ROUND]]
 // CHECK: %[[BEFORE:.*]] = arith.xori %[[PHASE]]
 // CHECK: attn_nvptx.wait %[[QEMPTY]][%{{.*}}] parity %[[BEFORE]]
-// CHECK: attn_nvptx.load_box %{{.*}}[%[[B]], %[[H]], %[[I]]] {{.*}} signal %[[QFULL]]
+// CHECK: attn_nvptx.load_box %{{.*}}[%[[B]], %[[H]], %{{.*}}] {{.*}} signal %[[QFULL]]
 // CHECK: scf.while (%{{.*}}, %{{.*}} = %[[SLOT]], %{{.*}} = %[[PARITY]])
 // CHECK: attn_nvptx.wait %[[KEMPTY]]
 // CHECK: attn_nvptx.next
