@@ -1,5 +1,5 @@
-// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --attn-tile-program --attn-schedule | FileCheck %s
-// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=false" --attn-tile-program --attn-schedule | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=false weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
 // RUN:   | FileCheck %s --check-prefix=SHARED
 
 // The product of the weights of a tile is issued after that of the scores of the next one. A pipeline is started by the first tile
