@@ -41,6 +41,8 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
            "With overlap, let warpgroups take turns at their products: true, false or empty">,
     Option<"weightsInShared", "weights-in-shared", "std::string", "\"\"",
            "With roles, pass the weights through shared memory: true, false or empty">,
+    Option<"persistent", "persistent", "std::string", "\"\"",
+           "With roles, let a block compute several query tiles: true, false or empty">,
   ];
   let statistics = [
     Statistic<"numAssigned", "num-assigned", "Number of ops that got a schedule">,

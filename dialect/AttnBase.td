@@ -129,6 +129,9 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     weights before it with V; with `turns` warpgroups issue their products one after the other, so that the softmax of one runs under
     the products of another; with `weights_in_shared` the weights go through shared memory instead of registers.
 
+    With `persistent`, which is left out where it is false, a block computes several query tiles one after the other, and the next
+    one's loads begin while it ends the one before; only with roles.
+
     Examples: `#attn.schedule<q_tile = 128, kv_tile = 64, warps = 4, stages = 2, q_in_registers = false>`,
     `#attn.schedule<q_tile = 128, kv_tile = 128, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24,
     consumer_registers = 240, overlap = true>`
@@ -139,10 +142,11 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "0">:$consumer_registers,
     DefaultValuedParameter<"bool", "false">:$overlap,
     DefaultValuedParameter<"bool", "false">:$turns,
-    DefaultValuedParameter<"bool", "false">:$weights_in_shared);
+    DefaultValuedParameter<"bool", "false">:$weights_in_shared,
+    DefaultValuedParameter<"bool", "false">:$persistent);
   let builders = [
     AttrBuilder<(ins "int64_t":$qTile, "int64_t":$kvTile, "int64_t":$warps, "int64_t":$stages, "bool":$qInRegisters),
-                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false, false, false); }]>];
+                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false, false, false, false); }]>];
   let extraClassDeclaration = [{
     /// Whether some warps only load and the others only compute.
     bool hasRoles() const { return getProducerRegisters() != 0; }

@@ -38,7 +38,8 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t stages, bool,
                                    int64_t producerRegisters,
                                    int64_t consumerRegisters, bool overlap,
-                                   bool turns, bool weightsInShared) {
+                                   bool turns, bool weightsInShared,
+                                   bool persistent) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -57,9 +58,10 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
   if (producerRegisters == 0 && consumerRegisters == 0) {
     // S7
-    if (overlap || turns || weightsInShared)
-      return emitError() << "overlap, turns and weights_in_shared need "
-                            "producer_registers and consumer_registers (S7)";
+    if (overlap || turns || weightsInShared || persistent)
+      return emitError() << "overlap, turns, weights_in_shared and persistent "
+                            "need producer_registers and consumer_registers "
+                            "(S7)";
     return success();
   }
   // S5

@@ -158,6 +158,8 @@ typedef struct attn_device attn_device;
  *                                  out-of-bounds accesses ... (on)
  *         findings=error|report    whether a finding fails the launch (error)
  *         threads=<n>              host threads; 0 for all (0)
+ *         multiprocessors=<n>      blocks of a kernel that shares its work
+ *                                  items among as many as there are (2)
  *         target=sm_<n>            the GPU whose limits apply (sm_90a)
  *
  *   host  threads=<n>              how many work on a launch, at least 1 (one

@@ -43,7 +43,7 @@ struct AttnAssignHostSchedulePass
               keys = kvTile > 0 ? kvTile : sizes.kvTile;
       if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows,
                                       keys, 1, 1, false, 0, 0, false, false,
-                                      false))) {
+                                      false, false))) {
         signalPassFailure();
         return WalkResult::interrupt();
       }

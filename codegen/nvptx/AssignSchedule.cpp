@@ -75,7 +75,8 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
         {"q-in-registers", qInRegisters, overrides.qInRegisters},
         {"overlap", overlap, overrides.overlap},
         {"turns", turns, overrides.turns},
-        {"weights-in-shared", weightsInShared, overrides.weightsInShared}};
+        {"weights-in-shared", weightsInShared, overrides.weightsInShared},
+        {"persistent", persistent, overrides.persistent}};
     for (auto [name, text, flag] : flags) {
       if (text.empty())
         continue;

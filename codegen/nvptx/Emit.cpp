@@ -239,6 +239,7 @@ LogicalResult ManifestBuilder::addLaunch(func::CallOp call,
   if (failed(grid))
     return failure();
   launch.grid = std::move(*grid);
+  launch.persistent = kernel->hasAttr("attn.persistent");
   launch.threads = kernel->getAttrOfType<DenseI32ArrayAttr>("nvvm.reqntid")[0];
   launch.shared =
       kernel->getAttrOfType<IntegerAttr>("attn.shared_bytes").getInt();

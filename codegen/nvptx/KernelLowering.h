@@ -22,6 +22,7 @@ class AbsorbOp;
 class LoadAsyncOp;
 class StoreOp;
 class RolesOp;
+class ForItemsOp;
 class BarriersOp;
 class WaitOp;
 class ReleaseOp;
@@ -62,7 +63,9 @@ public:
   KernelLowering(KernelBuilder &b, Value sharedBase)
       : b(b), shared(b), sharedBase(sharedBase) {}
 
-  void mapScalar(Value value, Value lowered) { scalars[value] = lowered; }
+  void mapScalar(Value value, Value lowered) {
+    scalars[value] = parameters[value] = lowered;
+  }
   void mapArray(Value value, GlobalArray array) {
     arrays[value] = std::move(array);
   }
@@ -83,9 +86,18 @@ public:
 private:
   // Control flow.
   LogicalResult lower(scf::ForallOp op);
-  LogicalResult lowerProgram(scf::ForallOp forall,
+  /// The iterations of the kernel and the values that stand for the
+  /// coordinates of one; `heads` as in attn_nvptx.for_items, null for 1.
+  struct Iterations {
+    scf::ForallOp forall;
+    ValueRange coordinates;
+    Value heads = {};
+  };
+  LogicalResult lowerProgram(const Iterations &iterations, Value number,
                              llvm::iterator_range<Block::iterator> ops);
-  LogicalResult decodeBlock(scf::ForallOp op, Value block);
+  LogicalResult decode(const Iterations &iterations, Value number);
+  FailureOr<SmallVector<Value>> countIterations(scf::ForallOp op);
+  LogicalResult readParameters(scf::ForallOp forall);
   LogicalResult lower(scf::WhileOp op);
   LogicalResult lower(scf::IfOp op);
   /// See KernelBuilder::startPhase.
@@ -123,6 +135,7 @@ private:
 
   // Kernels with roles.
   LogicalResult lower(RolesOp op);
+  LogicalResult lower(ForItemsOp op);
   LogicalResult lower(BarriersOp op);
   LogicalResult lower(WaitOp op);
   LogicalResult lower(ReleaseOp op);
@@ -180,6 +193,8 @@ private:
   SharedMemory shared;
   Value sharedBase;
   DenseMap<Value, Value> scalars;
+  /// The scalars that are parameters of the kernel.
+  DenseMap<Value, Value> parameters;
   DenseMap<Value, TileValue> tiles;
   DenseMap<Value, GlobalArray> arrays;
   DenseMap<Value, SharedTile> buffers;
@@ -189,6 +204,9 @@ private:
   int64_t numProducts = 0;
   /// The number of the block, an i32.
   Value blockIndex;
+  /// In a loop over iterations: what depends on the parameters alone is
+  /// computed in each one, and not kept in registers from one to the next.
+  bool inItems = false;
   /// Positions are computed anew, hidden from the optimizer, so that it does
   /// not find them in the common path and keep them alive.
   bool inRarePath = false;

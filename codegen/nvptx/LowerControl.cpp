@@ -33,10 +33,10 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
             SelectRowsOp, AnyBitOp, memref::LoadOp, SharedOp, LoadAsyncOp,
             StoreOp, vector::TransferReadOp, vector::TransferWriteOp,
             vector::StepOp, vector::MultiDimReductionOp, AbsorbOp,
-            vector::ContractionOp, RolesOp, BarriersOp, WaitOp, ReleaseOp,
-            TensorMapOp, LoadBoxOp, LoadRowsOp, StoreBoxOp, StoreWaitOp,
-            WgmmaOp, WgmmaWaitOp, TakeTurnOp, PassTurnOp, PublishOp>(
-          [&](auto typed) { return lower(typed); })
+            vector::ContractionOp, RolesOp, ForItemsOp, BarriersOp, WaitOp,
+            ReleaseOp, TensorMapOp, LoadBoxOp, LoadRowsOp, StoreBoxOp,
+            StoreWaitOp, WgmmaOp, WgmmaWaitOp, TakeTurnOp, PassTurnOp,
+            PublishOp>([&](auto typed) { return lower(typed); })
       .Case<vector::BroadcastOp, vector::ShapeCastOp>(
           [&](auto cast) { return lowerReshape(op, cast.getSource()); })
       .Case([&](NVVM::BarrierOp) {
@@ -65,7 +65,10 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
         if (!index || array == arrays.end())
           return op->emitOpError(
               "expected a constant dimension of an argument or a slice");
-        scalars[dim.getResult()] = array->second.sizes[*index];
+        Value size = array->second.sizes[*index];
+        if (inItems)
+          size = b.add(size, b.widen(b.hide(b.i32(0))));
+        scalars[dim.getResult()] = size;
         return success();
       })
       .Case([&](arith::ConstantOp) { return lowerConstant(op); })
@@ -80,38 +83,85 @@ LogicalResult KernelLowering::lowerOp(Operation *op) {
 // Loops and branches
 //===----------------------------------------------------------------------===//
 
-/// The iterations are the blocks of a one-dimensional grid, the last dimension
-/// fastest, so that the blocks of one batch and key head run together and share
-/// K and V in the L2 cache. The last dimension, the query tiles, counts down
-/// unless attn-tile says otherwise: the longest come first.
-LogicalResult KernelLowering::decodeBlock(scf::ForallOp op, Value block) {
+/// Lowers what stands before the kernel's loop again, in a way that the
+/// optimizer does not see.
+LogicalResult KernelLowering::readParameters(scf::ForallOp forall) {
+  for (auto [value, parameter] : parameters)
+    if (parameter.getType() == b.i64Type)
+      scalars[value] = b.add(parameter, b.widen(b.hide(b.i32(0))));
+  for (Operation &op :
+       llvm::make_range(forall->getBlock()->begin(), forall->getIterator()))
+    if (failed(lowerOp(&op)))
+      return failure();
+  return success();
+}
+
+/// How many steps each dimension has, as i32: no grid has more than 2^31 - 1
+/// blocks.
+FailureOr<SmallVector<Value>>
+KernelLowering::countIterations(scf::ForallOp op) {
   auto materialize = [&](OpFoldResult value) {
     std::optional<int64_t> known = getConstantIntValue(value);
     return known ? b.i64(*known) : getScalar(cast<Value>(value));
   };
-  SmallVector<OpFoldResult> lower = op.getMixedLowerBound(),
-                            upper = op.getMixedUpperBound(),
-                            step = op.getMixedStep();
-  for (int64_t dim = op.getRank() - 1; dim >= 0; --dim) {
-    std::optional<int64_t> stepSize = getConstantIntValue(step[dim]);
-    if (!isConstantIntValue(lower[dim], 0) || !stepSize)
+  SmallVector<Value> counts;
+  for (auto [lower, upper, step] :
+       llvm::zip_equal(op.getMixedLowerBound(), op.getMixedUpperBound(),
+                       op.getMixedStep())) {
+    std::optional<int64_t> stepSize = getConstantIntValue(step);
+    if (!isConstantIntValue(lower, 0) || !stepSize)
       return op.emitOpError("expected lower bounds of 0 and constant steps");
-    Value index = block;
-    bool last = dim == op.getRank() - 1;
-    if (dim > 0 || last) {
-      // No grid has more than 2^31 - 1 blocks, so that 32 bits hold every
-      // count.
-      Value count = b.add(materialize(upper[dim]), b.i64(*stepSize - 1));
-      count = b.narrow(LLVM::UDivOp::create(b, count, b.i64(*stepSize)));
-      if (dim > 0) {
-        Value quotient = LLVM::UDivOp::create(b, block, count);
-        index = b.sub(block, b.mul(quotient, count));
-        block = quotient;
-      }
-      if (last && !op->hasAttr("attn.ascending"))
-        index = b.sub(b.sub(count, b.i32(1)), index);
-    }
-    scalars[op.getInductionVar(dim)] = b.mul(b.widen(index), b.i64(*stepSize));
+    Value count = b.add(materialize(upper), b.i64(*stepSize - 1));
+    counts.push_back(
+        b.narrow(LLVM::UDivOp::create(b, count, b.i64(*stepSize))));
+  }
+  return counts;
+}
+
+/// Iterations are numbered with the last dimension fastest, so that the blocks
+/// of one batch and key head run together and share K and V in the L2 cache; or
+/// with several combinations of the other dimensions faster than the last one,
+/// and groups of these slowest. The last dimension, the query tiles, counts
+/// down unless attn-tile says otherwise: the longest come first.
+LogicalResult KernelLowering::decode(const Iterations &iterations,
+                                     Value number) {
+  scf::ForallOp op = iterations.forall;
+  FailureOr<SmallVector<Value>> counts = countIterations(op);
+  if (failed(counts))
+    return failure();
+  auto divide = [&](Value a, Value by) -> std::pair<Value, Value> {
+    Value quotient = LLVM::UDivOp::create(b, a, by);
+    return {quotient, b.sub(a, b.mul(quotient, by))};
+  };
+  int64_t last = op.getRank() - 1;
+  Value numTiles = counts->back(), tile, rest;
+  if (last == 0) {
+    tile = number;
+  } else if (iterations.heads) {
+    Value outer = counts->front();
+    for (Value count : ArrayRef(*counts).slice(1, last - 1))
+      outer = b.mul(outer, count);
+    Value together = b.minSigned(b.narrow(getScalar(iterations.heads)), outer);
+    auto [group, inGroup] = divide(number, b.mul(together, numTiles));
+    Value first = b.mul(group, together);
+    auto [slow, fast] =
+        divide(inGroup, b.minSigned(together, b.sub(outer, first)));
+    tile = slow;
+    rest = b.add(first, fast);
+  } else {
+    std::tie(rest, tile) = divide(number, numTiles);
+  }
+  if (!op->hasAttr("attn.ascending"))
+    tile = b.sub(b.sub(numTiles, b.i32(1)), tile);
+  for (int64_t dim = last; dim >= 0; --dim) {
+    Value index = tile;
+    if (dim == 0 && last != 0)
+      index = rest;
+    else if (dim != last)
+      std::tie(rest, index) = divide(rest, (*counts)[dim]);
+    int64_t stepSize = *getConstantIntValue(op.getMixedStep()[dim]);
+    scalars[iterations.coordinates[dim]] =
+        b.mul(b.widen(index), b.i64(stepSize));
   }
   return success();
 }
@@ -127,14 +177,17 @@ static bool carriesTiles(Operation &op) {
 /// through the loops.
 LogicalResult KernelLowering::lower(scf::ForallOp op) {
   blockIndex = NVVM::BlockIdXOp::create(b, b.i32Type);
-  if (failed(decodeBlock(op, blockIndex)))
+  Iterations iterations{op, op.getInductionVars()};
+  bool isPersistent = op->getParentOp()->hasAttr("attn.persistent");
+  if (!isPersistent && failed(decode(iterations, blockIndex)))
     return failure();
-  return lowerProgram(op, op.getBody()->without_terminator());
+  return lowerProgram(iterations, blockIndex,
+                      op.getBody()->without_terminator());
 }
 
-/// Lowers `ops`, those of one iteration of `forall` or of a role in it.
+/// Lowers `ops`, those of iteration `number` or of a role in it.
 LogicalResult
-KernelLowering::lowerProgram(scf::ForallOp forall,
+KernelLowering::lowerProgram(const Iterations &iterations, Value number,
                              llvm::iterator_range<Block::iterator> ops) {
   auto tileLoops = llvm::make_filter_range(ops, carriesTiles);
   auto lowerAll = [&](auto range) {
@@ -153,7 +206,8 @@ KernelLowering::lowerProgram(scf::ForallOp forall,
   auto epilogue =
       llvm::make_range(std::next(lastLoop->getIterator()), ops.end());
   if (failed(lowerAll(llvm::make_range(ops.begin(), epilogue.begin()))) ||
-      failed(decodeBlock(forall, b.shuffleXor(blockIndex, 0))))
+      (inItems && failed(readParameters(iterations.forall))) ||
+      failed(decode(iterations, b.shuffleXor(number, 0))))
     return failure();
 
   llvm::SmallPtrSet<Operation *, 16> needed;

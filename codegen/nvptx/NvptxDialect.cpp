@@ -4,6 +4,7 @@
 
 #include "attn/codegen/nvptx/Nvptx.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 
@@ -83,6 +84,18 @@ LogicalResult AbsorbOp::verify() {
 
 LogicalResult LoadRowsOp::verify() {
   return verifyCopy(*this, getSource().getType(), getTarget().getType());
+}
+
+LogicalResult ForItemsOp::verifyRegions() {
+  auto forall = (*this)->getParentOfType<scf::ForallOp>();
+  size_t rank = forall ? forall.getRank() : 0, carried = getInits().size();
+  auto next = dyn_cast<NextOp>(getBlock().getTerminator());
+  if (!forall || getBlock().getNumArguments() != rank + 1 + carried || !next ||
+      next.getValues().size() != carried)
+    return emitOpError("expected to be in an scf.forall, with an argument for "
+                       "each of its dimensions, the round and each carried "
+                       "value, which attn_nvptx.next hands on");
+  return success();
 }
 
 LogicalResult TensorMapOp::verify() {

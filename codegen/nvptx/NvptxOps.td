@@ -120,6 +120,46 @@ def Nvptx_RolesOp : Nvptx_Op<"roles", [NoTerminator, SingleBlock]> {
   }];
 }
 
+def Nvptx_ForItemsOp : Nvptx_Op<"for_items", [SingleBlock]> {
+  let summary = "The iterations of the kernel that a block takes, one after the other";
+  let description = [{
+    The kernel has fewer blocks than its scf.forall has iterations. Those are numbered, each block takes one in every
+    round, by its own number in the first round, in reverse order of the blocks in the second, and so on: of work that falls from
+    iteration to iteration all get as much. The arguments of the region are the coordinates of the iteration, the number of the
+    round, and what is carried.
+
+    `heads` combinations of the dimensions before the last one go together: within them the last dimension, the query tiles, is the
+    slowest, and starts with the longest.
+
+    Example:
+    ```mlir
+    attn_nvptx.for_items heads(%n) carry(%slot, %parity) {
+    ^bb0(%b: index, %h: index, %i0: index, %round: i32, %s: i32, %p: i32):
+      ...
+      attn_nvptx.next %s1, %p1
+    }
+    ```
+  }];
+  let arguments = (ins Index:$heads, Variadic<I32>:$inits);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "`heads` `(` $heads `)` `carry` `(` $inits `)` $body attr-dict";
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    Block &getBlock() { return getBody().front(); }
+    Value getRound() { return getBlock().getArgument(getBlock().getNumArguments() - 1 - getInits().size()); }
+    ValueRange getCarried() { return getBlock().getArguments().take_back(getInits().size()); }
+  }];
+}
+
+def Nvptx_NextOp : Nvptx_Op<"next", [Terminator, Pure, HasParent<"ForItemsOp">]> {
+  let summary = "What attn_nvptx.for_items carries on";
+  let description = [{
+    Example: `attn_nvptx.next %slot, %parity`
+  }];
+  let arguments = (ins Variadic<I32>:$values);
+  let assemblyFormat = "$values attr-dict";
+}
+
 def Nvptx_BarriersOp : Nvptx_Op<"barriers"> {
   let summary = "mbarriers in the block's dynamic shared memory, in phase 0";
   let description = [{
@@ -294,23 +334,26 @@ def Nvptx_TakeTurnOp : Nvptx_Op<"take_turn"> {
   let summary = "Wait until the warpgroup before has issued its products";
   let description = [{
     Warpgroups take turns in their order, the first after the last. Warpgroup w waits at named barrier `barrier` + w for
-    the one before it; `first` says that the first turn of the first warpgroup is its own.
+    the one before it; `first` says that the first turn of the first warpgroup is its own. With `alone` only the first
+    warpgroup takes one.
 
     Example: `attn_nvptx.take_turn at 2 first`
   }];
-  let arguments = (ins I64Attr:$barrier, UnitAttr:$first);
-  let assemblyFormat = "`at` $barrier (`first` $first^)? attr-dict";
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$first, UnitAttr:$alone);
+  let assemblyFormat = "`at` $barrier (`first` $first^)? (`alone` $alone^)? attr-dict";
 }
 
 def Nvptx_PassTurnOp : Nvptx_Op<"pass_turn"> {
   let summary = "Let the next warpgroup issue its products";
   let description = [{
     The other half of `take_turn`. With `last` the last warpgroup passes its turn to nobody: as many turns are taken as passed.
+    With `alone` only the last warpgroup passes one: around a loop whose iterations all take and pass one, the last
+    warpgroup passes one before it, and the first takes one after it.
 
     Example: `attn_nvptx.pass_turn at 2 last`
   }];
-  let arguments = (ins I64Attr:$barrier, UnitAttr:$last);
-  let assemblyFormat = "`at` $barrier (`last` $last^)? attr-dict";
+  let arguments = (ins I64Attr:$barrier, UnitAttr:$last, UnitAttr:$alone);
+  let assemblyFormat = "`at` $barrier (`last` $last^)? (`alone` $alone^)? attr-dict";
 }
 
 def Nvptx_PublishOp : Nvptx_Op<"publish"> {

@@ -38,6 +38,7 @@ void nvptx::buildNvptxPipeline(OpPassManager &manager,
   assign.overlap = toText(options.schedule.overlap);
   assign.turns = toText(options.schedule.turns);
   assign.weightsInShared = toText(options.schedule.weightsInShared);
+  assign.persistent = toText(options.schedule.persistent);
   addPasses(manager, assign);
 }
 
@@ -74,6 +75,10 @@ struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
   Option<std::string> weightsInShared{
       *this, "weights-in-shared",
       llvm::cl::desc("Pass the weights through shared memory: true or false")};
+  Option<std::string> persistent{
+      *this, "persistent",
+      llvm::cl::desc("With roles, let a block compute several query tiles: "
+                     "true or false")};
 };
 } // namespace
 
@@ -84,6 +89,6 @@ void nvptx::registerNvptxPipelines() {
         addPasses(manager,
                   {options.target, options.qTile, options.kvTile, options.warps,
                    options.stages, options.qInRegisters, options.overlap,
-                   options.turns, options.weightsInShared});
+                   options.turns, options.weightsInShared, options.persistent});
       });
 }

@@ -42,6 +42,8 @@ struct Choice {
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
   bool overlap = false, turns = false, weightsInShared = false;
+  /// With roles: only where ptxas has registers left for it.
+  bool persistent = true;
 };
 } // namespace
 
@@ -90,7 +92,8 @@ static constexpr Choice roleChoices[] = {
     {96, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true},
     {96, MaskClass::Simple, false, 128, 128, 8, 3, false, 24, 240, true, true},
     {96, MaskClass::Any, false, 128, 112, 8, 3, false, 24, 240, true, true},
-    {128, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true},
+    {128, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true,
+     /*weightsInShared=*/false, /*persistent=*/false},
     {128, MaskClass::Any, false, 128, 128, 8, 2, false, 24, 240, true, true},
     {192, MaskClass::Any, false, 128, 112, 8, 2, false, 24, 240, true},
     {256, MaskClass::Any, false, 128, 80, 8, 2, false, 24, 240, true},
@@ -200,7 +203,7 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
       int64_t end = plan.weights + weightBytes;
       plan.output = outputApart ? end : 0;
       plan.barriers = outputApart ? end + outputBytes : end;
-      plan.total = plan.barriers + 8 * (1 + 4 * schedule.getStages());
+      plan.total = plan.barriers + 8 * (2 + 4 * schedule.getStages());
       return plan;
     };
     SharedPlan apart = place(true);
@@ -223,10 +226,11 @@ SharedPlan nvptx::planSharedMemory(ScheduleAttr schedule,
 }
 
 static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
-  return ScheduleAttr::get(
-      context, choice.qTile, choice.kvTile, choice.warps, choice.stages,
-      choice.qInRegisters, choice.producerRegisters, choice.consumerRegisters,
-      choice.overlap, choice.turns, choice.weightsInShared);
+  return ScheduleAttr::get(context, choice.qTile, choice.kvTile, choice.warps,
+                           choice.stages, choice.qInRegisters,
+                           choice.producerRegisters, choice.consumerRegisters,
+                           choice.overlap, choice.turns, choice.weightsInShared,
+                           choice.producerRegisters != 0 && choice.persistent);
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -377,7 +381,10 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       overrides.qInRegisters.value_or(choice->qInRegisters),
       registers->producerRegisters, registers->consumerRegisters, overlap,
       overrides.turns.value_or(overlap && choice->turns),
-      overrides.weightsInShared.value_or(choice->weightsInShared));
+      overrides.weightsInShared.value_or(choice->weightsInShared),
+      // Masks with many bounds leave no registers for it.
+      overrides.persistent.value_or(hasRoles && choice->persistent &&
+                                    problem.mask != MaskClass::Any));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

@@ -67,7 +67,7 @@ bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 struct ScheduleOverrides {
   std::optional<int64_t> qTile = {}, kvTile = {}, warps = {}, stages = {};
   std::optional<bool> qInRegisters = {}, overlap = {}, turns = {},
-                      weightsInShared = {};
+                      weightsInShared = {}, persistent = {};
 };
 
 /// Where the buffers of a kernel lie in dynamic shared memory, in bytes from

@@ -240,6 +240,8 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
   // and spills.
   function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(1));
   function->setAttr("attn.shared_bytes", sharedBytes);
+  if (kernel->hasAttr("attn.persistent"))
+    function->setAttr("attn.persistent", b.getUnitAttr());
   function->setAttr("attn.schedule", schedule);
   if (Attribute mask = kernel->getAttr("attn.mask"))
     function->setAttr("attn.mask", mask);
@@ -248,7 +250,8 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
 
   kernel.getBody().getBlocks().clear();
   kernel.setPrivate();
-  for (StringRef name : {"attn.shared_bytes", "attn.schedule", "attn.mask"})
+  for (StringRef name :
+       {"attn.shared_bytes", "attn.schedule", "attn.mask", "attn.persistent"})
     kernel->removeAttr(name);
   ++numKernels;
   return success();

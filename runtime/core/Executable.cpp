@@ -12,6 +12,8 @@
 #include "attn/runtime/core/DataCheck.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 using namespace attn;
@@ -28,6 +30,8 @@ struct Executable::Prepared {
   std::vector<uint32_t> grids; ///< one for each launch
   /// For each launch whether all of its tensor maps can be made.
   std::vector<bool> tensorMapsFit;
+  /// What makes a launch slower than it could be.
+  std::vector<std::string> remarks;
   std::map<int64_t, int64_t> scalars; ///< by argument number
   Bindings bindings;
 };
@@ -330,9 +334,15 @@ Status Executable::prepare(const std::vector<Tensor> &argumentTensors,
       if (param.kind != ParamDesc::Kind::TensorMap)
         continue;
       auto map = describeTensorMap(prepared.buffers[index], param);
-      if (!map && !isAsked)
-        return map.error().in(nameOfBuffer(index));
-      fit &= static_cast<bool>(map);
+      if (map)
+        continue;
+      Error why = map.error().in(nameOfBuffer(index));
+      if (!isAsked)
+        return why;
+      if (fit)
+        prepared.remarks.push_back("kernel '" + launch.entry +
+                                   "' copies row by row: " + why.message);
+      fit = false;
     }
     prepared.tensorMapsFit.push_back(fit);
   }
@@ -440,8 +450,12 @@ Status Executable::launchAll(const Prepared &prepared, Stream stream) const {
       parameters.push_back(parameter);
       names.push_back(std::move(name));
     }
+    uint32_t blocks = prepared.grids[l];
+    if (launch.persistent)
+      blocks = static_cast<uint32_t>(std::min<int64_t>(
+          blocks, std::max<int64_t>(home->properties().multiprocessors, 1)));
     LaunchRequest request{kernels[l],
-                          prepared.grids[l],
+                          blocks,
                           static_cast<uint32_t>(launch.threads),
                           static_cast<uint32_t>(launch.shared),
                           parameters,
@@ -464,6 +478,10 @@ Status Executable::run(const std::vector<Tensor> &argumentTensors,
   if (Status status = checkData(prepared, stream); !status)
     return status;
 
+  if (const char *wanted = std::getenv("ATTN_REMARKS");
+      wanted && std::strcmp(wanted, "1") == 0)
+    for (const std::string &remark : prepared.remarks)
+      std::fprintf(stderr, "attn: remark: %s\n", remark.c_str());
   Status status = Status::success();
   std::vector<uint64_t> allocated;
   for (size_t b = 0; b < prepared.buffers.size() && status; ++b) {

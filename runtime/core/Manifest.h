@@ -158,7 +158,10 @@ struct ParamDesc {
 
 struct LaunchDesc {
   std::string entry;
-  Expression grid;     ///< blocks, one-dimensional; zero skips the launch
+  Expression grid; ///< blocks, one-dimensional; zero skips the launch
+  /// The grid counts work items: the launch has at most as many blocks as the
+  /// device has multiprocessors, and each block takes its share.
+  bool persistent = false;
   int64_t threads = 0; ///< per block
   int64_t shared = 0;  ///< bytes of dynamic shared memory
   std::vector<ParamDesc> params;
@@ -166,9 +169,9 @@ struct LaunchDesc {
   std::string mask;     ///< for people: the mask as text
 
   bool operator==(const LaunchDesc &o) const {
-    return std::tie(entry, grid, threads, shared, params, schedule, mask) ==
-           std::tie(o.entry, o.grid, o.threads, o.shared, o.params, o.schedule,
-                    o.mask);
+    return std::tie(entry, grid, persistent, threads, shared, params, schedule,
+                    mask) == std::tie(o.entry, o.grid, o.persistent, o.threads,
+                                      o.shared, o.params, o.schedule, o.mask);
   }
 };
 

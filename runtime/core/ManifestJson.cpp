@@ -276,6 +276,7 @@ LaunchDesc readLaunch(const Json &value, const std::string &path) {
   LaunchDesc launch;
   launch.entry = fields.string("entry");
   launch.grid = readExpression(fields.get("grid"), fields.pathTo("grid"), 0);
+  launch.persistent = fields.has("persistent") && fields.boolean("persistent");
   launch.threads = fields.integer("threads");
   launch.shared = fields.integer("shared");
   fields.list("params", [&](const Json &param, const std::string &at) {
@@ -466,6 +467,7 @@ std::string text(const LaunchDesc &l) {
   std::string margin = ",\n      ";
   return "{\n      \"entry\": " + quoted(l.entry) + margin +
          "\"grid\": " + text(l.grid) + margin +
+         (l.persistent ? "\"persistent\": true" + margin : "") +
          "\"threads\": " + std::to_string(l.threads) + margin +
          "\"shared\": " + std::to_string(l.shared) + margin +
          "\"params\": " + lines(texts(l.params), 6) + margin +

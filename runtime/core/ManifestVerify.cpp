@@ -258,6 +258,9 @@ private:
       return s;
     int64_t threadLimit = isObject ? 1 : maxThreads;
     int64_t sharedLimit = isObject ? maxScratch : maxShared;
+    if (launch.persistent && isObject)
+      return bad(path + ".persistent",
+                 "expected false for a CPU, where every item is a call");
     if (launch.threads < 1 || launch.threads > threadLimit)
       return bad(path + ".threads",
                  "expected 1 to " + std::to_string(threadLimit) + ", found " +

@@ -83,10 +83,14 @@ Result<SimOptions> attn::parseSimOptions(const DeviceOptions &options) {
         reader.number("seed", result.launch.seed),
         reader.number("budget", result.launch.instructionBudget),
         reader.number("threads", result.launch.threads),
+        reader.number("multiprocessors", result.multiprocessors),
         reader.word("checks", {"off", "on"}, checks),
         reader.word("findings", {"error", "report"}, findings)})
     if (!status)
       return status.error();
+  if (result.multiprocessors < 1)
+    return OptionReader::bad("multiprocessors", "a number of at least 1",
+                             std::to_string(result.multiprocessors));
   if (std::optional<std::string> target = reader.take("target")) {
     if (!parseTarget(*target))
       return OptionReader::bad("target", "a GPU such as sm_80 or sm_90a",
@@ -96,8 +100,8 @@ Result<SimOptions> attn::parseSimOptions(const DeviceOptions &options) {
   if (!reader.left().empty())
     return invalidArgument(
         "unknown option '" + reader.left().begin()->first +
-        "' of device 'sim', expected mode, seed, budget, threads, checks, "
-        "findings or target");
+        "' of device 'sim', expected mode, seed, budget, threads, "
+        "multiprocessors, checks, findings or target");
   result.launch.mode = mode == 0   ? sim::Mode::Eager
                        : mode == 1 ? sim::Mode::Lazy
                                    : sim::Mode::Random;
@@ -245,7 +249,7 @@ Result<std::shared_ptr<Device>> SimDevice::create(const SimOptions &options) {
   limits.name = "simulated " + options.target;
   limits.major = target->major;
   limits.minor = target->minor;
-  limits.multiprocessors = 1;
+  limits.multiprocessors = options.multiprocessors;
   limits.sharedMemoryPerBlock =
       sharedMemoryPerBlock(target->major, target->minor);
   limits.threadsPerBlock = 1024;

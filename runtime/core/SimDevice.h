@@ -20,6 +20,8 @@ struct SimOptions {
   bool findingsAreErrors = true;
   /// The GPU whose compute capability and limits are simulated.
   std::string target = "sm_90a";
+  /// How many blocks a persistent kernel has.
+  int64_t multiprocessors = 2;
 };
 
 /// The options of attn_device_open's "sim".

@@ -32,6 +32,14 @@ protected:
   }
 
   Outcome checkNext(Case problem) {
+    static unsigned number = 0;
+    problem.multiprocessors = 1 + number % 4;
+    problem.options.schedule.persistent = number % 7 != 6;
+    ++number;
+    return run(problem, number, number, number);
+  }
+
+  Outcome run(Case problem, unsigned mode, unsigned way, unsigned seed) {
     struct Ways {
       bool overlap, turns, weightsInShared;
     };
@@ -41,8 +49,7 @@ protected:
                              {true, true, true},
                              {false, false, false}};
     constexpr Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
-    static unsigned number = 0;
-    auto [overlap, turns, weightsInShared] = ways[number % std::size(ways)];
+    auto [overlap, turns, weightsInShared] = ways[way % std::size(ways)];
     nvptx::ScheduleOverrides &schedule = problem.options.schedule;
     if (!problem.inColumns) {
       schedule.overlap = overlap;
@@ -50,10 +57,11 @@ protected:
       schedule.weightsInShared = weightsInShared;
       if (weightsInShared && !schedule.kvTile)
         schedule.kvTile = 48;
+    } else {
+      schedule.persistent.reset();
     }
     problem.options.target = "sm_90a";
-    Outcome outcome = runCase(context, problem, modes[number % 3], number);
-    ++number;
+    Outcome outcome = runCase(context, problem, modes[mode % 3], seed);
     SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
                  " Nk " + std::to_string(problem.keys) + ", overlap " +
                  std::to_string(overlap) + ", turns " + std::to_string(turns) +
@@ -224,6 +232,52 @@ TEST_F(Hopper, Classes) {
                 storage != Storage::Unaligned)
           << queries << " " << keys;
     }
+}
+
+// Blocks that take many items, of different lengths: the same bits however many
+// blocks there are, and as many products as items need.
+TEST_F(Hopper, Persistent) {
+  struct Shape {
+    int64_t headSize, queries, keys;
+    const char *mask;
+    Storage storage;
+  };
+  const auto global = [](int64_t, int64_t p, int64_t j) {
+    return std::abs(p - j) <= 20 || p < 3 || j < 3;
+  };
+  const Shape shapes[] = {
+      {32, 580, 590, "causal", Storage::HeadMajor},
+      {256, 140, 150, "causal", Storage::SequenceMajor}, // output over queries
+      {32, 390, 400, "longformer<20, 3>", Storage::HeadMajor},
+      {32, 300, 290, "causal", Storage::Unaligned},
+      {32, 260, 0, "causal", Storage::HeadMajor},
+  };
+  for (const Shape &shape : shapes) {
+    std::vector<double> expected;
+    for (int64_t multiprocessors : {1, 5, 0}) {
+      Case problem;
+      problem.headSize = shape.headSize;
+      problem.queries = shape.queries;
+      problem.keys = shape.keys;
+      problem.mask = shape.mask;
+      problem.live = causal;
+      if (shape.mask[0] == 'l')
+        problem.live = global;
+      problem.storage = shape.storage;
+      problem.batches = 2;
+      problem.heads = 3;
+      // The same random numbers and the same way for all.
+      problem.multiprocessors = std::max<int64_t>(multiprocessors, 1);
+      problem.options.schedule.persistent = multiprocessors != 0;
+      Outcome outcome = run(problem, multiprocessors, /*way=*/0, /*seed=*/7);
+      EXPECT_EQ(outcome.bundle.manifest.launches[0].persistent,
+                multiprocessors != 0);
+      if (expected.empty())
+        expected = outcome.values;
+      EXPECT_TRUE(expected == outcome.values)
+          << shape.mask << " " << multiprocessors;
+    }
+  }
 }
 
 TEST_F(Hopper, NonFiniteValues) {

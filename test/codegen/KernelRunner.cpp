@@ -241,6 +241,7 @@ Outcome test::runCase(MLIRContext &context, const Case &c,
   simOptions.launch.seed = seed;
   simOptions.findingsAreErrors = false;
   simOptions.target = c.options.target;
+  simOptions.multiprocessors = c.multiprocessors;
   auto device = ::attn::SimDevice::create(simOptions);
   if (!device) {
     outcome.problem = device.error().message;
@@ -279,6 +280,7 @@ Outcome test::runCase(MLIRContext &context, const Case &c,
   ref::Solution exact = ref::evaluate(problem),
                 naive = ref::evaluateNaive(problem, format);
   o.load();
+  outcome.values = o.values;
   outcome.o =
       ref::judgeOutput(o.values, exact.o, naive.o, o.tensor.shape, format);
   if (c.withLse)

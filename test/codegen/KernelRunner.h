@@ -44,6 +44,8 @@ struct Case {
   Poison poison = Poison::None;
   nvptx::NvptxPipelineOptions options = {};
   bool withLse = true;
+  /// Blocks of a persistent kernel.
+  int64_t multiprocessors = 2;
 };
 
 struct Outcome {
@@ -51,6 +53,7 @@ struct Outcome {
   std::string problem; ///< of compiling or launching
   ::attn::Bundle bundle;
   ::attn::reference::Judgement o, lse;
+  std::vector<double> values; ///< of the output
   ::attn::sim::LaunchReport report;
   /// What the products of the visited tiles take when nothing is wasted.
   uint64_t idealMma = 0, idealWgmma = 0;

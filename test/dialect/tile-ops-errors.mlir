@@ -319,8 +319,8 @@ func.func @B3_count(%m: tensor<1x1x128x100xi8>, %j: index) {
 // -----
 
 func.func private @S7() attributes {attn.schedule =
-    // expected-error @below {{overlap, turns and weights_in_shared need producer_registers and consumer_registers (S7)}}
-    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, overlap = true>}
+    // expected-error @below {{overlap, turns, weights_in_shared and persistent need producer_registers and consumer_registers (S7)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, persistent = true>}
 
 // -----
 

@@ -24,12 +24,24 @@ static constexpr int64_t turnBarrier = 2, weightsBarrier = 5;
 
 void RoleScheduler::takeTurn(bool first) {
   if (schedule.getTurns())
-    TakeTurnOp::create(b, turnBarrier, first);
+    TakeTurnOp::create(b, turnBarrier, first && !isPersistent());
 }
 
 void RoleScheduler::passTurn(bool last) {
   if (schedule.getTurns())
-    PassTurnOp::create(b, turnBarrier, last);
+    PassTurnOp::create(b, turnBarrier, last && !isPersistent());
+}
+
+/// Turns go on from item to item, as no warpgroup waits for the others between
+/// two of them.
+void RoleScheduler::beginTurns() {
+  if (schedule.getTurns() && isPersistent())
+    PassTurnOp::create(b, turnBarrier, /*last=*/false, /*alone=*/true);
+}
+
+void RoleScheduler::endTurns() {
+  if (schedule.getTurns() && isPersistent())
+    TakeTurnOp::create(b, turnBarrier, /*first=*/false, /*alone=*/true);
 }
 
 /// S = Q K^T of the tile at `position`, in flight.

@@ -31,10 +31,11 @@ LogicalResult KernelLowering::lower(RolesOp op) {
   NVVM::FenceMbarrierInitOp::create(b);
   b.barrier();
   LogicalResult result = success();
+  auto forall = op->getParentOfType<scf::ForallOp>();
   auto lowerRole = [&](Region &region) {
     if (succeeded(result))
       result = lowerProgram(
-          op->getParentOfType<scf::ForallOp>(),
+          {forall, forall.getInductionVars()}, blockIndex,
           llvm::make_range(region.front().begin(), region.front().end()));
   };
   // From one lane, so that ptxas sees a branch of whole warps.
@@ -55,6 +56,78 @@ LogicalResult KernelLowering::lower(RolesOp op) {
         lowerRole(op.getConsumers());
       });
   return result;
+}
+
+/// A special register, read here.
+static Value readRegister(KernelBuilder &b, const char *name) {
+  return LLVM::InlineAsmOp::create(
+             b, b.i32Type, ValueRange(),
+             std::string("mov.u32 $0, %") + name + ";", "=r",
+             /*has_side_effects=*/true, /*is_align_stack=*/false,
+             LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
+LogicalResult KernelLowering::lower(ForItemsOp op) {
+  auto forall = op->getParentOfType<scf::ForallOp>();
+  ValueRange arguments(op.getBlock().getArguments());
+  Iterations iterations{forall, arguments.take_front(forall.getRank()),
+                        op.getHeads()};
+  // One thread alone may be here to load; nothing of it needs a new phase.
+  auto roles = op->getParentOfType<RolesOp>();
+  bool computes = op->getParentRegion() == &roles.getConsumers();
+  SmallVector<Value> inits{blockIndex, b.i32(0)};
+  for (Value init : op.getInits())
+    inits.push_back(getScalar(init));
+  SmallVector<Type> types(inits.size(), b.i32Type);
+  Block *header = b.createBlockAfter(types);
+  b.branch(header, inits);
+  b.setInsertionPointToStart(header);
+  DenseMap<Value, Value> outside = scalars;
+  inItems = true;
+  Value number = header->getArgument(0), round = header->getArgument(1);
+  if (failed(readParameters(forall)))
+    return failure();
+  FailureOr<SmallVector<Value>> counts = countIterations(forall);
+  if (failed(counts))
+    return failure();
+  Value total = counts->front();
+  for (Value count : ArrayRef(*counts).drop_front())
+    total = b.mul(total, count);
+  Value some = b.compare(Predicate::ult, number, total);
+  Block *body = b.createBlockAfter();
+  b.setInsertionPointToStart(body);
+  if (computes)
+    startPhase(readRegister(b, "tid.x"));
+  scalars[op.getRound()] = round;
+  for (auto [argument, value] :
+       llvm::zip_equal(op.getCarried(), header->getArguments().drop_front(2)))
+    scalars[argument] = value;
+  if (failed(decode(iterations, number)) ||
+      failed(
+          lowerProgram(iterations, number, op.getBlock().without_terminator())))
+    return failure();
+  // In an odd round blocks are in reverse: from one place to the next one it is
+  // as far as from there to the end of the round, twice.
+  Value block = readRegister(b, "ctaid.x"),
+        blocks = readRegister(b, "nctaid.x");
+  Value after = b.sub(b.sub(blocks, b.i32(1)), block);
+  Value isEven = b.compare(Predicate::eq, b.andBits(round, b.i32(1)), b.i32(0));
+  Value distance = b.shiftLeft(b.select(isEven, after, block), b.i32(1));
+  SmallVector<Value> next{b.add(number, b.add(distance, b.i32(1))),
+                          b.add(round, b.i32(1))};
+  for (Value value : op.getBlock().getTerminator()->getOperands())
+    next.push_back(getScalar(value));
+  b.branch(header, next);
+  Block *exit = b.createBlockAfter();
+  b.setInsertionPointToEnd(header);
+  b.branchIf(some, body, exit);
+  b.setInsertionPointToEnd(exit);
+  scalars = std::move(outside);
+  inItems = false;
+  if (computes)
+    startPhase(readRegister(b, "tid.x"));
+  return success();
 }
 
 LogicalResult KernelLowering::lower(BarriersOp op) {
@@ -398,8 +471,10 @@ LogicalResult KernelLowering::lower(TakeTurnOp op) {
         b, TypeRange(), b.add(warpgroup, b.i32(op.getBarrier())),
         b.i32(turnThreads), NVVM::BarrierReductionAttr(), Value());
   };
-  if (op.getFirst())
-    b.ifThen(b.compare(Predicate::ne, warpgroup, b.i32(0)), take);
+  if (op.getFirst() || op.getAlone())
+    b.ifThen(b.compare(op.getAlone() ? Predicate::eq : Predicate::ne, warpgroup,
+                       b.i32(0)),
+             take);
   else
     take();
   return success();
@@ -415,7 +490,9 @@ LogicalResult KernelLowering::lower(PassTurnOp op) {
         b, b.getStringAttr("llvm.nvvm.barrier.cta.arrive.aligned.count"),
         ValueRange{b.add(next, b.i32(op.getBarrier())), b.i32(turnThreads)});
   };
-  if (op.getLast())
+  if (op.getAlone())
+    b.ifThen(isLast, pass);
+  else if (op.getLast())
     b.ifThenElse(isLast, [] {}, pass);
   else
     pass();

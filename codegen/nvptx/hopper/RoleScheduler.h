@@ -70,8 +70,14 @@ private:
   void narrowBounds();
   void resolveStart(Operand &operand);
   void allocate();
+  bool isPersistent() const {
+    return schedule.getPersistent() && !loops.empty();
+  }
+  Value countHeadsTogether();
+  ForItemsOp beginItems(IRMapping &mapping, Value parity);
+  Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
-  void buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping, bool boxes);
+  void buildLoads(bool boxes);
   BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
@@ -112,6 +118,8 @@ private:
                Position position);
   void takeTurn(bool first = false);
   void passTurn(bool last = false);
+  void beginTurns();
+  void endTurns();
 
   SharedPlan planMemory() {
     return planSharedMemory(schedule,
@@ -138,6 +146,8 @@ private:
   vector::TransferReadOp queryRead;
   vector::TransferWriteOp outputWrite;
   Operand query, key, value, output;
+  /// How many heads a persistent kernel computes together.
+  Value heads;
   /// Where the weights lie, if in shared memory.
   Value weights;
   /// Whether tiles are copied through tensor maps.

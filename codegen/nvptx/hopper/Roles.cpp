@@ -285,7 +285,7 @@ void RoleScheduler::allocate() {
                                 MemRefLayoutAttrInterface(), space);
     operand.buffer = SharedOp::create(b, type, b.getI64IntegerAttr(offset));
     operand.full = makeBarriers(slots, loads);
-    if (slots > 1)
+    if (slots > 1 || isPersistent())
       operand.empty = makeBarriers(slots, releases);
   };
   place(query, plan.query, 1);
@@ -371,6 +371,57 @@ SmallVector<Value> RoleScheduler::walkTiles(
   return SmallVector<Value>(llvm::drop_begin(loopOp.getResults()));
 }
 
+/// As many heads as share the L2 cache: their keys and values are read by query
+/// tiles of about the same length at about the same time.
+Value RoleScheduler::countHeadsTogether() {
+  constexpr int64_t cacheBytes = 32 << 20;
+  Value root = key.source;
+  int64_t step = 1;
+  while (auto slice = root.getDefiningOp<memref::SubViewOp>()) {
+    step *= std::max<int64_t>(slice.getStaticStrides()[2], 1);
+    root = slice.getSource();
+  }
+  if (!isa<BlockArgument>(root))
+    return index(1);
+  // Of a residue class of one query head; those of a group share the keys.
+  int64_t bytes = 2 * (key.tile.getDimSize(1) + value.tile.getDimSize(1));
+  int64_t group = 1;
+  if (query.tensor && key.tensor) {
+    auto queries = cast<MemRefType>(query.tensor.getType()),
+         keys = cast<MemRefType>(key.tensor.getType());
+    if (!queries.isDynamicDim(1) && !keys.isDynamicDim(1))
+      group = std::max<int64_t>(
+          queries.getDimSize(1) / std::max<int64_t>(keys.getDimSize(1), 1), 1);
+  }
+  Value keys = arith::MaxUIOp::create(
+      b, memref::DimOp::create(b, root, index(2)), index(1));
+  // Below 2^31, as the numbers of iterations are.
+  int64_t keysThatFit =
+      std::clamp<int64_t>(cacheBytes * group * step / bytes, 1, 1 << 30);
+  Value fit = arith::DivUIOp::create(b, index(keysThatFit), keys);
+  return arith::MaxUIOp::create(b, fit, index(1));
+}
+
+/// The loop over the iterations of the block, with the rings before their first
+/// slot in `parity`. Maps the coordinates of the kernel's loop to its own; the
+/// insertion point goes into it.
+ForItemsOp RoleScheduler::beginItems(IRMapping &mapping, Value parity) {
+  auto items = ForItemsOp::create(b, heads, ValueRange{i32(0), parity});
+  SmallVector<Type> types(forall.getRank(), b.getIndexType());
+  types.append(3, b.getI32Type());
+  Block *body = b.createBlock(&items.getBody(), items.getBody().end(), types,
+                              SmallVector<Location>(types.size(), b.getLoc()));
+  for (auto [coordinate, own] :
+       llvm::zip(forall.getInductionVars(), body->getArguments()))
+    mapping.map(coordinate, own);
+  return items;
+}
+
+/// The parity of the query tile's phase in this round.
+Value RoleScheduler::getQueryParity(ForItemsOp items) {
+  return arith::AndIOp::create(b, items.getRound(), i32(1));
+}
+
 //===----------------------------------------------------------------------===//
 // The warps that load
 //===----------------------------------------------------------------------===//
@@ -396,8 +447,33 @@ BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
   return source;
 }
 
-void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
-                               bool boxes) {
+/// Both roles compute the slices and bounds for themselves: nothing that one of
+/// them needs stays in the other's registers.
+void RoleScheduler::buildLoads(bool boxes) {
+  IRMapping mapping;
+  ForItemsOp items;
+  // Slots that were never filled count as released.
+  Position position = makePosition(i32(0), i32(1));
+  Value queryParity;
+  OpBuilder::InsertionGuard guard(b);
+  if (isPersistent()) {
+    items = beginItems(mapping, position.parity);
+    position = makePosition(items.getCarried()[0], items.getCarried()[1]);
+    queryParity = arith::XOrIOp::create(b, getQueryParity(items), i32(1));
+  }
+  for (Operation *op : program) {
+    if (op == loops.front().getOperation())
+      break;
+    if (op->getNumRegions() == 0 &&
+        llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
+      b.clone(*op, mapping);
+  }
+  SmallVector<ForTilesOp> clones;
+  for (ForTilesOp loop : loops) {
+    IRMapping scratch(mapping); // What is inside of a loop stays itself.
+    clones.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
+  }
+
   DenseMap<Operand *, BoxSource> sources;
   if (boxes)
     for (Operand *operand : {&query, &key, &value})
@@ -414,9 +490,9 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
     LoadBoxOp::create(b, source.map, source.batch, source.head, row,
                       source.residue, operand.buffer, slot, operand.full);
   };
+  if (queryParity)
+    WaitOp::create(b, query.empty, index(0), queryParity);
   load(query, index(0), index(0));
-  // Slots that were never filled count as released.
-  Position position = makePosition(i32(0), i32(1));
   for (auto [loop, product] : llvm::zip_equal(clones, products)) {
     SmallVector<Value> state = walkTiles(
         loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
@@ -437,28 +513,16 @@ void RoleScheduler::buildLoads(ArrayRef<ForTilesOp> clones, IRMapping &mapping,
         });
     position = makePosition(state[0], state[1]);
   }
+  if (items)
+    NextOp::create(b, ValueRange{position.slot, position.parity});
+  for (ForTilesOp loop : clones)
+    loop.erase();
 }
 
-/// Both roles compute the slices and bounds for themselves: nothing that one of
-/// them needs stays in the other's registers.
 void RoleScheduler::buildProducer(RolesOp roles) {
   b.setInsertionPointToStart(&roles.getProducer().emplaceBlock());
   if (loops.empty())
     return;
-  IRMapping mapping;
-  for (Operation *op : program) {
-    if (op == loops.front().getOperation())
-      break;
-    if (op->getNumRegions() == 0 &&
-        llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
-      b.clone(*op, mapping);
-  }
-  SmallVector<ForTilesOp> clones;
-  for (ForTilesOp loop : loops) {
-    IRMapping scratch(mapping); // What is inside of a loop stays itself.
-    clones.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
-  }
-  auto byRows = [&] { buildLoads(clones, mapping, /*boxes=*/false); };
   if (hasMaps) {
     auto choice =
         scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
@@ -467,14 +531,10 @@ void RoleScheduler::buildProducer(RolesOp roles) {
     auto one = scf::IfOp::create(b, ElectOp::create(b, b.getI1Type()),
                                  /*withElseRegion=*/false);
     b.setInsertionPointToStart(one.thenBlock());
-    buildLoads(clones, mapping, /*boxes=*/true);
+    buildLoads(/*boxes=*/true);
     b.setInsertionPointToStart(choice.elseBlock());
-    byRows();
-  } else {
-    byRows();
   }
-  for (ForTilesOp loop : clones)
-    loop.erase();
+  buildLoads(/*boxes=*/false);
 }
 
 //===----------------------------------------------------------------------===//
@@ -494,11 +554,16 @@ void RoleScheduler::stageOutput() {
       MemRefLayoutAttrInterface(),
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup));
   int64_t place = loops.empty() ? 0 : planMemory().output;
-  if (!loops.empty() && place == 0)
+  if (place != 0) {
+    // The tile before this one has left.
+    if (isPersistent())
+      StoreWaitOp::create(b);
+  } else if (!loops.empty()) {
     // Nobody reads the query tile any more.
     NVVM::BarrierOp::create(b, TypeRange(), i32(1),
                             i32(32 * schedule.getWarps()),
                             NVVM::BarrierReductionAttr(), Value());
+  }
   Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(place));
   sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
   Value zero = index(0);
@@ -526,28 +591,65 @@ void RoleScheduler::stageOutput() {
 
 void RoleScheduler::buildConsumers(RolesOp roles) {
   Block *block = &roles.getConsumers().emplaceBlock();
+  b.setInsertionPointToStart(block);
+  ForItemsOp items;
+  Position position = makePosition(i32(0), i32(0));
+  Value queryParity = position.parity;
+  if (isPersistent()) {
+    beginTurns();
+    IRMapping coordinates;
+    items = beginItems(coordinates, position.parity);
+    position = makePosition(items.getCarried()[0], items.getCarried()[1]);
+    queryParity = getQueryParity(items);
+    block = &items.getBlock();
+    for (Value &start : output.start)
+      if (start)
+        start = coordinates.lookupOrDefault(start);
+    for (Value coordinate : forall.getInductionVars())
+      coordinate.replaceUsesWithIf(
+          coordinates.lookup(coordinate), [&](OpOperand &use) {
+            return llvm::is_contained(
+                program,
+                forall.getBody()->findAncestorOpInBlock(*use.getOwner()));
+          });
+  }
   for (Operation *op : program)
     op->moveBefore(block, block->end());
   if (!loops.empty()) {
     b.setInsertionPoint(loops.front());
-    WaitOp::create(b, query.full, index(0), i32(0));
-    computeTiles(makePosition(i32(0), i32(0)));
+    WaitOp::create(b, query.full, index(0), queryParity);
+    position = computeTiles(position);
+    // The next query tile may come, unless this one's place is still needed.
+    if (items && planMemory().output != 0)
+      ReleaseOp::create(b, query.empty, index(0));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
     queryRead.erase();
   }
   stageOutput();
-  if (hasMaps) {
-    b.setInsertionPointToEnd(block);
-    StoreWaitOp::create(b);
+  b.setInsertionPointToEnd(block);
+  if (items) {
+    if (planMemory().output == 0) {
+      StoreWaitOp::create(b);
+      ReleaseOp::create(b, query.empty, index(0));
+    }
+    NextOp::create(b, ValueRange{position.slot, position.parity});
+    b.setInsertionPointToEnd(&roles.getConsumers().front());
+    endTurns();
   }
+  if (hasMaps)
+    StoreWaitOp::create(b);
 }
 
 /// Each role has the whole program at first.
 static void eraseUnused(Block &block) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block))) {
+    for (Region &region : op.getRegions())
+      for (Block &inner : region)
+        eraseUnused(inner);
     if (isOpTriviallyDead(&op))
       op.erase();
+  }
 }
 
 LogicalResult RoleScheduler::run() {
@@ -563,6 +665,10 @@ LogicalResult RoleScheduler::run() {
   if (!loops.empty()) {
     allocate();
     sharedBytes = planMemory().total;
+  }
+  if (isPersistent()) {
+    heads = countHeadsTogether();
+    forall->getParentOp()->setAttr("attn.persistent", b.getUnitAttr());
   }
   auto roles =
       RolesOp::create(b, b.getI64IntegerAttr(schedule.getProducerRegisters()),

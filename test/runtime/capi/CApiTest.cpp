@@ -194,7 +194,7 @@ TEST_F(CApi, Introspection) {
   EXPECT_STREQ(gpu.target, "sm_89");
   EXPECT_EQ(gpu.memory.device_type, ATTN_DL_CPU);
   EXPECT_EQ(gpu.shared_memory_per_block, 99 * 1024);
-  EXPECT_EQ(gpu.multiprocessors, 1);
+  EXPECT_EQ(gpu.multiprocessors, 2);
   attn_program_info info;
   ASSERT_EQ(attn_program_get_info(program, &info), ATTN_OK);
   EXPECT_STREQ(info.function, "scale");

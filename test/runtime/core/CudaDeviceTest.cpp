@@ -253,7 +253,14 @@ TEST_F(CudaDeviceTest, TellsKernelsWhetherTensorMapsFit) {
   EXPECT_EQ(encoded, 2u);
   // One that does not fit: no map is made.
   y.strides[0] = 65;
+  ::setenv("ATTN_REMARKS", "1", 1);
+  testing::internal::CaptureStderr();
   ASSERT_TRUE((*executable)->run({x}, {y}, {-1}));
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "attn: remark: kernel 'scale' copies row by row: result 0 'y': "
+            "dimension 0 has a stride of 65 elements, a tensor map needs a "
+            "multiple of 4, at least 0 and less than 2^40 bytes\n");
+  ::unsetenv("ATTN_REMARKS");
   EXPECT_EQ(fake->parameters, (std::vector<unsigned long long>{0, 0, 0}));
   EXPECT_EQ(calls("cuTensorMapEncodeTiled").size(), encoded);
 }

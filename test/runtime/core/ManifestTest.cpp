@@ -399,6 +399,26 @@ Json withTensorMap(const std::string &param) {
   return json;
 }
 
+TEST(Manifest, PersistentLaunches) {
+  Json json = Json::parse(sample);
+  json["launches"][0]["persistent"] = true;
+  Result<Manifest> m = parseManifest(json.dump());
+  ASSERT_TRUE(m) << errorOf(m);
+  EXPECT_TRUE(m->launches[0].persistent);
+  std::string text = *writeManifest(*m);
+  EXPECT_NE(text.find("\"persistent\": true"), std::string::npos) << text;
+  EXPECT_TRUE(*parseManifest(text) == *m);
+  json["launches"][0]["persistent"] = 1;
+  EXPECT_EQ(errorOf(parseManifest(json.dump())),
+            "launches[0].persistent: expected true or false, found a number");
+  m->target = "x86-64";
+  m->code.kind = "object";
+  m->launches[0].threads = 1;
+  EXPECT_EQ(errorOf(writeManifest(*m)),
+            "launches[0].persistent: expected false for a CPU, where every "
+            "item is a call");
+}
+
 TEST(Manifest, TensorMaps) {
   const char *param = R"({"kind": "tensor_map", "buffer": 1, "box": [1, 1, )"
                       R"(128, 64], "swizzle": 128})";

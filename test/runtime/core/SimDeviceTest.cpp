@@ -204,6 +204,25 @@ TEST(SimDevice, ZeroRows) {
   EXPECT_TRUE(executable->run({x}, {x}, {1}));
 }
 
+// The grid counts items; blocks of this kernel take one each.
+TEST(SimDevice, PersistentLaunchesHaveABlockForEachMultiprocessor) {
+  for (int64_t multiprocessors : {1, 3, 100}) {
+    Manifest m = scaleManifest();
+    m.launches = {m.launches[0]};
+    m.launches[0].persistent = true;
+    auto executable = loadScale(
+        ("multiprocessors=" + std::to_string(multiprocessors)).c_str(), m);
+    std::vector<float> in = randomFloats(5 * 64, 4), out(5 * 64);
+    Tensor x = hostTensor(in, {5, 64}), y = hostTensor(out, {5, 64});
+    ASSERT_TRUE(executable->run({x}, {y}, {1}));
+    std::string report = *executable->device().report(true);
+    int64_t blocks = std::min<int64_t>(multiprocessors, 5);
+    EXPECT_NE(report.find("\"blocks\": " + std::to_string(blocks) + ","),
+              std::string::npos)
+        << report;
+  }
+}
+
 TEST(SimDevice, FindsAccessesOutsideATensor) {
   // One block too many reads past the argument's last row.
   Manifest m = scaleManifest();
@@ -394,8 +413,11 @@ TEST(SimDevice, RefusesBadOptions) {
             "device option 'target': expected a GPU such as "
             "sm_80 or sm_90a, found 'gfx'");
   EXPECT_EQ(open("speed=9"), "unknown option 'speed' of device 'sim', expected "
-                             "mode, seed, budget, threads, checks, findings or "
-                             "target");
+                             "mode, seed, budget, threads, multiprocessors, "
+                             "checks, findings or target");
+  EXPECT_EQ(open("multiprocessors=0"),
+            "device option 'multiprocessors': expected a number of at least 1, "
+            "found '0'");
   EXPECT_EQ(open("mode"), "device options: expected key=value, found 'mode'");
   EXPECT_EQ(open("seed=1,seed=2"), "device option 'seed' is given twice");
   EXPECT_EQ(open("{\"seed\": 1.5}"),

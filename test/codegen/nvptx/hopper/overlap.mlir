@@ -1,5 +1,5 @@
-// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a --attn-tile-program --attn-schedule | FileCheck %s
-// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=false" --attn-tile-program --attn-schedule | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a persistent=false weights-in-shared=true kv-tile=80 stages=2" --attn-tile-program --attn-schedule \
 // RUN:   | FileCheck %s --check-prefix=SHARED
 // RUN: attn-opt %s --emit=ptx --target=sm_90a -o %t.ptx
 // RUN: awk '/wgmma.wait_group.sync.aligned 1/ {n++} n == 2 {if (/wgmma.wait_group.sync.aligned 0/) exit; print}' %t.ptx \

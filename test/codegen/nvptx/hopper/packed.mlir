@@ -4,8 +4,8 @@
 // The rows of a residue class are a dimension of its tensor map, the class another one: a tile is a box as without a mask.
 // CHECK-LABEL: func.func private @f_0
 // CHECK: attn_nvptx.roles producer(32) {
-// CHECK: %[[ROW:.*]] = arith.addi
 // CHECK: attn_nvptx.elect
+// CHECK: %[[ROW:.*]] = arith.addi
 // CHECK: %[[R:.*]] = arith.remui %[[ROW]], %c4
 // CHECK: arith.divui %[[ROW]], %c4
 // CHECK: %[[Q:.*]] = attn_nvptx.tensor_map %{{.*}} class(%[[R]] mod 4) box(192 x 64)

@@ -1,4 +1,4 @@
-// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a overlap=false" --attn-tile-program --attn-schedule | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule="target=sm_90a overlap=false persistent=false" --attn-tile-program --attn-schedule | FileCheck %s
 // RUN: attn-opt %s --emit=ptx --target=sm_90a | FileCheck %s --check-prefix=PTX
 
 // Both roles walk the same tiles, first the partial, then the full ones. The warps that load wait until a slot is empty and
