@@ -90,7 +90,7 @@ private:
   /// coordinates of one; `heads` as in attn_nvptx.for_items, null for 1.
   struct Iterations {
     scf::ForallOp forall;
-    ValueRange coordinates;
+    SmallVector<Value> coordinates;
     Value heads = {};
   };
   LogicalResult lowerProgram(const Iterations &iterations, Value number,

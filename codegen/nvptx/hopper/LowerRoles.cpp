@@ -71,8 +71,9 @@ static Value readRegister(KernelBuilder &b, const char *name) {
 LogicalResult KernelLowering::lower(ForItemsOp op) {
   auto forall = op->getParentOfType<scf::ForallOp>();
   ValueRange arguments(op.getBlock().getArguments());
-  Iterations iterations{forall, arguments.take_front(forall.getRank()),
-                        op.getHeads()};
+  Iterations iterations{
+      forall, llvm::to_vector_of<Value>(arguments.take_front(forall.getRank())),
+      op.getHeads()};
   // One thread alone may be here to load; nothing of it needs a new phase.
   auto roles = op->getParentOfType<RolesOp>();
   bool computes = op->getParentRegion() == &roles.getConsumers();
