@@ -77,7 +77,6 @@ private:
   ForItemsOp beginItems(IRMapping &mapping, Value parity);
   Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
-  void buildLoads(bool boxes);
   BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
@@ -98,6 +97,16 @@ private:
             function_ref<SmallVector<Value>(Value tile, Position position,
                                             ValueRange state)>
                 body);
+
+  /// What the loads of an item need: slices, bounds, and the loops over tiles.
+  struct LoadPlan {
+    IRMapping mapping;
+    SmallVector<ForTilesOp> loops;
+  };
+  LoadPlan planLoads(IRMapping mapping);
+  Position buildLoads(LoadPlan &plan, Position position, Value queryParity,
+                      bool boxes);
+  void buildItemLoads(bool boxes);
 
   // The main loop of the warps that compute: Consumers.cpp.
 

@@ -449,31 +449,29 @@ BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
 
 /// Both roles compute the slices and bounds for themselves: nothing that one of
 /// them needs stays in the other's registers.
-void RoleScheduler::buildLoads(bool boxes) {
-  IRMapping mapping;
-  ForItemsOp items;
-  // Slots that were never filled count as released.
-  Position position = makePosition(i32(0), i32(1));
-  Value queryParity;
-  OpBuilder::InsertionGuard guard(b);
-  if (isPersistent()) {
-    items = beginItems(mapping, position.parity);
-    position = makePosition(items.getCarried()[0], items.getCarried()[1]);
-    queryParity = arith::XOrIOp::create(b, getQueryParity(items), i32(1));
-  }
+RoleScheduler::LoadPlan RoleScheduler::planLoads(IRMapping mapping) {
+  LoadPlan plan{std::move(mapping), {}};
   for (Operation *op : program) {
     if (op == loops.front().getOperation())
       break;
     if (op->getNumRegions() == 0 &&
         llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
-      b.clone(*op, mapping);
+      b.clone(*op, plan.mapping);
   }
-  SmallVector<ForTilesOp> clones;
   for (ForTilesOp loop : loops) {
-    IRMapping scratch(mapping); // What is inside of a loop stays itself.
-    clones.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
+    IRMapping scratch(plan.mapping); // What is inside of a loop stays itself.
+    plan.loops.push_back(cast<ForTilesOp>(b.clone(*loop, scratch)));
   }
+  return plan;
+}
 
+/// Loads the tiles of one item. The rings stand at `position` and at what it
+/// returns; `queryParity` is null if the place of Q is free.
+RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
+                                                  Position position,
+                                                  Value queryParity,
+                                                  bool boxes) {
+  IRMapping &mapping = plan.mapping;
   DenseMap<Operand *, BoxSource> sources;
   if (boxes)
     for (Operand *operand : {&query, &key, &value})
@@ -493,7 +491,7 @@ void RoleScheduler::buildLoads(bool boxes) {
   if (queryParity)
     WaitOp::create(b, query.empty, index(0), queryParity);
   load(query, index(0), index(0));
-  for (auto [loop, product] : llvm::zip_equal(clones, products)) {
+  for (auto [loop, product] : llvm::zip_equal(plan.loops, products)) {
     SmallVector<Value> state = walkTiles(
         loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
         [&, product = product](Value tile, Position position, ValueRange) {
@@ -513,9 +511,22 @@ void RoleScheduler::buildLoads(bool boxes) {
         });
     position = makePosition(state[0], state[1]);
   }
-  if (items)
-    NextOp::create(b, ValueRange{position.slot, position.parity});
-  for (ForTilesOp loop : clones)
+  return position;
+}
+
+/// The loads of all items, through tensor maps or by rows.
+void RoleScheduler::buildItemLoads(bool boxes) {
+  OpBuilder::InsertionGuard guard(b);
+  IRMapping mapping;
+  // Slots that were never filled count as released.
+  Position position = makePosition(i32(0), i32(1));
+  ForItemsOp items = beginItems(mapping, position.parity);
+  position = makePosition(items.getCarried()[0], items.getCarried()[1]);
+  Value queryParity = arith::XOrIOp::create(b, getQueryParity(items), i32(1));
+  LoadPlan plan = planLoads(std::move(mapping));
+  position = buildLoads(plan, position, queryParity, boxes);
+  NextOp::create(b, ValueRange{position.slot, position.parity});
+  for (ForTilesOp loop : plan.loops)
     loop.erase();
 }
 
@@ -523,6 +534,16 @@ void RoleScheduler::buildProducer(RolesOp roles) {
   b.setInsertionPointToStart(&roles.getProducer().emplaceBlock());
   if (loops.empty())
     return;
+  // One item has one plan for both ways to load: two cost registers.
+  LoadPlan plan;
+  if (!isPersistent())
+    plan = planLoads({});
+  auto build = [&](bool boxes) {
+    if (isPersistent())
+      buildItemLoads(boxes);
+    else
+      buildLoads(plan, makePosition(i32(0), i32(1)), Value(), boxes);
+  };
   if (hasMaps) {
     auto choice =
         scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
@@ -531,10 +552,12 @@ void RoleScheduler::buildProducer(RolesOp roles) {
     auto one = scf::IfOp::create(b, ElectOp::create(b, b.getI1Type()),
                                  /*withElseRegion=*/false);
     b.setInsertionPointToStart(one.thenBlock());
-    buildLoads(/*boxes=*/true);
+    build(/*boxes=*/true);
     b.setInsertionPointToStart(choice.elseBlock());
   }
-  buildLoads(/*boxes=*/false);
+  build(/*boxes=*/false);
+  for (ForTilesOp loop : plan.loops)
+    loop.erase();
 }
 
 //===----------------------------------------------------------------------===//
