@@ -43,7 +43,7 @@ MODES = ["mode=eager", "mode=lazy", "mode=random,seed=5", "mode=random,seed=6"]
 TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
        "consumer_registers = 240")
 KERNELS = {
-    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 230, 2100, None),
+    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 390, 2100, None),
     "sm_90a-band": ("sm_90a", "f16", 128, "window<900, -200>", lambda p, j: (p - j <= 900) & (p - j >= 200), 230, 1300, None),
     "sm_90a-turns": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", overlap = true, turns = true"),
     "sm_90a-shared": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", weights_in_shared = true"),
@@ -70,8 +70,16 @@ EXPLAINED = [
      "a warpgroup writes O over its own rows of Q, and has waited for what read them"),
     ("arrival", r"mbarrier\.arrive\S*\s.* deleted", r"mbarrier\.arrive.*\n\$L\w+:\nshfl\.sync\.bfly",
      "the last slot of V is released, and nothing is loaded any more"),
-    ("arrival", r" 12; -> mov\.b32 \S+ 11;", r"mbarrier\.init",
+    ("arrival", r" (12; -> mov\.b32 \S+ 11|8; -> mov\.b32 \S+ 7);", r"mbarrier\.init",
      "a slot of K is filled after one of V that the same warps release later"),
+    ("wait", r"@%p\d+ bra.* deleted", r"add\.s32\s+%r\d+, %r\d+, \d+;\n\$L\w+:\nmbarrier\.try_wait",
+     "a slot of K is filled after one of V that the same warps release later"),
+    ("barrier", r"bar\.warp\.sync.* deleted", r"bar\.warp\.sync\s+-1;\nsetp.*\n@.*\nmbarrier\.arrive",
+     "the products before it are waited for by the whole warp"),
+    ("barrier", r"bar\.sync\s+%r\d+, 256; deleted", r"bar\.sync.*\n\$L\w+:\ncp\.async\.bulk\.wait_group",
+     "the turn behind the last item leaves no arrival pending when the block ends"),
+    ("barrier", r"bar\.sync\s+%r\d+, 128; deleted", r"fence\.proxy\.async.*\n.*\n.*\nbar\.sync",
+     "in the simulator a warp's part of a product reads its own rows of the weights alone"),
     ("wait", r"wgmma\.wait_group.*1;( deleted| -> .*2;)", r"(?s)wait_group.*wait_group\S*\s+0",
      "a partial tile waits for both of its products at once"),
     ("wait", r"cp\.async\.wait_group\s+0; -> .*1;", r"bar\.sync\s+0;\nand\.b32",
