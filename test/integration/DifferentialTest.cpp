@@ -132,7 +132,7 @@ public:
          "affine_set<(h, i, j) : ((i - j) mod 4 == 0)>",
          "(heads<0, 1> & stride<4> | !heads<0, 1> & stride<6>)",
          "(heads<0, 1> & dilated<9, 9, 4> | !heads<0, 1> & causal)",
-         "(heads<0, 1> & window<20, 5> | heads<1, 2> & stride<7>)"});
+         "(heads<0, 1> & window<20, 5> | !heads<0, 1> & stride<7>)"});
     p.mask = "mask(" + classes +
              (below(3) ? " & " + mask(1, p.kvHeads * p.groups) : "") + ")";
     return p;
@@ -154,6 +154,10 @@ public:
                                  "same_block<16>", "same_block<40>",
                                  "keys<0, 9>", "keys<30, 60>"});
     };
+    // A scale of 0 makes all weights of a part one number: its rounding would
+    // be that of every element, for which the rule on mean errors has no room.
+    if (p.scale == "scale(0.0)")
+      p.scale = "";
     // Lengths that the types leave open count as long.
     p.dynamic[2] = p.dynamic[3] = below(5) != 0;
     p.mask = dense() + " | " + term();
