@@ -34,6 +34,9 @@ config.substitutions.append(("%python", os.path.join(root, ".venv", "bin", "pyth
 # What this machine has beyond the required packages. A test names what it needs with REQUIRES.
 if shutil.which("ptxas"):
     config.available_features.add("ptxas")
+with open(os.path.join(build, "CMakeCache.txt")) as cache:
+    if any(line.startswith("ATTN_SANITIZE:") and line.strip().split("=", 1)[1] for line in cache):
+        config.available_features.add("sanitizers")
 if shutil.which("nvcc"):
     config.available_features.add("nvcc")
 if os.path.exists("/dev/nvidia0"):
