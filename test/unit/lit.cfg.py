@@ -14,3 +14,4 @@ config.test_source_root = os.path.join(build, "bin", "unit")
 config.test_exec_root = os.path.join(build, "bin", "unit")
 config.environment["ATTN_BUILD"] = build
 config.environment["ATTN_ROOT"] = root
+config.environment["TSAN_OPTIONS"] = "suppressions=" + os.path.join(root, "test", "tsan.supp")
