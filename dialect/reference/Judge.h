@@ -30,9 +30,8 @@ struct Judgement {
 
 /// Judges o against the f64 reference by the distance of the naive computation
 /// from it: maximum error at most `factor` times the naive one + 1e-5, mean
-/// error at most 1.25 times + 1e-6, chance allowed for (docs/Spec.md, J1 to
-/// J4). `result` holds elements of `format`, all three are row-major of
-/// `shape`.
+/// error at most 1.25 times + 1e-6 (docs/Spec.md, J1 to J4). `result` holds
+/// elements of `format`, all three are row-major of `shape`.
 Judgement judgeOutput(const std::vector<double> &result,
                       const std::vector<double> &reference,
                       const std::vector<double> &naive,

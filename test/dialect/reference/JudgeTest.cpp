@@ -288,21 +288,13 @@ TEST(Judge, BoundsAreThoseOfTheSpec) {
   std::vector<double> exact = {1, 1}, naive = {1.01, 0.97};
   Judgement judgement = judgeOutput(exact, exact, naive, {2}, Format::F32);
   EXPECT_NEAR(judgement.maxBound, 2 * 0.03 + 1e-5, 1e-12);
-  // What is compared, -0.0125 and -0.0375, has a mean with a standard error
-  // of 0.0125.
-  EXPECT_NEAR(judgement.meanBound, 1.25 * 0.02 + 1e-6 + 4 * 0.0125, 1e-12);
+  EXPECT_NEAR(judgement.meanBound, 1.25 * 0.02 + 1e-6, 1e-12);
+  EXPECT_FALSE(judgeOutput({1.051, 1}, exact, naive, {2}, Format::F32)
+                   .passed); // mean 0.0255
   EXPECT_FALSE(judgeOutput({1.061, 1, 1, 1}, {1, 1, 1, 1},
                            {1.01, 0.97, 1.01, 0.97}, {4}, Format::F32)
                    .passed);
-  EXPECT_TRUE(judgeOutput({1.051, 1}, exact, naive, {2}, Format::F32).passed);
-  // 2 % more than is allowed is chance in ten elements, and is not in 20,000.
-  for (int64_t count : {10, 20000}) {
-    std::vector<double> ones(count, 1.0), wrong(count, 1.0255), plain;
-    for (int64_t n = 0; n < count; ++n)
-      plain.push_back(naive[n % 2]);
-    EXPECT_EQ(judgeOutput(wrong, ones, plain, {count}, Format::F32).passed,
-              count == 10);
-  }
+  EXPECT_TRUE(judgeOutput({1.049, 1}, exact, naive, {2}, Format::F32).passed);
   EXPECT_TRUE(judgeLse({1.0009}, {1}, {1}, Format::BF16).passed);
   EXPECT_FALSE(judgeLse({1.0011}, {1}, {1}, Format::BF16).passed);
   EXPECT_TRUE(judgeLse({1.000009}, {1}, {1}, Format::F32).passed);
