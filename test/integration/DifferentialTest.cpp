@@ -124,6 +124,8 @@ public:
   /// One whose mask has residue classes.
   Problem packedProblem() {
     Problem p = problem();
+    // Lengths that the types leave open count as long.
+    p.dynamic[2] = p.dynamic[3] = below(5) != 0;
     std::string classes = oneOf<std::string>(
         {"stride<2>", "stride<3>", "stride<5>", "stride<8>", "stride<33>",
          "stride<64>", "stride<300>", "dilated<9, 9, 8>", "dilated<%w, 2, 3>",
@@ -213,8 +215,8 @@ TEST(Differential, PackedMasksAgreeWithTheReference) {
   TrialRunner runner;
   int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
   runMany(runner, count, &Generator::packedProblem);
-  // Those with a few tiles, by the size of the target's, stay as they are.
-  EXPECT_GE(runner.countRemarks("residue classes, each"), count / 3);
+  // Very short ones stay as they are.
+  EXPECT_GE(runner.countRemarks("residue classes, each"), count / 2);
 }
 
 TEST(Differential, UnionsInPartsAgreeWithTheReference) {
