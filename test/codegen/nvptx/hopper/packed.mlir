@@ -5,7 +5,7 @@
 // CHECK-LABEL: func.func private @f_0
 // CHECK: attn_nvptx.roles producer(32) {
 // CHECK: attn_nvptx.elect
-// CHECK: %[[R:.*]] = arith.remui %[[ROW:.*]], %c4
+// CHECK: %[[R:.*]] = arith.remui %[[ROW:.*]], %c4{{[_0-9]*}} : index
 // CHECK: arith.divui %[[ROW]], %c4
 // CHECK: %[[Q:.*]] = attn_nvptx.tensor_map %{{.*}} class(%[[R]] mod 4) box(192 x 64)
 // CHECK: %[[X:.*]] = arith.remui
