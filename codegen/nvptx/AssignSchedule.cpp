@@ -35,13 +35,13 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
-      problem.fitsRoles &= !schedule->hasRoles() || !runsInParts(op, *schedule);
+      problem.fitsRoles &= !schedule->hasRoles() || !makesKeysAdjacent(op, *schedule);
       return checkSchedule(gpu, problem, *schedule, emitError);
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
     if (succeeded(schedule) && schedule->hasRoles() &&
-        runsInParts(op, *schedule)) {
+        makesKeysAdjacent(op, *schedule)) {
       problem.fitsRoles = false;
       schedule = chooseSchedule(gpu, problem, overrides, emitError);
     }

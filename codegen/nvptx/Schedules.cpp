@@ -146,28 +146,27 @@ bool nvptx::hasPlainScores(AttentionOp op) {
 }
 
 bool nvptx::fitsRoles(AttentionOp op) {
-  Type type = op.getQ().getType().getElementType();
-  return !type.isF32() && op.getO().getType().getElementType() == type &&
+  return !op.getQ().getType().getElementType().isF32() &&
          op.getMaskData().empty() && op.getScore().empty() &&
-         op.getScoreInputs().empty() && !op.getSinks() && !op.getInitO();
+         op.getScoreInputs().empty() && !op.getSinks();
 }
 
-bool nvptx::runsInParts(AttentionOp op, ScheduleAttr schedule) {
+bool nvptx::makesKeysAdjacent(AttentionOp op, ScheduleAttr schedule) {
   int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
   std::optional<int64_t> numKeys;
   if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
     numKeys = type.getDimSize(2);
   MaskBound residue = MaskBound::symbol(op.getSymbols().size());
-  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
-    if (packing.parts.size() > 1)
-      return true;
-    const PackedPart &part = packing.parts.front();
+  auto isSplit = [&](const PackedPart &part) {
     MaskAttr mask = part.modulus > 1
                         ? getResidueClass(part.mask, part.modulus, residue)
                         : part.mask;
     SmallVector<Segment, 1> segments =
         getSegments(mask, rows, keys, getKnownClassKeys(part.modulus, numKeys));
     return segments.size() > 1 || segments.front().columns;
+  };
+  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
+    return llvm::any_of(packing.parts, isSplit);
   });
 }
 

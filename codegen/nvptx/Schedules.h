@@ -56,12 +56,12 @@ struct Problem {
 /// See Problem::hasPlainScores.
 bool hasPlainScores(AttentionOp op);
 
-/// Whether a kernel with roles can be built for what the op has: 16-bit inputs
-/// and outputs, and no tensors but q, k and v, sinks or score region.
+/// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
+/// and no mask tensors, sinks or score region.
 bool fitsRoles(AttentionOp op);
-/// Whether passes after this one split the keys of the op, or make some of them
-/// adjacent, under this schedule: kernels with roles do not load such keys.
-bool runsInParts(AttentionOp op, ScheduleAttr schedule);
+/// Whether passes after this one make some keys of the op adjacent under this
+/// schedule: kernels with roles do not load such keys.
+bool makesKeysAdjacent(AttentionOp op, ScheduleAttr schedule);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

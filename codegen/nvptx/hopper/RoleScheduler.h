@@ -80,6 +80,11 @@ private:
   BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
+  /// An f32 tile is written in whole sectors as it lies in registers.
+  bool isOutputStaged() const { return !output.tile.getElementType().isF32(); }
+  bool isOutputOverQuery() {
+    return isOutputStaged() && planMemory().output == 0;
+  }
 
   /// Where a ring of slots stands: the number of a slot, an i32, the parity of
   /// its phase, and the number as an index.

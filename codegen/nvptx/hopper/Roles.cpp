@@ -22,11 +22,15 @@ using namespace mlir::attn::nvptx;
 /// Threads of the four warps that load.
 static constexpr int64_t producerThreads = 128;
 
+/// The read of a tile that products take; not that of an f32 output to go on
+/// from.
 static vector::TransferReadOp getGlobalTile(Value value) {
   auto read = value.getDefiningOp<vector::TransferReadOp>();
   auto memref =
       read ? dyn_cast<MemRefType>(read.getBase().getType()) : MemRefType();
-  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2
+  return memref && memref.getRank() == 4 &&
+                 read.getVectorType().getRank() == 2 &&
+                 memref.getElementTypeBitWidth() == 16
              ? read
              : vector::TransferReadOp();
 }
@@ -129,7 +133,8 @@ LogicalResult RoleScheduler::collect() {
   value.tile = products.front().value.getVectorType();
   for (Operand *operand : {&query, &key, &value, &output})
     resolveStart(*operand);
-  hasMaps = query.tensor && key.tensor && value.tensor && output.tensor;
+  hasMaps = query.tensor && key.tensor && value.tensor &&
+            (output.tensor || !isOutputStaged());
   if (!hasMaps)
     forall.emitRemark("tiles are slices that no tensor map describes: they "
                       "are copied row by row");
@@ -567,6 +572,8 @@ void RoleScheduler::buildProducer(RolesOp roles) {
 /// The output tile goes through shared memory, so that it is stored in whole
 /// rows; each warp stores its own.
 void RoleScheduler::stageOutput() {
+  if (!isOutputStaged())
+    return;
   b.setInsertionPoint(outputWrite);
   b.setLoc(outputWrite.getLoc());
   VectorType tile = output.tile;
@@ -643,7 +650,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
     WaitOp::create(b, query.full, index(0), queryParity);
     position = computeTiles(position);
     // The next query tile may come, unless this one's place is still needed.
-    if (items && planMemory().output != 0)
+    if (items && !isOutputOverQuery())
       ReleaseOp::create(b, query.empty, index(0));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
@@ -652,7 +659,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   stageOutput();
   b.setInsertionPointToEnd(block);
   if (items) {
-    if (planMemory().output == 0) {
+    if (isOutputOverQuery()) {
       StoreWaitOp::create(b);
       ReleaseOp::create(b, query.empty, index(0));
     }
@@ -660,7 +667,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
     b.setInsertionPointToEnd(&roles.getConsumers().front());
     endTurns();
   }
-  if (hasMaps)
+  if (hasMaps && isOutputStaged())
     StoreWaitOp::create(b);
 }
 
