@@ -35,16 +35,10 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
-      problem.fitsRoles &= !schedule->hasRoles() || !makesKeysAdjacent(op, *schedule);
       return checkSchedule(gpu, problem, *schedule, emitError);
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
-    if (succeeded(schedule) && schedule->hasRoles() &&
-        makesKeysAdjacent(op, *schedule)) {
-      problem.fitsRoles = false;
-      schedule = chooseSchedule(gpu, problem, overrides, emitError);
-    }
     if (failed(schedule))
       return failure();
     op.setScheduleAttr(*schedule);

@@ -25,58 +25,41 @@ static Value both(KernelBuilder &b, Value x, Value y) {
   return x && y ? b.andBits(x, y) : x ? x : y;
 }
 
-namespace {
-/// Where the rows of a tile are.
-class TileRows {
-public:
-  /// The tile begins at row `row` (i64) of the slice.
-  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row)
-      : b(b), rows(rows) {
-    if (!rows.selection) {
-      first = b.advance(rows.base, b.mul(row, rows.rowBytes));
-      return;
-    }
-    const GlobalRows::Selection &selection = *rows.selection;
-    Value count = b.i64(selection.count);
-    Value block = LLVM::UDivOp::create(b, row, count);
-    // Less than a tile's rows from where the next block begins, or else the
-    // tile lies in this block.
-    inside = b.sub(row, b.mul(block, count));
-    Value from =
-        b.add(b.mul(block, b.i64(selection.step)), b.i64(selection.first));
-    first = b.advance(rows.base, b.mul(from, rows.rowBytes));
+TileRows::TileRows(KernelBuilder &b, const GlobalRows &rows, Value row)
+    : b(b), rows(rows) {
+  if (!rows.selection) {
+    first = b.advance(rows.base, b.mul(row, rows.rowBytes));
+    return;
   }
+  const GlobalRows::Selection &selection = *rows.selection;
+  Value count = b.i64(selection.count);
+  Value block = LLVM::UDivOp::create(b, row, count);
+  // Less than a tile's rows from where the next block begins, or else the tile
+  // lies in this block.
+  inside = b.sub(row, b.mul(block, count));
+  Value from =
+      b.add(b.mul(block, b.i64(selection.step)), b.i64(selection.first));
+  first = b.advance(rows.base, b.mul(from, rows.rowBytes));
+}
 
-  bool areRegular() const { return !rows.selection; }
-
-  /// The start of row `row` (i32) of the tile.
-  Value get(Value row) {
-    if (!rows.selection)
-      return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
-    const GlobalRows::Selection &selection = *rows.selection;
-    Value place;
-    if (selection.count < int64_t(1) << 30) {
-      Value number = b.add(b.narrow(inside), row),
-            count = b.i32(selection.count);
-      Value block = LLVM::UDivOp::create(b, number, count);
-      place = b.add(b.mul(b.widen(block), b.i64(selection.step)),
-                    b.widen(b.sub(number, b.mul(block, count))));
-    } else {
-      Value number = b.add(inside, b.widen(row)),
-            count = b.i64(selection.count);
-      Value block = LLVM::UDivOp::create(b, number, count);
-      place = b.add(b.mul(block, b.i64(selection.step)),
-                    b.sub(number, b.mul(block, count)));
-    }
-    return b.advance(first, b.mul(place, rows.rowBytes));
+Value TileRows::get(Value row) const {
+  if (!rows.selection)
+    return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
+  const GlobalRows::Selection &selection = *rows.selection;
+  Value place;
+  if (selection.count < int64_t(1) << 30) {
+    Value number = b.add(b.narrow(inside), row), count = b.i32(selection.count);
+    Value block = LLVM::UDivOp::create(b, number, count);
+    place = b.add(b.mul(b.widen(block), b.i64(selection.step)),
+                  b.widen(b.sub(number, b.mul(block, count))));
+  } else {
+    Value number = b.add(inside, b.widen(row)), count = b.i64(selection.count);
+    Value block = LLVM::UDivOp::create(b, number, count);
+    place = b.add(b.mul(block, b.i64(selection.step)),
+                  b.sub(number, b.mul(block, count)));
   }
-
-private:
-  KernelBuilder &b;
-  const GlobalRows &rows;
-  Value first, inside;
-};
-} // namespace
+  return b.advance(first, b.mul(place, rows.rowBytes));
+}
 
 /// Calls `visit` for every chunk that the calling thread has in the tile: eight
 /// threads take the eight chunks of 128 consecutive bytes of shared memory.

@@ -28,6 +28,24 @@ struct GlobalRows {
   std::optional<Selection> selection = {};
 };
 
+/// Where the rows of a tile are.
+class TileRows {
+public:
+  /// The tile begins at row `row` (i64) of the slice.
+  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row);
+
+  /// Whether rows are equally far apart.
+  bool areRegular() const { return !rows.selection; }
+
+  /// The start of row `row` (i32) of the tile.
+  Value get(Value row) const;
+
+private:
+  KernelBuilder &b;
+  const GlobalRows &rows;
+  Value first, inside;
+};
+
 /// Copies rows from `row` (i64) on into the tile at `target`, asynchronously
 /// where the rows are aligned. Rows past the last and columns past the last
 /// become zeros.

@@ -5,9 +5,6 @@
 
 #include "attn/codegen/nvptx/Schedules.h"
 
-#include "attn/dialect/mask/Columns.h"
-#include "attn/dialect/mask/Packing.h"
-
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -149,25 +146,6 @@ bool nvptx::fitsRoles(AttentionOp op) {
   return !op.getQ().getType().getElementType().isF32() &&
          op.getMaskData().empty() && op.getScore().empty() &&
          op.getScoreInputs().empty() && !op.getSinks();
-}
-
-bool nvptx::makesKeysAdjacent(AttentionOp op, ScheduleAttr schedule) {
-  int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
-  std::optional<int64_t> numKeys;
-  if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
-    numKeys = type.getDimSize(2);
-  MaskBound residue = MaskBound::symbol(op.getSymbols().size());
-  auto isSplit = [&](const PackedPart &part) {
-    MaskAttr mask = part.modulus > 1
-                        ? getResidueClass(part.mask, part.modulus, residue)
-                        : part.mask;
-    SmallVector<Segment, 1> segments =
-        getSegments(mask, rows, keys, getKnownClassKeys(part.modulus, numKeys));
-    return segments.size() > 1 || segments.front().columns;
-  };
-  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
-    return llvm::any_of(packing.parts, isSplit);
-  });
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }

@@ -59,9 +59,6 @@ bool hasPlainScores(AttentionOp op);
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
 /// and no mask tensors, sinks or score region.
 bool fitsRoles(AttentionOp op);
-/// Whether passes after this one make some keys of the op adjacent under this
-/// schedule: kernels with roles do not load such keys.
-bool makesKeysAdjacent(AttentionOp op, ScheduleAttr schedule);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

@@ -9,6 +9,8 @@
 
 #include "llvm/Support/MathExtras.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
@@ -266,8 +268,37 @@ LogicalResult KernelLowering::lower(LoadBoxOp op) {
        {op.getResidue(), op.getRow(), op.getHead(), op.getBatch()})
     if (index)
       position.indices.push_back(b.narrow(getScalar(index)));
-  copyBoxes(position, tile, target, barrier);
+  if (op.getNumber())
+    copySelected(op, std::move(position), tile, target, barrier);
+  else
+    copyBoxes(position, tile, target, barrier);
   return success();
+}
+
+/// Copies a tile of selected rows from `position`, that of the first one, box
+/// by box.
+void KernelLowering::copySelected(LoadBoxOp op, BoxPosition position,
+                                  const SharedTile &tile, Value start,
+                                  Value barrier) {
+  int64_t count = *op.getCount(), step = *op.getStep();
+  int64_t rows = std::gcd(count, tile.rows);
+  Value &row = position.indices[op.getResidue() ? 1 : 0];
+  Value number = getScalar(op.getNumber());
+  Value block = LLVM::UDivOp::create(b, number, b.i64(count));
+  Value inside = b.narrow(b.sub(number, b.mul(block, b.i64(count))));
+  row = b.add(row, b.add(b.narrow(b.mul(block, b.i64(step))), inside));
+  Value bytes = b.i32(rows * 2 * tile.panelWidth);
+  b.loop(b.i32(0), b.i32(tile.rows / rows), b.i32(1), {row, inside, start},
+         [&](Value, ValueRange carried) -> SmallVector<Value> {
+           row = carried[0];
+           copyBoxes(position, tile, carried[2], barrier);
+           Value next = b.add(carried[1], b.i32(rows));
+           Value ends = b.compare(Predicate::eq, next, b.i32(count));
+           return {b.add(row, b.select(ends, b.i32(step - count + rows),
+                                       b.i32(rows))),
+                   b.select(ends, b.i32(0), next),
+                   b.advance(carried[2], bytes)};
+         });
 }
 
 LogicalResult KernelLowering::lower(StoreBoxOp op) {
@@ -322,19 +353,14 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   Value barrier = getBarrier(op.getBarrier(), op.getSlot());
   Value target = shared.getSlot(tile, getScalar(op.getSlot()));
   GlobalRows source = getRows(op.getSource());
-  if (source.selection)
-    return op.emitOpError("cannot load rows that attn.select_rows chose; "
-                          "expected a schedule without producer and consumer "
-                          "registers");
   Value row = getScalar(op.getRow());
-  Value firstRow = b.advance(source.base, b.mul(row, source.rowBytes));
+  TileRows places(b, source, row);
   Value rowsLeft =
       b.narrow(b.minSigned(b.sub(source.numRows, row), b.i64(tile.rows)));
   auto panels = getPanels(tile);
   auto global = [&](const Panel &panel, Value row, Value column) {
-    Value bytes = b.add(b.mul(b.widen(row), source.rowBytes),
-                        b.widen(b.shiftLeft(column, b.i32(1))));
-    return b.advance(b.advance(firstRow, bytes), 2 * panel.column);
+    Value bytes = b.widen(b.shiftLeft(column, b.i32(1)));
+    return b.advance(b.advance(places.get(row), bytes), 2 * panel.column);
   };
   auto asynchronous = [&] {
     for (const Panel &panel : panels)

@@ -15,12 +15,20 @@
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
 
 /// Threads of the four warps that load.
 static constexpr int64_t producerThreads = 128;
+
+/// Selected rows are adjacent in groups.
+static int64_t getRowsPerBox(SelectRowsOp selection, int64_t tileRows) {
+  return selection ? std::gcd<int64_t>(selection.getCount(), tileRows)
+                   : tileRows;
+}
 
 /// The read of a tile that products take; not that of an f32 output to go on
 /// from.
@@ -115,26 +123,30 @@ LogicalResult RoleScheduler::collect() {
           !op->isBeforeInBlock(loops.front()))
         return loop.emitOpError(
             "expected bounds that are known before the first loop");
-    if (loop != loops.front() &&
-        (loop.getInits() != loops[products.size() - 2].getResults() ||
-         (products.back().live && products.front().live)))
+    Products &own = products.back();
+    own.keys.source = own.key.getBase();
+    own.values.source = own.value.getBase();
+    resolveStart(own.keys);
+    resolveStart(own.values);
+    if (loop == loops.front())
+      continue;
+    const Products &before = products[products.size() - 2];
+    if (loop.getInits() != loops[products.size() - 2].getResults() ||
+        (before.keys.source == own.keys.source && before.live && own.live))
       return loop.emitOpError("expected it to go on from the loop before, and "
-                              "one of the loops to have a mask");
-    Products first = products.front(), last = products.back();
-    if (first.key.getBase() != last.key.getBase() ||
-        first.value.getBase() != last.value.getBase())
-      return loop.emitOpError("expected all loops to read the same slices");
+                              "one of the loops over a slice to have a mask");
   }
   query.source = queryRead.getBase();
   query.tile = queryRead.getVectorType();
-  key.source = products.front().key.getBase();
   key.tile = products.front().key.getVectorType();
-  value.source = products.front().value.getBase();
   value.tile = products.front().value.getVectorType();
-  for (Operand *operand : {&query, &key, &value, &output})
-    resolveStart(*operand);
-  hasMaps = query.tensor && key.tensor && value.tensor &&
-            (output.tensor || !isOutputStaged());
+  resolveStart(query);
+  resolveStart(output);
+  hasMaps = query.tensor && (output.tensor || !isOutputStaged()) &&
+            llvm::all_of(products, [&](const Products &product) {
+              return canLoadBoxes(product.keys, key.tile) &&
+                     canLoadBoxes(product.values, value.tile);
+            });
   if (!hasMaps)
     forall.emitRemark("tiles are slices that no tensor map describes: they "
                       "are copied row by row");
@@ -144,9 +156,12 @@ LogicalResult RoleScheduler::collect() {
 /// Follows the slices back to an argument of the kernel. Rows past the end of
 /// the tensor are past the end of the slice; rows between the two are dead. A
 /// tile of the output ends where its slice or the tensor does.
-void RoleScheduler::resolveStart(Operand &operand) {
+void RoleScheduler::resolveStart(Slice &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
+  operand.selection = memref.getDefiningOp<SelectRowsOp>();
+  if (operand.selection)
+    memref = operand.selection.getSource();
   SmallVector<memref::SubViewOp> slices;
   while (auto slice = memref.getDefiningOp<memref::SubViewOp>()) {
     if (slice.getSourceType().getRank() != 4 ||
@@ -178,6 +193,18 @@ void RoleScheduler::resolveStart(Operand &operand) {
     }
   }
   operand.tensor = argument;
+}
+
+/// Whether boxes of a tensor make up the tiles of `slice`, each box on 128
+/// bytes of shared memory.
+bool RoleScheduler::canLoadBoxes(const Slice &slice, VectorType tile) {
+  SelectRowsOp selection = slice.selection;
+  // Coordinates have 32 bits.
+  if (selection && selection.getStep() >= uint64_t(1) << 30)
+    return false;
+  int64_t rows = getRowsPerBox(selection, tile.getDimSize(0));
+  return slice.tensor &&
+         rows * 2 * getPanelWidth(tile.getDimSize(1)) % 128 == 0;
 }
 
 /// Makes the accumulators as wide as the panels of V: the columns past the head
@@ -380,7 +407,9 @@ SmallVector<Value> RoleScheduler::walkTiles(
 /// tiles of about the same length at about the same time.
 Value RoleScheduler::countHeadsTogether() {
   constexpr int64_t cacheBytes = 32 << 20;
-  Value root = key.source;
+  Value root = products.front().keys.source;
+  if (auto selection = root.getDefiningOp<SelectRowsOp>())
+    root = selection.getSource();
   int64_t step = 1;
   while (auto slice = root.getDefiningOp<memref::SubViewOp>()) {
     step *= std::max<int64_t>(slice.getStaticStrides()[2], 1);
@@ -391,9 +420,10 @@ Value RoleScheduler::countHeadsTogether() {
   // Of a residue class of one query head; those of a group share the keys.
   int64_t bytes = 2 * (key.tile.getDimSize(1) + value.tile.getDimSize(1));
   int64_t group = 1;
-  if (query.tensor && key.tensor) {
+  if (BlockArgument tensor = products.front().keys.tensor;
+      query.tensor && tensor) {
     auto queries = cast<MemRefType>(query.tensor.getType()),
-         keys = cast<MemRefType>(key.tensor.getType());
+         keys = cast<MemRefType>(tensor.getType());
     if (!queries.isDynamicDim(1) && !keys.isDynamicDim(1))
       group = std::max<int64_t>(
           queries.getDimSize(1) / std::max<int64_t>(keys.getDimSize(1), 1), 1);
@@ -431,8 +461,8 @@ Value RoleScheduler::getQueryParity(ForItemsOp items) {
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
-                                IRMapping &mapping) {
+BoxSource RoleScheduler::locate(const Slice &operand, VectorType tile,
+                                int64_t rows, IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -448,7 +478,10 @@ BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
       b.getI64IntegerAttr(rows),
-      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
+      b.getI64IntegerAttr(getPanelWidth(tile.getDimSize(1))));
+  if (SelectRowsOp selection = operand.selection)
+    source.row =
+        arith::AddIOp::create(b, source.row, index(selection.getFirst()));
   return source;
 }
 
@@ -477,25 +510,42 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
                                                   Value queryParity,
                                                   bool boxes) {
   IRMapping &mapping = plan.mapping;
-  DenseMap<Operand *, BoxSource> sources;
-  if (boxes)
-    for (Operand *operand : {&query, &key, &value})
-      sources[operand] = locate(*operand, operand->tile.getDimSize(0), mapping);
-  auto load = [&](Operand &operand, Value row, Value slot) {
+  // By the tensor and what is selected of it.
+  DenseMap<Value, BoxSource> sources;
+  auto addSource = [&](const Slice &slice, VectorType tile) {
+    if (boxes && !sources.contains(slice.source))
+      sources[slice.source] =
+          locate(slice, tile,
+                 getRowsPerBox(slice.selection, tile.getDimSize(0)), mapping);
+  };
+  addSource(query, query.tile);
+  for (const Products &product : products) {
+    addSource(product.keys, key.tile);
+    addSource(product.values, value.tile);
+  }
+  auto load = [&](const Slice &slice, Operand &operand, Value row, Value slot) {
     if (!boxes) {
-      LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
+      LoadRowsOp::create(b, mapping.lookupOrDefault(slice.source), row,
                          operand.buffer, slot, operand.full);
       return;
     }
-    const BoxSource &source = sources[&operand];
-    if (operand.start[2])
+    const BoxSource &source = sources[slice.source];
+    Value number;
+    IntegerAttr count, step;
+    if (SelectRowsOp selection = slice.selection) {
+      number = std::exchange(row, source.row);
+      count = selection.getCountAttr();
+      step = selection.getStepAttr();
+    } else if (slice.start[2]) {
       row = arith::AddIOp::create(b, source.row, row);
+    }
     LoadBoxOp::create(b, source.map, source.batch, source.head, row,
-                      source.residue, operand.buffer, slot, operand.full);
+                      source.residue, number, count, step, operand.buffer, slot,
+                      operand.full);
   };
   if (queryParity)
     WaitOp::create(b, query.empty, index(0), queryParity);
-  load(query, index(0), index(0));
+  load(query, query, index(0), index(0));
   for (auto [loop, product] : llvm::zip_equal(plan.loops, products)) {
     SmallVector<Value> state = walkTiles(
         loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
@@ -510,7 +560,8 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
             Value row =
                 cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
             WaitOp::create(b, operand->empty, place, position.parity);
-            load(*operand, row, place);
+            load(operand == &key ? product.keys : product.values, *operand, row,
+                 place);
           }
           return SmallVector<Value>();
         });
@@ -608,7 +659,7 @@ void RoleScheduler::stageOutput() {
     b.setInsertionPointToStart(choice.thenBlock());
     IRMapping mapping;
     int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps();
-    BoxSource target = locate(output, rowsPerWarp, mapping);
+    BoxSource target = locate(output, tile, rowsPerWarp, mapping);
     StoreBoxOp::create(b, stage, target.map, target.batch, target.head,
                        target.row, target.residue);
     b.setInsertionPointToStart(choice.elseBlock());
