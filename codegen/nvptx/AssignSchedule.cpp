@@ -39,6 +39,11 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
+    if (succeeded(schedule) && problem.mask == MaskClass::OneSet &&
+        hasKeySets(op, *schedule)) {
+      problem.mask = MaskClass::Any;
+      schedule = chooseSchedule(gpu, problem, overrides, emitError);
+    }
     if (failed(schedule))
       return failure();
     op.setScheduleAttr(*schedule);

@@ -5,6 +5,9 @@
 
 #include "attn/codegen/nvptx/Schedules.h"
 
+#include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/Packing.h"
+
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -93,7 +96,8 @@ static constexpr Choice roleChoices[] = {
      /*weightsInShared=*/false, /*persistent=*/false},
     {128, MaskClass::Any, false, 128, 128, 8, 2, false, 24, 240, true, true},
     {192, MaskClass::Any, false, 128, 112, 8, 2, false, 24, 240, true},
-    {256, MaskClass::Any, false, 128, 80, 8, 2, false, 24, 240, true},
+    {256, MaskClass::OneSet, false, 128, 80, 8, 2, false, 24, 240, true},
+    {256, MaskClass::Any, false, 128, 64, 8, 2, false, 24, 240, true},
 };
 
 static bool usesRoles(const Target &target, const Problem &problem) {
@@ -132,7 +136,27 @@ MaskClass nvptx::getMaskClass(MaskAttr mask) {
     return MaskClass::None;
   if (mask.getKind() == MaskKind::Causal)
     return MaskClass::Plain;
-  return isSimpleMask(mask) ? MaskClass::Simple : MaskClass::Any;
+  return isSimpleMask(mask) ? MaskClass::Simple : MaskClass::OneSet;
+}
+
+bool nvptx::hasKeySets(AttentionOp op, ScheduleAttr schedule) {
+  int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
+  std::optional<int64_t> numKeys;
+  if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
+    numKeys = type.getDimSize(2);
+  MaskBound residue = MaskBound::symbol(op.getSymbols().size());
+  auto hasSets = [&](const PackedPart &part) {
+    MaskAttr mask = part.modulus > 1
+                        ? getResidueClass(part.mask, part.modulus, residue)
+                        : part.mask;
+    return getSegments(mask, rows, keys,
+                       getKnownClassKeys(part.modulus, numKeys),
+                       keepsKeysInOrder(op))
+               .size() > 1;
+  };
+  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
+    return llvm::any_of(packing.parts, hasSets);
+  });
 }
 
 bool nvptx::hasPlainScores(AttentionOp op) {
@@ -144,8 +168,12 @@ bool nvptx::hasPlainScores(AttentionOp op) {
 
 bool nvptx::fitsRoles(AttentionOp op) {
   return !op.getQ().getType().getElementType().isF32() &&
-         op.getMaskData().empty() && op.getScore().empty() &&
-         op.getScoreInputs().empty() && !op.getSinks();
+         op.getMaskData().empty() &&
+         llvm::none_of(op.getScoreInputs(), [](Value input) {
+           auto type = dyn_cast<RankedTensorType>(input.getType());
+           return type && type.getRank() == 4 &&
+                  (type.getDimSize(2) != 1 || type.getDimSize(3) != 1);
+         });
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }
@@ -361,7 +389,7 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       overrides.weightsInShared.value_or(choice->weightsInShared),
       // Masks with many bounds leave no registers for it.
       overrides.persistent.value_or(hasRoles && choice->persistent &&
-                                    problem.mask != MaskClass::Any));
+                                    problem.mask < MaskClass::OneSet));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;

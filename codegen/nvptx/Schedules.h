@@ -36,9 +36,14 @@ enum class MaskClass {
   Plain,  ///< causal
   Simple, ///< the live key tiles of a query tile are one interval with few
           ///< bounds: no unions, complements or residues
+  OneSet, ///< the keys are one set, taken as they are or made adjacent
   Any
 };
+/// At most OneSet: what the passes make of the keys depends on the schedule.
 MaskClass getMaskClass(MaskAttr mask);
+/// Whether passes after this one have the op run on several sets of its keys
+/// under this schedule.
+bool hasKeySets(AttentionOp op, ScheduleAttr schedule);
 
 /// What a schedule is chosen for. Head sizes are in elements.
 struct Problem {
@@ -57,7 +62,7 @@ struct Problem {
 bool hasPlainScores(AttentionOp op);
 
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
-/// and no mask tensors, sinks or score region.
+/// no mask tensors, and no values in the score region for each query or key.
 bool fitsRoles(AttentionOp op);
 
 /// Overrides of single fields of the default schedule.
