@@ -30,7 +30,7 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
                     op.getV().getType().getDimSize(3),
                     op.getQ().getType().getElementType(),
                     getMaskClass(op.getMask()),
-                    hasPlainScores(op),
+                    getScoreClass(op),
                     fitsRoles(op)};
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {

@@ -45,21 +45,24 @@ MaskClass getMaskClass(MaskAttr mask);
 /// under this schedule.
 bool hasKeySets(AttentionOp op, ScheduleAttr schedule);
 
+/// The same for scores.
+enum class ScoreClass {
+  Plain,    ///< as the product gives them
+  Computed, ///< a score region without what follows
+  PerKey ///< an input with a value for each key, of which a thread holds many
+};
+ScoreClass getScoreClass(AttentionOp op);
+
 /// What a schedule is chosen for. Head sizes are in elements.
 struct Problem {
   int64_t headSize;
   int64_t valueHeadSize;
   Type elementType;
   MaskClass mask = MaskClass::None;
-  /// Whether no input of the score region has a value for each key: a thread
-  /// would hold many of them.
-  bool hasPlainScores = true;
+  ScoreClass scores = ScoreClass::Plain;
   /// Whether warps that load and warps that compute can share the work.
   bool fitsRoles = true;
 };
-
-/// See Problem::hasPlainScores.
-bool hasPlainScores(AttentionOp op);
 
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
 /// no mask tensors, and no values in the score region for each query or key.
