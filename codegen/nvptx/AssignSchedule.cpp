@@ -39,8 +39,8 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
-    if (succeeded(schedule) && problem.mask == MaskClass::OneSet &&
-        hasKeySets(op, *schedule)) {
+    if (succeeded(schedule) && schedule->hasRoles() &&
+        problem.mask == MaskClass::OneSet && hasKeySets(op, *schedule)) {
       problem.mask = MaskClass::Any;
       schedule = chooseSchedule(gpu, problem, overrides, emitError);
     }

@@ -6,6 +6,7 @@
 #include "attn/codegen/nvptx/Schedules.h"
 
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -153,7 +154,8 @@ bool nvptx::hasKeySets(AttentionOp op, ScheduleAttr schedule) {
   std::optional<int64_t> numKeys;
   if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
     numKeys = type.getDimSize(2);
-  MaskBound residue = MaskBound::symbol(op.getSymbols().size());
+  MaskBound residue =
+      MaskBound::symbol(op.getSymbols().size() + op.getMaskData().size());
   auto hasSets = [&](const PackedPart &part) {
     MaskAttr mask = part.modulus > 1
                         ? getResidueClass(part.mask, part.modulus, residue)
@@ -179,7 +181,10 @@ ScoreClass nvptx::getScoreClass(AttentionOp op) {
 
 bool nvptx::fitsRoles(AttentionOp op) {
   return !op.getQ().getType().getElementType().isF32() &&
-         op.getMaskData().empty() &&
+         llvm::all_of(getDataAtoms(op.getMask()),
+                      [](MaskAttr atom) {
+                        return atom.getKind() == MaskKind::Lengths;
+                      }) &&
          llvm::none_of(op.getScoreInputs(), [](Value input) {
            auto type = dyn_cast<RankedTensorType>(input.getType());
            return type && type.getRank() == 4 &&

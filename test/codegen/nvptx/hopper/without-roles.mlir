@@ -71,6 +71,13 @@ func.func @sinks(%q: !t, %k: !t, %v: !t, %s: tensor<2xf32>) -> !t {
   return %o : !t
 }
 
+// CHECK-LABEL: func.func @lengths(
+// CHECK: producer_registers
+func.func @lengths(%q: !t, %k: !t, %v: !t, %n: tensor<1xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(lengths(%n)) : (!t, !t, !t, tensor<1xi32>) -> !t
+  return %o : !t
+}
+
 // CHECK-LABEL: func.func @f32(
 // CHECK-NOT: producer_registers
 func.func @f32(%q: !f, %k: !f, %v: !f) -> !f {
@@ -92,9 +99,9 @@ func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
   return %o : !t
 }
 
-// CHECK-LABEL: func.func @lengths(
+// CHECK-LABEL: func.func @documents(
 // CHECK-NOT: producer_registers
-func.func @lengths(%q: !t, %k: !t, %v: !t, %n: tensor<1xi32>) -> !t {
-  %o = attn.attention %q, %k, %v mask(lengths(%n)) : (!t, !t, !t, tensor<1xi32>) -> !t
+func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(documents(%n, %n)) : (!t, !t, !t, tensor<1x?xi32>) -> !t
   return %o : !t
 }
