@@ -86,8 +86,9 @@ static constexpr Choice choicesF32[] = {
 // of a key tile in one instruction for each 16 columns. The registers of all
 // warpgroups fit in the 64 K of a multiprocessor; with overlap a thread holds
 // the scores of a tile, the weights of the one before and the accumulator, so
-// that the tiles are as wide as ptxas assembles them without spills. Above 128
-// the products take so much longer than the softmax that turns do not pay.
+// that the tiles are as wide as ptxas assembles them without spills, narrower
+// where scores are computed under many bounds or keys are several sets. Above
+// 128 the products take so much longer than the softmax that turns do not pay.
 static constexpr Choice roleChoices[] = {
     {64, MaskClass::Plain, computed, 192, 128, 12, 4, false, 32, 160, true,
      true},
@@ -103,7 +104,8 @@ static constexpr Choice roleChoices[] = {
      /*weightsInShared=*/false, /*persistent=*/false},
     {128, MaskClass::Any, computed, 128, 128, 8, 2, false, 24, 240, true, true},
     {192, MaskClass::Simple, computed, 128, 112, 8, 2, false, 24, 240, true},
-    {192, MaskClass::Any, plain, 128, 112, 8, 2, false, 24, 240, true},
+    {192, MaskClass::OneSet, plain, 128, 112, 8, 2, false, 24, 240, true},
+    {192, MaskClass::Any, plain, 128, 96, 8, 2, false, 24, 240, true},
     {192, MaskClass::Any, computed, 128, 64, 8, 2, false, 24, 240, true},
     {256, MaskClass::Simple, computed, 128, 80, 8, 2, false, 24, 240, true},
     {256, MaskClass::OneSet, plain, 128, 80, 8, 2, false, 24, 240, true},
