@@ -278,8 +278,8 @@ TEST(MaskData, RandomMasksAgreeWithTheReferenceInTheSimulator) {
     Problem problem{uint64_t(first + i)};
     const char *target = i % 2 ? "sm_90a" : "sm_80";
     EXPECT_EQ(runner.run(problem.trial(target, "sim", modes[i % 3])), "")
-        << "seed " << first + i << ", " << target
-        << ", w = " << problem.symbol << "\n"
+        << "seed " << first + i << ", " << target << ", w = " << problem.symbol
+        << "\n"
         << problem.source();
   }
 }
