@@ -32,6 +32,8 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
                     getMaskClass(op.getMask()),
                     getScoreClass(op),
                     fitsRoles(op)};
+    if (gpu.hasWarpgroups && problem.fitsRoles && hasKeyIds(op))
+      problem.scores = ScoreClass::PerKey;
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;

@@ -87,8 +87,9 @@ static constexpr Choice choicesF32[] = {
 // warpgroups fit in the 64 K of a multiprocessor; with overlap a thread holds
 // the scores of a tile, the weights of the one before and the accumulator, so
 // that the tiles are as wide as ptxas assembles them without spills, narrower
-// where scores are computed under many bounds or keys are several sets. Above
-// 128 the products take so much longer than the softmax that turns do not pay.
+// where scores are computed under many bounds, keys are several sets or have
+// ids of documents. Above 128 the products take so much longer than the softmax
+// that turns do not pay.
 static constexpr Choice roleChoices[] = {
     {64, MaskClass::Plain, computed, 192, 128, 12, 4, false, 32, 160, true,
      true},
@@ -96,20 +97,24 @@ static constexpr Choice roleChoices[] = {
      true},
     {64, MaskClass::Any, plain, 192, 96, 12, 4, false, 32, 160, true, true},
     {64, MaskClass::Any, computed, 192, 80, 12, 4, false, 32, 160, true, true},
+    {64, MaskClass::Any, perKey, 192, 64, 12, 4, false, 32, 160, true, true},
     {96, MaskClass::None, computed, 128, 176, 8, 2, false, 24, 240, true, true},
     {96, MaskClass::Simple, computed, 128, 128, 8, 3, false, 24, 240, true,
      true},
     {96, MaskClass::Any, computed, 128, 112, 8, 3, false, 24, 240, true, true},
+    {96, MaskClass::Any, perKey, 128, 96, 8, 3, false, 24, 240, true, true},
     {128, MaskClass::None, plain, 128, 176, 8, 2, false, 24, 240, true, true,
      /*weightsInShared=*/false, /*persistent=*/false},
     {128, MaskClass::Any, computed, 128, 128, 8, 2, false, 24, 240, true, true},
+    {128, MaskClass::Any, perKey, 128, 96, 8, 2, false, 24, 240, true, true},
     {192, MaskClass::Simple, computed, 128, 112, 8, 2, false, 24, 240, true},
     {192, MaskClass::OneSet, plain, 128, 112, 8, 2, false, 24, 240, true},
     {192, MaskClass::Any, plain, 128, 96, 8, 2, false, 24, 240, true},
-    {192, MaskClass::Any, computed, 128, 64, 8, 2, false, 24, 240, true},
+    {192, MaskClass::Any, perKey, 128, 64, 8, 2, false, 24, 240, true},
     {256, MaskClass::Simple, computed, 128, 80, 8, 2, false, 24, 240, true},
     {256, MaskClass::OneSet, plain, 128, 80, 8, 2, false, 24, 240, true},
     {256, MaskClass::Any, computed, 128, 64, 8, 2, false, 24, 240, true},
+    {256, MaskClass::Any, perKey, 128, 48, 8, 2, false, 24, 240, true},
 };
 
 static bool usesRoles(const Target &target, const Problem &problem) {
@@ -186,6 +191,7 @@ ScoreClass nvptx::getScoreClass(AttentionOp op) {
 static bool fitsRoles(MaskAttr atom) {
   switch (atom.getKind()) {
   case MaskKind::Lengths:
+  case MaskKind::Documents:
     return true;
   case MaskKind::Blocks:
     // A tile meets a limited number of blocks.
@@ -194,6 +200,12 @@ static bool fitsRoles(MaskAttr atom) {
   default:
     return false;
   }
+}
+
+bool nvptx::hasKeyIds(AttentionOp op) {
+  return llvm::any_of(getDataAtoms(op.getMask()), [](MaskAttr atom) {
+    return atom.getKind() == MaskKind::Documents;
+  });
 }
 
 bool nvptx::fitsRoles(AttentionOp op) {

@@ -52,6 +52,9 @@ enum class ScoreClass {
   PerKey ///< an input with a value for each key, of which a thread holds many
 };
 ScoreClass getScoreClass(AttentionOp op);
+/// Whether the mask has an id for each key, which with roles takes the
+/// registers of a PerKey score.
+bool hasKeyIds(AttentionOp op);
 
 /// What a schedule is chosen for. Head sizes are in elements.
 struct Problem {
@@ -65,8 +68,8 @@ struct Problem {
 };
 
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
-/// no tensors of the mask but lengths and blocks of 32 x 8 or more, and no
-/// values in the score region for each query or key.
+/// no bits or blocks below 32 x 8 in the mask, and no values in the score
+/// region for each query or key.
 bool fitsRoles(AttentionOp op);
 
 /// Overrides of single fields of the default schedule.

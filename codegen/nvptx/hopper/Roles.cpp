@@ -83,7 +83,8 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
                             "iteration reads, the weights rounded, added to a "
                             "scaled accumulator");
   for (auto read : loop.getBody().front().getOps<vector::TransferReadOp>())
-    if (read != found.key && read != found.value)
+    if (isa<FloatType>(read.getVectorType().getElementType()) &&
+        read != found.key && read != found.value)
       return read.emitOpError("cannot be read in a kernel with roles yet; "
                               "code for sm_90 can");
   products.push_back(found);

@@ -85,6 +85,13 @@ func.func @blocks(%q: !t, %k: !t, %v: !t, %n: tensor<?xi32>, %m: tensor<?xi32>) 
   return %o : !t
 }
 
+// CHECK-LABEL: func.func @documents(
+// CHECK: kv_tile = 64, {{.*}}producer_registers
+func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(documents(%n, %n)) : (!t, !t, !t, tensor<1x?xi32>) -> !t
+  return %o : !t
+}
+
 // CHECK-LABEL: func.func @f32(
 // CHECK-NOT: producer_registers
 func.func @f32(%q: !f, %k: !f, %v: !f) -> !f {
@@ -106,10 +113,10 @@ func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
   return %o : !t
 }
 
-// CHECK-LABEL: func.func @documents(
+// CHECK-LABEL: func.func @bits(
 // CHECK-NOT: producer_registers
-func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
-  %o = attn.attention %q, %k, %v mask(documents(%n, %n)) : (!t, !t, !t, tensor<1x?xi32>) -> !t
+func.func @bits(%q: !t, %k: !t, %v: !t, %n: tensor<1x1x?x?xi1>) -> !t {
+  %o = attn.attention %q, %k, %v mask(bits(%n)) : (!t, !t, !t, tensor<1x1x?x?xi1>) -> !t
   return %o : !t
 }
 
