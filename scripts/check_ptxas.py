@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from kernel_source import MASKS as KNOWN_MASKS, SCORES, source
+from kernel_source import DATA_MASKS, MASKS as KNOWN_MASKS, SCORES, source
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a"]
@@ -35,7 +35,7 @@ def assemble(attn_opt, case):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
-    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]) + ", or like softcap+all")
+    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *DATA_MASKS, *SCORES]) + ", or like softcap+all")
     parser.add_argument("--elements", default=",".join(ELEMENTS), help="of " + ", ".join(ELEMENTS))
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")

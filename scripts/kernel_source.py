@@ -11,6 +11,13 @@ MASKS = {
     "heads": "mask(heads<0, 4> & causal | heads<4, 8> & window<64, 64>)",
 }
 
+# Masks with tensors, the arguments that they need, and the tensors' types.
+DATA_MASKS = {
+    "documents": ("mask(causal & documents(%d, %d))", ", %d: tensor<?x?xi32>", ", tensor<?x?xi32>"),
+    "blocks": ("mask(causal & blocks<128, 128>(%r, %c))", ", %r: tensor<?xi32>, %c: tensor<?xi32>",
+               ", tensor<?xi32>, tensor<?xi32>"),
+}
+
 # Clauses that change scores, with the arguments that they need.
 SCORES = {
     "softcap": ("softcap(30.0)", ""),
@@ -24,19 +31,20 @@ SCORES = {
 
 
 def source(element, head_size, value_size, mask):
-    """`mask` is a key of MASKS, one of SCORES, which is then under a causal mask, or one of each as in `softcap+all`."""
+    """`mask` is a key of MASKS or DATA_MASKS, one of SCORES, which is then under a causal mask, or one of each as in `softcap+all`."""
     score, _, mask = mask.partition("+")
-    if score in MASKS:
+    if score not in SCORES:
         score, mask = "", score
     clause, arguments = SCORES[score] if score else ("", "")
+    mask_text, data, types = DATA_MASKS.get(mask) or (MASKS[mask or "causal"], "", "")
     clause, arguments = clause.replace("{element}", element), arguments.replace("{element}", element)
     q = f"tensor<?x8x?x{head_size}x{element}>"
     k = f"tensor<?x2x?x{head_size}x{element}>"
     v = f"tensor<?x2x?x{value_size}x{element}>"
     o = f"tensor<?x8x?x{value_size}x{element}>"
     lse = "tensor<?x8x?xf32>"
-    return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index{arguments}) -> ({o}, {lse}) {{
-  %o, %lse = attn.attention %q, %k, %v {MASKS[mask or "causal"]} {clause} : ({q}, {k}, {v}) -> ({o}, {lse})
+    return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index{arguments}{data}) -> ({o}, {lse}) {{
+  %o, %lse = attn.attention %q, %k, %v {mask_text} {clause} : ({q}, {k}, {v}{types}) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}
 }}
 """
