@@ -36,7 +36,9 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
       problem.fitsRoles &= !schedule->hasRoles() || !runsInParts(op, *schedule);
-      return checkSchedule(gpu, problem, *schedule, emitError);
+      return success(
+          succeeded(checkSchedule(gpu, problem, *schedule, emitError)) &&
+          succeeded(checkHeads(op, *schedule, emitError)));
     }
     FailureOr<ScheduleAttr> schedule =
         chooseSchedule(gpu, problem, overrides, emitError);
@@ -46,6 +48,15 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
       schedule = chooseSchedule(gpu, problem, overrides, emitError);
     }
     if (failed(schedule))
+      return failure();
+    if (!heads)
+      schedule = schedule->withHeads(chooseHeads(op, *schedule));
+    else if (schedule->getQTile() % heads != 0)
+      return emitError() << "expected a number of heads that divides the "
+                         << schedule->getQTile() << " rows of a tile, found "
+                         << int64_t(heads);
+    else if (failed(checkHeads(op, *schedule = schedule->withHeads(heads),
+                               emitError)))
       return failure();
     op.setScheduleAttr(*schedule);
     ++numAssigned;

@@ -7,6 +7,7 @@
 
 #include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/Packing.h"
+#include "attn/passes/HeadRows.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/STLExtras.h"
@@ -153,7 +154,7 @@ bool nvptx::fitsRoles(AttentionOp op) {
 }
 
 bool nvptx::runsInParts(AttentionOp op, ScheduleAttr schedule) {
-  int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
+  int64_t rows = schedule.getQueries(), keys = schedule.getKvTile();
   std::optional<int64_t> numKeys;
   if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
     numKeys = type.getDimSize(2);
@@ -230,7 +231,8 @@ static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
                            choice.stages, choice.qInRegisters,
                            choice.producerRegisters, choice.consumerRegisters,
                            choice.overlap, choice.turns, choice.weightsInShared,
-                           choice.producerRegisters != 0 && choice.persistent);
+                           choice.producerRegisters != 0 && choice.persistent,
+                           /*heads=*/int64_t(1));
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -384,8 +386,58 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       overrides.weightsInShared.value_or(choice->weightsInShared),
       // Masks with many bounds leave no registers for it.
       overrides.persistent.value_or(hasRoles && choice->persistent &&
-                                    problem.mask != MaskClass::Any));
+                                    problem.mask != MaskClass::Any),
+      /*heads=*/int64_t(1));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;
+}
+
+/// A warp's 16 rows of a kernel with roles are queries of one head, or all
+/// those of some: they leave as a box.
+static bool splitsByWarps(ScheduleAttr schedule) {
+  int64_t queries = schedule.getQueries();
+  return queries % 16 == 0 || 16 % queries == 0;
+}
+
+int64_t nvptx::chooseHeads(AttentionOp op, ScheduleAttr schedule) {
+  RankedTensorType queries = op.getQ().getType(), keys = op.getK().getType();
+  if (queries.isDynamicDim(1) || queries.isDynamicDim(2) ||
+      keys.isDynamicDim(1) || queries.getNumElements() == 0 ||
+      keys.getDimSize(1) == 0)
+    return 1;
+  int64_t group = op.getGroupSize();
+  auto countTiles = [&](ScheduleAttr any) -> int64_t {
+    return llvm::divideCeil(queries.getDimSize(2), any.getQueries()) *
+           llvm::divideCeil(group, any.getHeads());
+  };
+  int64_t best = 1, fewest = countTiles(schedule), most = fewest * 9 / 10;
+  for (int64_t heads = 2; heads < 2 * group && fewest > 1; ++heads) {
+    if (schedule.getQTile() % heads != 0)
+      continue;
+    ScheduleAttr candidate = schedule.withHeads(heads);
+    if (countTiles(candidate) > most || countTiles(candidate) >= fewest ||
+        failed(checkHeads(op, candidate, nullptr)))
+      continue;
+    best = heads;
+    fewest = countTiles(candidate);
+  }
+  return best;
+}
+
+LogicalResult nvptx::checkHeads(AttentionOp op, ScheduleAttr schedule,
+                                function_ref<InFlightDiagnostic()> emitError) {
+  std::string problem = findHeadRowsProblem(op, schedule);
+  if (problem.empty() && schedule.hasRoles()) {
+    if (!splitsByWarps(schedule))
+      problem = "the 16 rows of a warp would be of parts of heads";
+    else if (runsInParts(op, schedule))
+      problem = "the keys are made adjacent";
+  }
+  if (problem.empty())
+    return success();
+  if (emitError)
+    emitError() << "cannot have tiles with the rows of " << schedule.getHeads()
+                << " heads: " << problem;
+  return failure();
 }
