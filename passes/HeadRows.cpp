@@ -25,6 +25,8 @@ std::string mlir::attn::findHeadRowsProblem(AttentionOp op,
   if (op.getQ().getType().isDynamicDim(1) ||
       op.getK().getType().isDynamicDim(1))
     return "the numbers of heads are not static";
+  if (op.getK().getType().getDimSize(1) == 0)
+    return "there are no heads";
   int64_t group = op.getGroupSize();
   if (heads < group && group % heads != 0)
     return "a group of " + std::to_string(group) +

@@ -26,7 +26,22 @@ struct GlobalRows {
     int64_t first, count, step;
   };
   std::optional<Selection> selection = {};
+  /// If set, the slice has `count` heads, `bytes` apart, of `numRows` rows
+  /// each, and row r of a tile is row r mod `rows` of head r floordiv `rows`. A
+  /// tile begins at row 0.
+  struct Heads {
+    int64_t rows, count;
+    Value bytes;
+  };
+  std::optional<Heads> heads = {};
 };
+
+/// Row `row` (i32) of a tile that begins at row 0 of `rows`, which has no
+/// selection: where it is, in bytes from the base, and whether it exists.
+struct RowPlace {
+  Value bytes, exists;
+};
+RowPlace placeRow(KernelBuilder &b, const GlobalRows &rows, Value row);
 
 /// Copies rows from `row` (i64) on into the tile at `target`, asynchronously
 /// where the rows are aligned. Rows past the last and columns past the last

@@ -403,8 +403,7 @@ static bool splitsByWarps(ScheduleAttr schedule) {
 int64_t nvptx::chooseHeads(AttentionOp op, ScheduleAttr schedule) {
   RankedTensorType queries = op.getQ().getType(), keys = op.getK().getType();
   if (queries.isDynamicDim(1) || queries.isDynamicDim(2) ||
-      keys.isDynamicDim(1) || queries.getNumElements() == 0 ||
-      keys.getDimSize(1) == 0)
+      keys.isDynamicDim(1) || keys.getDimSize(1) == 0)
     return 1;
   int64_t group = op.getGroupSize();
   auto countTiles = [&](ScheduleAttr any) -> int64_t {

@@ -77,7 +77,8 @@ private:
   ForItemsOp beginItems(IRMapping &mapping, Value parity);
   Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
-  BoxSource locate(const Operand &operand, int64_t rows, IRMapping &mapping);
+  BoxSource locate(const Operand &operand, int64_t rows, int64_t heads,
+                   IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
 

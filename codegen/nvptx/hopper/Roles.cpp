@@ -23,10 +23,13 @@ using namespace mlir::attn::nvptx;
 static constexpr int64_t producerThreads = 128;
 
 static vector::TransferReadOp getGlobalTile(Value value) {
+  if (auto heads = value.getDefiningOp<vector::ShapeCastOp>())
+    value = heads.getSource();
   auto read = value.getDefiningOp<vector::TransferReadOp>();
   auto memref =
       read ? dyn_cast<MemRefType>(read.getBase().getType()) : MemRefType();
-  return memref && memref.getRank() == 4 && read.getVectorType().getRank() == 2
+  return memref && memref.getRank() == 4 &&
+                 cast<VectorType>(getReadTile(read).getType()).getRank() == 2
              ? read
              : vector::TransferReadOp();
 }
@@ -66,7 +69,7 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
   found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
   found.rounded = found.output.getLhs().getDefiningOp<arith::TruncFOp>();
   if (!found.key || !found.value || !found.scaled || !found.rounded ||
-      found.scores.getLhs() != queryRead.getVector())
+      found.scores.getLhs() != getReadTile(queryRead))
     return loop.emitOpError("expected products with tiles of k and v that the "
                             "iteration reads, the weights rounded, added to a "
                             "scaled accumulator");
@@ -89,14 +92,14 @@ LogicalResult RoleScheduler::collect() {
             "expected one tile read before the loops, found a second");
       queryRead = read;
     } else if (auto write = dyn_cast<vector::TransferWriteOp>(op);
-               write && write.getVectorType().getRank() == 2) {
+               write && write.getShapedType().getRank() == 4) {
       outputWrite = write;
     }
   }
   if (!outputWrite)
     return forall.emitOpError("expected a tile of the output to be written");
   output.source = outputWrite.getBase();
-  output.tile = outputWrite.getVectorType();
+  output.tile = cast<VectorType>(getStoredTile(outputWrite).getType());
   if (loops.empty())
     return success();
   if (!queryRead)
@@ -122,7 +125,7 @@ LogicalResult RoleScheduler::collect() {
       return loop.emitOpError("expected all loops to read the same slices");
   }
   query.source = queryRead.getBase();
-  query.tile = queryRead.getVectorType();
+  query.tile = cast<VectorType>(getReadTile(queryRead).getType());
   key.source = products.front().key.getBase();
   key.tile = products.front().key.getVectorType();
   value.source = products.front().value.getBase();
@@ -392,6 +395,8 @@ Value RoleScheduler::countHeadsTogether() {
     if (!queries.isDynamicDim(1) && !keys.isDynamicDim(1))
       group = std::max<int64_t>(
           queries.getDimSize(1) / std::max<int64_t>(keys.getDimSize(1), 1), 1);
+    // Those of a tile count as one.
+    group = llvm::divideCeil(group, schedule.getHeads());
   }
   Value keys = arith::MaxUIOp::create(
       b, memref::DimOp::create(b, root, index(2)), index(1));
@@ -427,7 +432,7 @@ Value RoleScheduler::getQueryParity(ForItemsOp items) {
 //===----------------------------------------------------------------------===//
 
 BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
-                                IRMapping &mapping) {
+                                int64_t heads, IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -443,7 +448,8 @@ BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
       b.getI64IntegerAttr(rows),
-      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))));
+      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))),
+      b.getI64IntegerAttr(heads));
   return source;
 }
 
@@ -474,12 +480,16 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
   IRMapping &mapping = plan.mapping;
   DenseMap<Operand *, BoxSource> sources;
   if (boxes)
-    for (Operand *operand : {&query, &key, &value})
-      sources[operand] = locate(*operand, operand->tile.getDimSize(0), mapping);
+    for (Operand *operand : {&query, &key, &value}) {
+      int64_t heads = operand == &query ? schedule.getHeads() : 1;
+      sources[operand] =
+          locate(*operand, operand->tile.getDimSize(0) / heads, heads, mapping);
+    }
   auto load = [&](Operand &operand, Value row, Value slot) {
     if (!boxes) {
       LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
-                         operand.buffer, slot, operand.full);
+                         operand.buffer, slot, operand.full,
+                         &operand == &query ? schedule.getHeads() : 1);
       return;
     }
     const BoxSource &source = sources[&operand];
@@ -590,20 +600,32 @@ void RoleScheduler::stageOutput() {
   Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(place));
   sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
   Value zero = index(0);
-  vector::TransferWriteOp::create(b, outputWrite.getVector(), stage,
+  vector::TransferWriteOp::create(b, getStoredTile(outputWrite), stage,
                                   ValueRange{zero, zero, zero, zero},
                                   ArrayRef<bool>{true, true});
-  auto byRows = [&] { StoreOp::create(b, stage, output.source); };
-  if (hasMaps) {
+  auto byRows = [&] {
+    StoreOp::create(b, stage, output.source, schedule.getHeads());
+  };
+  // A warp's rows leave as one box.
+  int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps(),
+          rows = std::min(rowsPerWarp, schedule.getQueries()),
+          heads = rowsPerWarp / rows, present = 1;
+  if (schedule.getHeads() != 1)
+    present = cast<MemRefType>(output.source.getType()).getDimSize(1);
+  if (hasMaps && present % heads == 0) {
     auto choice =
         scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
                           /*withElseRegion=*/true);
     b.setInsertionPointToStart(choice.thenBlock());
     IRMapping mapping;
-    int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps();
-    BoxSource target = locate(output, rowsPerWarp, mapping);
+    BoxSource target = locate(output, rows, heads, mapping);
+    IntegerAttr some, all;
+    if (schedule.getHeads() != 1) {
+      some = b.getI64IntegerAttr(present);
+      all = b.getI64IntegerAttr(schedule.getHeads());
+    }
     StoreBoxOp::create(b, stage, target.map, target.batch, target.head,
-                       target.row, target.residue);
+                       target.row, target.residue, some, all);
     b.setInsertionPointToStart(choice.elseBlock());
     byRows();
   } else {
@@ -647,6 +669,8 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
       ReleaseOp::create(b, query.empty, index(0));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
+    if (Value tile = getReadTile(queryRead); tile != queryRead.getVector())
+      tile.getDefiningOp()->erase();
     queryRead.erase();
   }
   stageOutput();
