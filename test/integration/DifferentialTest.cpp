@@ -88,7 +88,7 @@ public:
     p.element = oneOf<std::string>({"f16", "bf16"});
     p.batches = 1 + below(2);
     p.kvHeads = 1 + below(2);
-    p.groups = oneOf<int64_t>({1, 1, 2, 3});
+    p.groups = oneOf<int64_t>({1, 1, 2, 3, 7});
     auto length = [&] {
       return oneOf<int64_t>({1, 2, 15, 16, 17, 31, 47, 63, 64, 65, 97, 127, 128,
                              129, 131, 191, 193, 257});
