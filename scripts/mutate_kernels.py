@@ -39,13 +39,14 @@ from attn_kit.runtime import Error, Library  # noqa: E402
 MODES = ["mode=eager", "mode=lazy", "mode=random,seed=5", "mode=random,seed=6"]
 
 # name: target, element, head size, mask, its predicate, queries, keys, schedule. The masked tiles wrap around the stages, the
-# full ones too.
+# full ones too; in sm_90a-window and sm_90a-band an item starts in the last slot, in sm_90a-turns items end in different phases.
 TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
        "consumer_registers = 240")
 KERNELS = {
-    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 390, 2100, None),
+    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 390, 2090, None),
     "sm_90a-band": ("sm_90a", "f16", 128, "window<900, -200>", lambda p, j: (p - j <= 900) & (p - j >= 200), 230, 1300, None),
-    "sm_90a-turns": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", overlap = true, turns = true"),
+    "sm_90a-turns": ("sm_90a", "bf16", 64, "window<400, 0>", lambda p, j: (p - j <= 400) & (j <= p), 150, 600,
+                     TWO + ", overlap = true, turns = true"),
     "sm_90a-shared": ("sm_90a", "bf16", 64, "causal", lambda p, j: j <= p, 150, 600, TWO + ", weights_in_shared = true"),
     "sm_80-window": ("sm_80", "f16", 128, "window<200, 30>", lambda p, j: (p - j <= 200) & (j - p <= 30), 150, 420, None),
     "sm_80-causal": ("sm_80", "bf16", 64, "causal", lambda p, j: j <= p, 150, 430, None),
@@ -70,10 +71,10 @@ EXPLAINED = [
      "a warpgroup writes O over its own rows of Q, and has waited for what read them"),
     ("arrival", r"mbarrier\.arrive\S*\s.* deleted", r"mbarrier\.arrive.*\n\$L\w+:\nshfl\.sync\.bfly",
      "the last slot of V is released, and nothing is loaded any more"),
-    ("arrival", r" (12; -> mov\.b32 \S+ 11|8; -> mov\.b32 \S+ 7);", r"mbarrier\.init",
-     "a slot of K is filled after one of V that the same warps release later"),
-    ("wait", r"@%p\d+ bra.* deleted", r"add\.s32\s+%r\d+, %r\d+, \d+;\n\$L\w+:\nmbarrier\.try_wait",
-     "a slot of K is filled after one of V that the same warps release later"),
+    ("wait|fence", r"(wait_group|fence\.proxy).* deleted|wait_group\s+1", r"arrive\S*\s+%rd\d+, \[%r\d+\];\n@%p",
+     "V of the tile before is copied behind K, by the same threads, and waited for first"),
+    ("wait", r"@%p\d+ bra.* deleted", r"(?s)selp\.b32.{,150}\$L\w+:\nmbarrier\.try_wait(?!.*expect_tx)",
+     "rows of K are copied before, into a slot that a masked tile releases just before this one"),
     ("barrier", r"bar\.warp\.sync.* deleted", r"bar\.warp\.sync\s+-1;\nsetp.*\n@.*\nmbarrier\.arrive",
      "the products before it are waited for by the whole warp"),
     ("barrier", r"bar\.sync\s+%r\d+, 256; deleted", r"bar\.sync.*\n\$L\w+:\ncp\.async\.bulk\.wait_group",
@@ -292,9 +293,14 @@ def make_problem(kernel, rows, poisoned, keys):
         # Keys that some rows see and others do not; infinities too.
         live = kernel.live(np.arange(kernel.keys - kernel.queries, kernel.keys)[:, None], np.arange(kernel.keys)[None, :])
         mixed = np.flatnonzero(live.any(axis=0) & ~live.all(axis=0))
-        infinity = round_to_bits(np.float32([np.inf]), kernel.element)[0]
+        infinity, minus_infinity = round_to_bits(np.float32([np.inf, -np.inf]), kernel.element)
         for number, key in enumerate(generator.choice(mixed, 60)):
             inputs[2][0, 0, key, number * 5 % kernel.head_size] = infinity | (number % 2)
+        # Keys that few rows see, at the ends of their first and last tiles: infinities of both signs in all columns.
+        for key in np.flatnonzero((live.sum(axis=0) > 0) & (live.sum(axis=0) <= 3)):
+            columns = generator.random(kernel.head_size)
+            inputs[2][0, 0, key, columns < 0.6] = infinity
+            inputs[2][0, 0, key, columns < 0.3] = minus_infinity
     problem = Problem(arrays, description, 1, kernel.queries, keys, 0, inputs=[place(x, rows) for x in inputs])
     problem.o = place(problem.o, rows)
     return problem
@@ -422,7 +428,7 @@ def main():
                 kind = re.search(r"wrong o|wrong lse|not written|finding\w*|[a-z]+(-[a-z]+)+|race|mbarrier|trap", how)
                 by[kind[0] if kind else "refused"] += 1
             else:
-                around = "\n".join(kernel.mutants.code[max(0, line - 4):line + 12])
+                around = "\n".join(kernel.mutants.code[max(0, line - 8):line + 12])
                 reason = next((why for of, pattern, near, why in EXPLAINED
                                if re.fullmatch(of, category) and re.search(pattern, what) and re.search(near, around)), None)
                 explained += reason is not None

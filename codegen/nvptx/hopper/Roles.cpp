@@ -498,29 +498,49 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
     LoadBoxOp::create(b, source.map, source.batch, source.head, row,
                       source.residue, operand.buffer, slot, operand.full);
   };
+  auto fill = [&](Operand &operand, Value row, Position position) {
+    WaitOp::create(b, operand.empty, position.place, position.parity);
+    load(operand, row, position.place);
+  };
+  // With overlap a tile's product with V follows the next one's with K, and so
+  // do the copies. `row` of V is due, unless it is negative.
+  auto fillDue = [&](Value row, Position next) {
+    Value isDue =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::sge, row, index(0));
+    auto some = scf::IfOp::create(b, isDue, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(some.thenBlock());
+    fill(value, row, getPrevious(next));
+  };
   if (queryParity)
     WaitOp::create(b, query.empty, index(0), queryParity);
   load(query, index(0), index(0));
+  SmallVector<Value> due;
+  if (schedule.getOverlap())
+    due.push_back(index(-1));
   for (auto [loop, product] : llvm::zip_equal(plan.loops, products)) {
-    SmallVector<Value> state = walkTiles(
-        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
-        [&, product = product](Value tile, Position position, ValueRange) {
-          Value place = position.place;
-          for (Operand *operand : {&key, &value}) {
-            vector::TransferReadOp read =
-                operand == &key ? product.key : product.value;
-            IRMapping inner(mapping);
-            inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(),
-                      tile);
-            Value row =
-                cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
-            WaitOp::create(b, operand->empty, place, position.parity);
-            load(*operand, row, place);
-          }
-          return SmallVector<Value>();
-        });
+    auto body = [&, product = product](Value tile, Position position,
+                                       ValueRange due) -> SmallVector<Value> {
+      auto getRow = [&](vector::TransferReadOp read) {
+        IRMapping inner(mapping);
+        inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(), tile);
+        return cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
+      };
+      fill(key, getRow(product.key), position);
+      if (due.empty()) {
+        fill(value, getRow(product.value), position);
+        return {};
+      }
+      fillDue(due.front(), position);
+      return {getRow(product.value)};
+    };
+    Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
+    SmallVector<Value> state = walkTiles(loop, first, position, due, body);
     position = makePosition(state[0], state[1]);
+    due.assign(state.begin() + 2, state.end());
   }
+  if (!due.empty())
+    fillDue(due.front(), position);
   return position;
 }
 
