@@ -35,7 +35,7 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
-      problem.fitsRoles &= !schedule->hasRoles() || !runsInParts(op, *schedule);
+      problem.fitsRoles &= !runsInParts(op, *schedule);
       return checkSchedule(gpu, problem, *schedule, emitError);
     }
     FailureOr<ScheduleAttr> schedule =
