@@ -20,7 +20,7 @@ namespace {
 /// One random schedule; with roles where there are registers for them.
 struct Schedule {
   int64_t rows, keys, warps, stages;
-  bool queryInRegisters;
+  bool queryInRegisters = false;
   int64_t producerRegisters = 0, consumerRegisters = 0;
   bool overlap = false, turns = false, weightsInShared = false,
        persistent = false;
@@ -33,7 +33,7 @@ struct Schedule {
            << ", kv_tile = " << keys << ", warps = " << warps
            << ", stages = " << stages
            << ", q_in_registers = " << flag(queryInRegisters);
-    if (consumerRegisters)
+    if (hasRoles())
       stream << ", producer_registers = " << producerRegisters
              << ", consumer_registers = " << consumerRegisters
              << ", overlap = " << flag(overlap) << ", turns = " << flag(turns)
@@ -43,15 +43,19 @@ struct Schedule {
     return text;
   }
 
-  /// What the tiles of 16-bit elements take in shared memory, without whatever
-  /// barriers and padding there are.
-  int64_t sharedBytes(int64_t headSize, int64_t valueSize) const {
-    int64_t queries = rows * headSize, ring = stages * keys;
-    int64_t tiles = queries + ring * (headSize + valueSize);
-    if (!consumerRegisters)
-      return 2 * std::max(tiles, rows * valueSize);
-    // The result has a place of its own or that of the queries.
-    return 2 * (tiles + std::max<int64_t>(0, rows * (valueSize - headSize)) +
+  bool hasRoles() const { return consumerRegisters != 0; }
+
+  /// What the tiles take in shared memory, without whatever barriers and
+  /// padding there are.
+  int64_t sharedBytes(const std::string &element, int64_t headSize,
+                      int64_t valueSize) const {
+    int64_t queries = rows * headSize, output = rows * valueSize;
+    int64_t rings = stages * keys * (headSize + valueSize);
+    if (element == "f32")
+      return 4 * (queries + rings);
+    if (!hasRoles())
+      return 2 * std::max(queries + rings, output);
+    return 2 * (std::max(queries, output) + rings +
                 (weightsInShared ? rows * keys : 0));
   }
 };
@@ -142,16 +146,17 @@ bool isRightlyRefused(const Problem &problem, const std::string &message) {
   int64_t room = sharedBytesOf(problem.target);
   if (has("KB of shared memory, " + problem.target + " has"))
     // Head sizes are padded to multiples of 32, barriers take less than 1 KB.
-    return problem.schedule->sharedBytes(problem.headSize + 31,
+    return problem.schedule->sharedBytes(problem.element, problem.headSize + 31,
                                          problem.valueSize + 31) +
                1024 >
            room;
-  EXPECT_LE(problem.schedule->sharedBytes(problem.headSize, problem.valueSize),
+  EXPECT_LE(problem.schedule->sharedBytes(problem.element, problem.headSize,
+                                          problem.valueSize),
             room);
   if (has("expected consumer_registers of at least"))
     return problem.schedule->consumerRegisters <
            (problem.schedule->warps == 12 ? 128 : 168);
-  return problem.schedule->consumerRegisters && !problem.mask.empty() &&
+  return problem.schedule->hasRoles() && !problem.mask.empty() &&
          has("expected a schedule without producer and consumer registers for "
              "this op on sm_90a");
 }
@@ -220,18 +225,22 @@ public:
   /// One with a schedule of its own, mostly one that shared memory has room
   /// for.
   Problem scheduledProblem() {
-    Problem p = problem();
+    int64_t kind = below(6);
+    Problem p = kind == 0   ? packedProblem()
+                : kind == 1 ? unionProblem()
+                            : problem();
     p.headSize = 16 + 8 * below(31);
     p.valueSize = below(2) ? p.headSize : 16 + 8 * below(31);
+    // Of very few elements the naive computation may have none that is bad.
+    if (p.batches * p.kvHeads * p.groups * p.queries < 8)
+      p.batches = 8;
     p.multiprocessors = oneOf<int64_t>({1, 2, 132});
     Schedule s;
-    bool hasRoles = p.target == "sm_90a" || below(3) == 0;
-    if (hasRoles) {
+    if (below(2)) {
       p.target = "sm_90a";
       int64_t groups = 2 + below(2), pool = groups == 2 ? 504 : 512;
       s.warps = 4 * groups;
       s.rows = 64 * groups;
-      s.queryInRegisters = false;
       s.producerRegisters = 24 + 8 * below(6);
       s.consumerRegisters = std::min<int64_t>(
           240, (pool - s.producerRegisters) / groups / 8 * 8 - 8 * below(4));
@@ -240,15 +249,17 @@ public:
       s.weightsInShared = below(3) == 0;
       s.persistent = below(2);
     } else {
-      s.warps = 1 << below(4);
+      if (below(5) == 0)
+        p.element = "f32";
+      s.warps = 1 << below(5);
       s.rows = 16 * s.warps * (1 + below(s.warps < 8 ? 3 : 2));
       s.queryInRegisters = below(2);
     }
-    s.keys = 16 + 16 * below(hasRoles ? 12 : 8);
-    s.stages = 2 + below(3);
+    s.keys = 16 + 16 * below(s.hasRoles() ? 12 : 8);
+    s.stages = 2 + below(below(8) ? 3 : 7);
     bool shrink = below(16);
     auto fits = [&] {
-      return s.sharedBytes(p.headSize + 16, p.valueSize + 16) <=
+      return s.sharedBytes(p.element, p.headSize + 16, p.valueSize + 16) <=
              sharedBytesOf(p.target);
     };
     while (shrink && s.keys > 16 && !fits())
