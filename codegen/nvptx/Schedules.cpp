@@ -301,6 +301,12 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
                        << ", with which " << 4 * groups
                        << " warps start, found "
                        << schedule.getConsumerRegisters();
+  // ptxas wants the accumulators of a product, and 30 registers more, among
+  // those that a thread starts with.
+  if (int64_t most = (start - 30) * 2 / 32 * 32; problem.valueHeadSize > most)
+    return emitError() << "expected 8 warps that compute for values of "
+                       << problem.valueHeadSize << " columns, found " << warps
+                       << ", which can have " << most;
   int64_t pool = groups * start;
   int64_t wanted = schedule.getProducerRegisters() +
                    warps / 4 * schedule.getConsumerRegisters();

@@ -156,6 +156,8 @@ bool isRightlyRefused(const Problem &problem, const std::string &message) {
   if (has("expected consumer_registers of at least"))
     return problem.schedule->consumerRegisters <
            (problem.schedule->warps == 12 ? 128 : 168);
+  if (has("expected 8 warps that compute for values of"))
+    return problem.schedule->warps == 12 && problem.valueSize > 192;
   return problem.schedule->hasRoles() && !problem.mask.empty() &&
          has("expected a schedule without producer and consumer registers for "
              "this op on sm_90a");
@@ -251,6 +253,8 @@ public:
     } else {
       if (below(5) == 0)
         p.element = "f32";
+      if (below(5) == 0)
+        p.scale += " softcap(4.0)";
       s.warps = 1 << below(5);
       s.rows = 16 * s.warps * (1 + below(s.warps < 8 ? 3 : 2));
       s.queryInRegisters = below(2);

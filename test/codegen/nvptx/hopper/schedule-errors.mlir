@@ -33,6 +33,18 @@ func.func @warps(%q: !t, %k: !t, %v: !t) -> !t {
 
 // -----
 
+!v = tensor<1x2x?x200xbf16>
+!t = tensor<1x2x?x64xbf16>
+func.func @accumulators(%q: !t, %k: !t, %v: !v) -> !v {
+  // expected-error @below {{expected 8 warps that compute for values of 200 columns, found 12, which can have 192}}
+  %o = attn.attention %q, %k, %v
+      schedule(#attn.schedule<q_tile = 192, kv_tile = 32, warps = 12, stages = 2, q_in_registers = false, producer_registers = 24, consumer_registers = 160>)
+      : (!t, !t, !v) -> !v
+  return %o : !v
+}
+
+// -----
+
 !t = tensor<1x2x?x64xbf16>
 func.func @key_tile(%q: !t, %k: !t, %v: !t) -> !t {
   // expected-error @below {{expected a key tile that is a multiple of 16 from 16 to 192, found 208}}
