@@ -35,7 +35,7 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
-      problem.fitsRoles &= !schedule->hasRoles() || !runsInParts(op, *schedule);
+      problem.fitsRoles &= !runsInParts(op, *schedule);
       return success(
           succeeded(checkSchedule(gpu, problem, *schedule, emitError)) &&
           succeeded(checkHeads(op, *schedule, emitError)));

@@ -297,8 +297,19 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
   if (warps != 8 && warps != 12)
     return emitError() << "expected 8 or 12 warps that compute on "
                        << target.name << ", found " << warps;
-  // 16 warps start with 128 registers each, 12 with 168.
-  int64_t pool = warps == 12 ? 512 : 504;
+  int64_t groups = warps / 4 + 1, start = warps == 12 ? 128 : 168;
+  if (schedule.getConsumerRegisters() < start)
+    return emitError() << "expected consumer_registers of at least " << start
+                       << ", with which " << 4 * groups
+                       << " warps start, found "
+                       << schedule.getConsumerRegisters();
+  // ptxas wants the accumulators of a product, and 30 registers more, among
+  // those that a thread starts with.
+  if (int64_t most = (start - 30) * 2 / 32 * 32; problem.valueHeadSize > most)
+    return emitError() << "expected 8 warps that compute for values of "
+                       << problem.valueHeadSize << " columns, found " << warps
+                       << ", which can have " << most;
+  int64_t pool = groups * start;
   int64_t wanted = schedule.getProducerRegisters() +
                    warps / 4 * schedule.getConsumerRegisters();
   if (wanted > pool)
@@ -326,13 +337,10 @@ nvptx::checkSchedule(const Target &target, const Problem &problem,
     return failure();
   int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
           kvTile = schedule.getKvTile();
-  if (schedule.hasRoles() != usesRoles(target, problem))
-    return emitError() << "expected a schedule "
-                       << (schedule.hasRoles() ? "without" : "with")
-                       << " producer and consumer registers for "
-                       << (schedule.hasRoles() && target.hasWarpgroups
-                               ? "this op on "
-                               : "")
+  if (schedule.hasRoles() && !usesRoles(target, problem))
+    return emitError() << "expected a schedule without producer and consumer "
+                          "registers for "
+                       << (target.hasWarpgroups ? "this op on " : "")
                        << target.name;
   if (schedule.hasRoles())
     return checkRoles(target, problem, schedule, emitError);

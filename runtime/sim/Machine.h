@@ -182,9 +182,10 @@ struct Program {
 /// What happens before some point: by agent, the latest clock; and the latest
 /// clock of generic accesses that a proxy fence lies behind.
 struct View {
-  /// What some lanes of a warp did up to a clock, seen without the others.
+  /// What some lanes of a warp, or of its bulk stores, did up to a clock, seen
+  /// without the others.
   struct Part {
-    uint32_t warp, lanes, clock;
+    uint32_t agent, lanes, clock;
   };
 
   std::vector<uint32_t> seen, fenced;

@@ -191,6 +191,11 @@ void RoleScheduler::widenAccumulators() {
     if (type && type.getRank() == 2 && type.getDimSize(1) == columns)
       wide.insert(value);
   };
+  // What may serve other tiles of this shape, the scores among them.
+  auto serves = [](Value value) {
+    return isa_and_present<arith::ConstantOp, vector::BroadcastOp>(
+        value.getDefiningOp());
+  };
   for (const Products &product : products)
     add(vector::ContractionOp(product.output).getResult());
   // Whatever is computed elementwise with them, and where they are carried.
@@ -214,6 +219,8 @@ void RoleScheduler::widenAccumulators() {
     if (auto argument = dyn_cast<BlockArgument>(value))
       if (auto loop = dyn_cast<ForTilesOp>(argument.getOwner()->getParentOp()))
         carry(loop, argument.getArgNumber() - 1);
+    if (serves(value))
+      continue;
     for (OpOperand &use : value.getUses()) {
       Operation *user = use.getOwner();
       if (OpTrait::hasElementwiseMappableTraits(user)) {
@@ -238,13 +245,14 @@ void RoleScheduler::widenAccumulators() {
     auto old = cast<VectorType>(value.getType());
     auto type =
         VectorType::get({old.getDimSize(0), padded}, old.getElementType());
-    if (auto constant = value.getDefiningOp<arith::ConstantOp>()) {
-      // Constants may serve other tiles of this shape.
-      b.setInsertionPoint(constant);
-      auto splat = cast<SplatElementsAttr>(constant.getValue());
-      Value copy = arith::ConstantOp::create(
-          b, SplatElementsAttr::get(type, splat.getSplatValue<Attribute>()));
-      value.replaceUsesWithIf(copy, [&](OpOperand &use) {
+    if (serves(value)) {
+      b.setInsertionPointAfterValue(value);
+      Operation *copy = b.clone(*value.getDefiningOp());
+      copy->getResult(0).setType(type);
+      if (auto constant = dyn_cast<arith::ConstantOp>(copy))
+        constant.setValueAttr(
+            cast<SplatElementsAttr>(constant.getValue()).resizeSplat(type));
+      value.replaceUsesWithIf(copy->getResult(0), [&](OpOperand &use) {
         return isa<ForTilesOp>(use.getOwner()) ||
                llvm::any_of(use.getOwner()->getResults(), [&](Value result) {
                  return wide.contains(result);
