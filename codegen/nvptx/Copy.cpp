@@ -43,70 +43,51 @@ RowPlace nvptx::placeRow(KernelBuilder &b, const GlobalRows &rows, Value row) {
   return place;
 }
 
-namespace {
-/// Where the rows of a tile are.
-class TileRows {
-public:
-  /// The tile begins at row `row` (i64) of the slice. `rowsLeft` (i32) is null
-  /// if all of its rows exist.
-  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row, Value rowsLeft)
-      : b(b), rows(rows), rowsLeft(rowsLeft) {
-    if (!rows.selection) {
-      first = b.advance(rows.base, b.mul(row, rows.rowBytes));
-      return;
-    }
-    const GlobalRows::Selection &selection = *rows.selection;
-    Value count = b.i64(selection.count);
-    Value block = LLVM::UDivOp::create(b, row, count);
-    // Less than a tile's rows from where the next block begins, or else the
-    // tile lies in this block.
-    inside = b.sub(row, b.mul(block, count));
-    Value from =
-        b.add(b.mul(block, b.i64(selection.step)), b.i64(selection.first));
-    first = b.advance(rows.base, b.mul(from, rows.rowBytes));
+TileRows::TileRows(KernelBuilder &b, const GlobalRows &rows, Value row,
+                   Value rowsLeft)
+    : b(b), rows(rows), rowsLeft(rowsLeft) {
+  if (!rows.selection) {
+    first = b.advance(rows.base, b.mul(row, rows.rowBytes));
+    return;
   }
+  const GlobalRows::Selection &selection = *rows.selection;
+  Value count = b.i64(selection.count);
+  Value block = LLVM::UDivOp::create(b, row, count);
+  // Less than a tile's rows from where the next block begins, or else the tile
+  // lies in this block.
+  inside = b.sub(row, b.mul(block, count));
+  Value from =
+      b.add(b.mul(block, b.i64(selection.step)), b.i64(selection.first));
+  first = b.advance(rows.base, b.mul(from, rows.rowBytes));
+}
 
-  bool areRegular() const { return !rows.selection && !rows.heads; }
+Value TileRows::exists(Value row, int64_t more) const {
+  if (rows.heads)
+    return placeRow(b, rows, b.add(row, b.i32(more))).exists;
+  return rowsLeft ? b.compare(Predicate::slt, row, b.sub(rowsLeft, b.i32(more)))
+                  : Value();
+}
 
-  /// Whether row `row` + `more` of the tile exists; null if it surely does.
-  Value exists(Value row, int64_t more = 0) {
-    if (rows.heads)
-      return placeRow(b, rows, b.add(row, b.i32(more))).exists;
-    return rowsLeft
-               ? b.compare(Predicate::slt, row, b.sub(rowsLeft, b.i32(more)))
-               : Value();
+Value TileRows::get(Value row) const {
+  if (rows.heads)
+    return b.advance(first, placeRow(b, rows, row).bytes);
+  if (!rows.selection)
+    return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
+  const GlobalRows::Selection &selection = *rows.selection;
+  Value place;
+  if (selection.count < int64_t(1) << 30) {
+    Value number = b.add(b.narrow(inside), row), count = b.i32(selection.count);
+    Value block = LLVM::UDivOp::create(b, number, count);
+    place = b.add(b.mul(b.widen(block), b.i64(selection.step)),
+                  b.widen(b.sub(number, b.mul(block, count))));
+  } else {
+    Value number = b.add(inside, b.widen(row)), count = b.i64(selection.count);
+    Value block = LLVM::UDivOp::create(b, number, count);
+    place = b.add(b.mul(block, b.i64(selection.step)),
+                  b.sub(number, b.mul(block, count)));
   }
-
-  /// The start of row `row` (i32) of the tile.
-  Value get(Value row) {
-    if (rows.heads)
-      return b.advance(first, placeRow(b, rows, row).bytes);
-    if (!rows.selection)
-      return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
-    const GlobalRows::Selection &selection = *rows.selection;
-    Value place;
-    if (selection.count < int64_t(1) << 30) {
-      Value number = b.add(b.narrow(inside), row),
-            count = b.i32(selection.count);
-      Value block = LLVM::UDivOp::create(b, number, count);
-      place = b.add(b.mul(b.widen(block), b.i64(selection.step)),
-                    b.widen(b.sub(number, b.mul(block, count))));
-    } else {
-      Value number = b.add(inside, b.widen(row)),
-            count = b.i64(selection.count);
-      Value block = LLVM::UDivOp::create(b, number, count);
-      place = b.add(b.mul(block, b.i64(selection.step)),
-                    b.sub(number, b.mul(block, count)));
-    }
-    return b.advance(first, b.mul(place, rows.rowBytes));
-  }
-
-private:
-  KernelBuilder &b;
-  const GlobalRows &rows;
-  Value rowsLeft, first, inside;
-};
-} // namespace
+  return b.advance(first, b.mul(place, rows.rowBytes));
+}
 
 /// Calls `visit` for every chunk that the calling thread has in the tile: eight
 /// threads take the eight chunks of 128 consecutive bytes of shared memory.

@@ -43,6 +43,29 @@ struct RowPlace {
 };
 RowPlace placeRow(KernelBuilder &b, const GlobalRows &rows, Value row);
 
+/// Where the rows of a tile are.
+class TileRows {
+public:
+  /// The tile begins at row `row` (i64) of the slice. `rowsLeft` (i32) is null
+  /// if all of its rows exist.
+  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row, Value rowsLeft);
+
+  /// Whether rows are equally far apart.
+  bool areRegular() const { return !rows.selection && !rows.heads; }
+
+  /// Whether row `row` (i32) + `more` of the tile exists; null if it surely
+  /// does.
+  Value exists(Value row, int64_t more = 0) const;
+
+  /// The start of row `row` (i32) of the tile.
+  Value get(Value row) const;
+
+private:
+  KernelBuilder &b;
+  const GlobalRows &rows;
+  Value rowsLeft, first, inside;
+};
+
 /// Copies rows from `row` (i64) on into the tile at `target`, asynchronously
 /// where the rows are aligned. Rows past the last and columns past the last
 /// become zeros.

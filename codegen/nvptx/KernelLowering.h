@@ -154,6 +154,8 @@ private:
   Value getWarpgroup();
   void storeWarpRows(StoreOp op);
   struct BoxPosition;
+  void copySelected(LoadBoxOp op, BoxPosition position, const SharedTile &tile,
+                    Value start, Value barrier);
   void copyBoxes(const BoxPosition &position, const SharedTile &tile,
                  Value start, Value barrier);
   Value getBarrier(Value barriers, Value slot);

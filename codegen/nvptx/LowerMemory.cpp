@@ -172,6 +172,8 @@ LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
     for (Value row : rows)
       value.elements.push_back(b.load(b.f32Type, row, 4));
   } else {
+    // With roles the tile is wider than the array.
+    int64_t columns = op.getShapedType().getShape().back();
     Value lane = b.widen(b.shiftLeft(b.quadLane, b.i32(3)));
     for (Value &row : rows)
       row = b.advance(row, lane);
@@ -179,8 +181,11 @@ LogicalResult KernelLowering::readRows(vector::TransferReadOp op) {
       for (int64_t n = 0; n < getNumN(type); ++n)
         for (int64_t c = 0; c < 4; ++c)
           value.elements.push_back(
-              b.load(b.f32Type,
-                     b.advance(rows[2 * i + c / 2], 32 * n + 4 * (c % 2)), 4));
+              8 * n < columns
+                  ? b.load(b.f32Type,
+                           b.advance(rows[2 * i + c / 2], 32 * n + 4 * (c % 2)),
+                           4)
+                  : b.f32(0.0f));
   }
   tiles[op.getVector()] = std::move(value);
   return success();
@@ -265,7 +270,7 @@ LogicalResult KernelLowering::lower(vector::TransferReadOp op) {
       return lowerIntegers(op);
     // What the loops start from is read before them, a row at a time or whole.
     VectorType type = op.getVectorType();
-    if (isa<scf::ForallOp>(op->getParentOp()) &&
+    if (isa<scf::ForallOp, RolesOp, ForItemsOp>(op->getParentOp()) &&
         (type.getRank() == 1 || type.getDimSize(1) != 1))
       return readRows(op);
     auto array = arrays.find(op.getBase());
@@ -391,7 +396,7 @@ void KernelLowering::writeTile(const TileValue &value, VectorType type,
   int64_t numN = getNumN(type);
   Type pair = VectorType::get({2}, b.f32Type);
   auto writeRow = [&](Value first, int64_t row, bool aligned) {
-    for (int64_t n = 0; n < numN; ++n) {
+    for (int64_t n = 0; n < target.columns / 8; ++n) {
       Value address = b.advance(first, 32 * n);
       Value both = aligned ? Value(LLVM::PoisonOp::create(b, pair)) : Value();
       for (int64_t c = 0; c < 2; ++c) {

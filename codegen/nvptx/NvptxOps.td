@@ -245,21 +245,26 @@ def Nvptx_ElectOp : Nvptx_Op<"elect"> {
   let assemblyFormat = "attr-dict";
 }
 
-def Nvptx_LoadBoxOp : Nvptx_Op<"load_box"> {
+def Nvptx_LoadBoxOp : Nvptx_Op<"load_box", [AttrSizedOperandSegments]> {
   let summary = "Start copying a tile into a slot through its tensor map";
   let description = [{
     Copies the box at (batch, head, row) of the tensor, panel by panel; what lies outside of the tensor becomes zeros. Arrives
     at the slot's barrier and announces the bytes, so that its phase ends when they are there. One thread does this. Where the
     map is one of a residue class, `row` is a number in the class, and the residue comes with it.
 
+    With a number, the tile is `number` and what follows of selected rows, `count` of each `step` from `row` on
+    (attn.select_rows). It is made up of boxes of adjacent rows, as many as divide the count and the rows of the tile.
+
     Example: `attn_nvptx.load_box %map[%b, %h, %j] to %k[%slot] signal %full : memref<2x2x128x64xbf16, ...>,
     memref<2xi64, ...>`
+             `attn_nvptx.load_box %map[%b, %h, %first] selected(%n count 8 step 128) to %k[%slot] signal %full : ...`
   }];
   let arguments = (ins Index:$map, Index:$batch, Index:$head, Index:$row, Optional<Index>:$residue,
+                       Optional<Index>:$number, OptionalAttr<I64Attr>:$count, OptionalAttr<I64Attr>:$step,
                        Nvptx_PanelMemRef:$target, Index:$slot, Nvptx_BarrierMemRef:$barrier);
   let assemblyFormat = [{
-    $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
-    `:` type($target) `,` type($barrier)
+    $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` (`selected` `(` $number^ `count` $count `step` $step `)`)?
+    `to` $target `[` $slot `]` `signal` $barrier attr-dict `:` type($target) `,` type($barrier)
   }];
 }
 

@@ -6,6 +6,7 @@
 #include "attn/codegen/nvptx/Schedules.h"
 
 #include "attn/dialect/mask/Columns.h"
+#include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
 #include "attn/passes/HeadRows.h"
 
@@ -36,9 +37,7 @@ namespace {
 struct Choice {
   int64_t headSize;
   MaskClass masks;
-  /// Not for inputs of a score region, of which a thread holds one for each key
-  /// or pair.
-  bool plainScoresOnly;
+  ScoreClass scores;
   int64_t qTile, kvTile, warps, stages;
   bool qInRegisters;
   int64_t producerRegisters = 0, consumerRegisters = 0;
@@ -48,56 +47,70 @@ struct Choice {
 };
 } // namespace
 
+static constexpr ScoreClass plain = ScoreClass::Plain,
+                            computed = ScoreClass::Computed,
+                            perKey = ScoreClass::PerKey;
+
 // In order of preference for each head size: the first that fits the target's
 // shared memory is taken. Up to 64, 128 query rows on 4 warps give every
 // fragment of K and V two uses; above, the accumulator leaves registers for
 // one. ptxas assembles each without spills; above 128, masks with many bounds
 // leave registers for 16 keys only.
 static constexpr Choice choices[] = {
-    {64, MaskClass::Simple, true, 128, 64, 4, 2, false},
-    {64, MaskClass::Any, false, 128, 48, 4, 2, false},
-    {128, MaskClass::Any, false, 128, 64, 8, 2, false},
-    {128, MaskClass::Any, false, 128, 32, 8, 2, false},
-    {192, MaskClass::Simple, true, 128, 64, 8, 2, false},
-    {192, MaskClass::Simple, true, 128, 32, 8, 2, false},
-    {192, MaskClass::Any, false, 128, 16, 8, 2, false},
-    {192, MaskClass::Any, false, 64, 16, 4, 2, false},
-    {256, MaskClass::Simple, true, 128, 32, 8, 2, false},
-    {256, MaskClass::Simple, true, 64, 32, 4, 2, false},
-    {256, MaskClass::Any, true, 128, 16, 8, 2, false},
-    {256, MaskClass::Any, false, 64, 16, 4, 2, false},
+    {64, MaskClass::Simple, computed, 128, 64, 4, 2, false},
+    {64, MaskClass::Any, perKey, 128, 48, 4, 2, false},
+    {128, MaskClass::Any, perKey, 128, 64, 8, 2, false},
+    {128, MaskClass::Any, perKey, 128, 32, 8, 2, false},
+    {192, MaskClass::Simple, computed, 128, 64, 8, 2, false},
+    {192, MaskClass::Simple, computed, 128, 32, 8, 2, false},
+    {192, MaskClass::Any, perKey, 128, 16, 8, 2, false},
+    {192, MaskClass::Any, perKey, 64, 16, 4, 2, false},
+    {256, MaskClass::Simple, computed, 128, 32, 8, 2, false},
+    {256, MaskClass::Simple, computed, 64, 32, 4, 2, false},
+    {256, MaskClass::Any, computed, 128, 16, 8, 2, false},
+    {256, MaskClass::Any, perKey, 64, 16, 4, 2, false},
 };
 
 // The same for f32. Both parts of the operands and a second sum take registers
 // that a second use of every fragment would need, and above 64 those of a
 // second block of 16 keys.
 static constexpr Choice choicesF32[] = {
-    {64, MaskClass::Any, false, 128, 32, 8, 2, false},
-    {192, MaskClass::Any, false, 128, 16, 8, 2, false},
-    {192, MaskClass::Any, false, 64, 16, 4, 2, false},
-    {256, MaskClass::Simple, false, 128, 16, 8, 2, false},
-    {256, MaskClass::Any, false, 64, 16, 4, 2, false},
-    {256, MaskClass::Any, false, 32, 16, 2, 2, false},
+    {64, MaskClass::Any, perKey, 128, 32, 8, 2, false},
+    {192, MaskClass::Any, perKey, 128, 16, 8, 2, false},
+    {192, MaskClass::Any, perKey, 64, 16, 4, 2, false},
+    {256, MaskClass::Simple, perKey, 128, 16, 8, 2, false},
+    {256, MaskClass::Any, perKey, 64, 16, 4, 2, false},
+    {256, MaskClass::Any, perKey, 32, 16, 2, 2, false},
 };
 
 // With roles: 64 query rows for each warpgroup that computes, and the product
 // of a key tile in one instruction for each 16 columns. The registers of all
 // warpgroups fit in the 64 K of a multiprocessor; with overlap a thread holds
 // the scores of a tile, the weights of the one before and the accumulator, so
-// that the tiles are as wide as ptxas assembles them without spills. Above 128
-// the products take so much longer than the softmax that turns do not pay.
+// that the tiles are as wide as ptxas assembles them without spills, narrower
+// where scores are computed under many bounds or keys are several sets. Above
+// 128 the products take so much longer than the softmax that turns do not pay.
 static constexpr Choice roleChoices[] = {
-    {64, MaskClass::Plain, false, 192, 128, 12, 4, false, 32, 160, true, true},
-    {64, MaskClass::Simple, false, 192, 112, 12, 4, false, 32, 160, true, true},
-    {64, MaskClass::Any, false, 192, 96, 12, 4, false, 32, 160, true, true},
-    {96, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true},
-    {96, MaskClass::Simple, false, 128, 128, 8, 3, false, 24, 240, true, true},
-    {96, MaskClass::Any, false, 128, 112, 8, 3, false, 24, 240, true, true},
-    {128, MaskClass::None, false, 128, 176, 8, 2, false, 24, 240, true, true,
+    {64, MaskClass::Plain, computed, 192, 128, 12, 4, false, 32, 160, true,
+     true},
+    {64, MaskClass::Simple, computed, 192, 112, 12, 4, false, 32, 160, true,
+     true},
+    {64, MaskClass::Any, plain, 192, 96, 12, 4, false, 32, 160, true, true},
+    {64, MaskClass::Any, computed, 192, 80, 12, 4, false, 32, 160, true, true},
+    {96, MaskClass::None, computed, 128, 176, 8, 2, false, 24, 240, true, true},
+    {96, MaskClass::Simple, computed, 128, 128, 8, 3, false, 24, 240, true,
+     true},
+    {96, MaskClass::Any, computed, 128, 112, 8, 3, false, 24, 240, true, true},
+    {128, MaskClass::None, plain, 128, 176, 8, 2, false, 24, 240, true, true,
      /*weightsInShared=*/false, /*persistent=*/false},
-    {128, MaskClass::Any, false, 128, 128, 8, 2, false, 24, 240, true, true},
-    {192, MaskClass::Any, false, 128, 112, 8, 2, false, 24, 240, true},
-    {256, MaskClass::Any, false, 128, 80, 8, 2, false, 24, 240, true},
+    {128, MaskClass::Any, computed, 128, 128, 8, 2, false, 24, 240, true, true},
+    {192, MaskClass::Simple, computed, 128, 112, 8, 2, false, 24, 240, true},
+    {192, MaskClass::OneSet, plain, 128, 112, 8, 2, false, 24, 240, true},
+    {192, MaskClass::Any, plain, 128, 96, 8, 2, false, 24, 240, true},
+    {192, MaskClass::Any, computed, 128, 64, 8, 2, false, 24, 240, true},
+    {256, MaskClass::Simple, computed, 128, 80, 8, 2, false, 24, 240, true},
+    {256, MaskClass::OneSet, plain, 128, 80, 8, 2, false, 24, 240, true},
+    {256, MaskClass::Any, computed, 128, 64, 8, 2, false, 24, 240, true},
 };
 
 static bool usesRoles(const Target &target, const Problem &problem) {
@@ -136,40 +149,50 @@ MaskClass nvptx::getMaskClass(MaskAttr mask) {
     return MaskClass::None;
   if (mask.getKind() == MaskKind::Causal)
     return MaskClass::Plain;
-  return isSimpleMask(mask) ? MaskClass::Simple : MaskClass::Any;
+  return isSimpleMask(mask) ? MaskClass::Simple : MaskClass::OneSet;
 }
 
-bool nvptx::hasPlainScores(AttentionOp op) {
-  return llvm::none_of(op.getScoreInputs(), [](Value input) {
-    auto type = dyn_cast<RankedTensorType>(input.getType());
-    return type && type.getRank() == 4 && type.getDimSize(3) != 1;
-  });
-}
-
-bool nvptx::fitsRoles(AttentionOp op) {
-  Type type = op.getQ().getType().getElementType();
-  return !type.isF32() && op.getO().getType().getElementType() == type &&
-         op.getMaskData().empty() && op.getScore().empty() &&
-         op.getScoreInputs().empty() && !op.getSinks() && !op.getInitO();
-}
-
-bool nvptx::runsInParts(AttentionOp op, ScheduleAttr schedule) {
+bool nvptx::hasKeySets(AttentionOp op, ScheduleAttr schedule) {
   int64_t rows = schedule.getQueries(), keys = schedule.getKvTile();
   std::optional<int64_t> numKeys;
   if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
     numKeys = type.getDimSize(2);
-  MaskBound residue = MaskBound::symbol(op.getSymbols().size());
-  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
-    if (packing.parts.size() > 1)
-      return true;
-    const PackedPart &part = packing.parts.front();
+  MaskBound residue =
+      MaskBound::symbol(op.getSymbols().size() + op.getMaskData().size());
+  auto hasSets = [&](const PackedPart &part) {
     MaskAttr mask = part.modulus > 1
                         ? getResidueClass(part.mask, part.modulus, residue)
                         : part.mask;
-    SmallVector<Segment, 1> segments =
-        getSegments(mask, rows, keys, getKnownClassKeys(part.modulus, numKeys));
-    return segments.size() > 1 || segments.front().columns;
+    return getSegments(mask, rows, keys,
+                       getKnownClassKeys(part.modulus, numKeys),
+                       keepsKeysInOrder(op))
+               .size() > 1;
+  };
+  return llvm::any_of(getPackings(op, rows, keys), [&](const Packing &packing) {
+    return llvm::any_of(packing.parts, hasSets);
   });
+}
+
+ScoreClass nvptx::getScoreClass(AttentionOp op) {
+  if (llvm::any_of(op.getScoreInputs(), [](Value input) {
+        auto type = dyn_cast<RankedTensorType>(input.getType());
+        return type && type.getRank() == 4 && type.getDimSize(3) != 1;
+      }))
+    return ScoreClass::PerKey;
+  return op.getScore().empty() ? ScoreClass::Plain : ScoreClass::Computed;
+}
+
+bool nvptx::fitsRoles(AttentionOp op) {
+  return !op.getQ().getType().getElementType().isF32() &&
+         llvm::all_of(getDataAtoms(op.getMask()),
+                      [](MaskAttr atom) {
+                        return atom.getKind() == MaskKind::Lengths;
+                      }) &&
+         llvm::none_of(op.getScoreInputs(), [](Value input) {
+           auto type = dyn_cast<RankedTensorType>(input.getType());
+           return type && type.getRank() == 4 &&
+                  (type.getDimSize(2) != 1 || type.getDimSize(3) != 1);
+         });
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }
@@ -247,7 +270,7 @@ static const Choice *findChoice(MLIRContext *context, const Target &target,
   int64_t headSize = std::max(problem.headSize, problem.valueHeadSize);
   for (const Choice &choice : getChoices(target, problem))
     if (headSize <= choice.headSize && problem.mask <= choice.masks &&
-        (problem.hasPlainScores || !choice.plainScoresOnly) &&
+        problem.scores <= choice.scores &&
         fits(target, problem, getSchedule(context, choice)))
       return &choice;
   return nullptr;
@@ -394,7 +417,7 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       overrides.weightsInShared.value_or(choice->weightsInShared),
       // Masks with many bounds leave no registers for it.
       overrides.persistent.value_or(hasRoles && choice->persistent &&
-                                    problem.mask != MaskClass::Any),
+                                    problem.mask < MaskClass::OneSet),
       /*heads=*/int64_t(1));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
@@ -435,12 +458,8 @@ int64_t nvptx::chooseHeads(AttentionOp op, ScheduleAttr schedule) {
 LogicalResult nvptx::checkHeads(AttentionOp op, ScheduleAttr schedule,
                                 function_ref<InFlightDiagnostic()> emitError) {
   std::string problem = findHeadRowsProblem(op, schedule);
-  if (problem.empty() && schedule.hasRoles()) {
-    if (!splitsByWarps(schedule))
-      problem = "the 16 rows of a warp would be of parts of heads";
-    else if (runsInParts(op, schedule))
-      problem = "the keys are made adjacent";
-  }
+  if (problem.empty() && schedule.hasRoles() && !splitsByWarps(schedule))
+    problem = "the 16 rows of a warp would be of parts of heads";
   if (problem.empty())
     return success();
   if (emitError)

@@ -36,9 +36,22 @@ enum class MaskClass {
   Plain,  ///< causal
   Simple, ///< the live key tiles of a query tile are one interval with few
           ///< bounds: no unions, complements or residues
+  OneSet, ///< the keys are one set, taken as they are or made adjacent
   Any
 };
+/// At most OneSet: what the passes make of the keys depends on the schedule.
 MaskClass getMaskClass(MaskAttr mask);
+/// Whether passes after this one have the op run on several sets of its keys
+/// under this schedule.
+bool hasKeySets(AttentionOp op, ScheduleAttr schedule);
+
+/// The same for scores.
+enum class ScoreClass {
+  Plain,    ///< as the product gives them
+  Computed, ///< a score region without what follows
+  PerKey ///< an input with a value for each key, of which a thread holds many
+};
+ScoreClass getScoreClass(AttentionOp op);
 
 /// What a schedule is chosen for. Head sizes are in elements.
 struct Problem {
@@ -46,22 +59,15 @@ struct Problem {
   int64_t valueHeadSize;
   Type elementType;
   MaskClass mask = MaskClass::None;
-  /// Whether no input of the score region has a value for each key: a thread
-  /// would hold many of them.
-  bool hasPlainScores = true;
+  ScoreClass scores = ScoreClass::Plain;
   /// Whether warps that load and warps that compute can share the work.
   bool fitsRoles = true;
 };
 
-/// See Problem::hasPlainScores.
-bool hasPlainScores(AttentionOp op);
-
-/// Whether a kernel with roles can be built for what the op has: 16-bit inputs
-/// and outputs, and no tensors but q, k and v, sinks or score region.
+/// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
+/// no tensors of the mask but lengths, and no values in the score region for
+/// each query or key.
 bool fitsRoles(AttentionOp op);
-/// Whether passes after this one split the keys of the op, or make some of them
-/// adjacent, under this schedule: kernels with roles do not load such keys.
-bool runsInParts(AttentionOp op, ScheduleAttr schedule);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

@@ -51,15 +51,11 @@ protected:
     constexpr Mode modes[] = {Mode::Lazy, Mode::Random, Mode::Eager};
     auto [overlap, turns, weightsInShared] = ways[way % std::size(ways)];
     nvptx::ScheduleOverrides &schedule = problem.options.schedule;
-    if (!problem.inColumns) {
-      schedule.overlap = overlap;
-      schedule.turns = turns;
-      schedule.weightsInShared = weightsInShared;
-      if (weightsInShared && !schedule.kvTile)
-        schedule.kvTile = 48;
-    } else {
-      schedule.persistent.reset();
-    }
+    schedule.overlap = overlap;
+    schedule.turns = turns;
+    schedule.weightsInShared = weightsInShared;
+    if (weightsInShared && !schedule.kvTile)
+      schedule.kvTile = 48;
     problem.options.target = "sm_90a";
     Outcome outcome = runCase(context, problem, modes[mode % 3], seed);
     SCOPED_TRACE(getSource(problem) + " Nq " + std::to_string(problem.queries) +
@@ -137,7 +133,7 @@ TEST_F(Hopper, Masks) {
          return (p - j) % 5 == 0 && -10 <= p - j && p - j <= 45;
        },
        5},
-      // Keys made adjacent: without roles.
+      // Keys made adjacent, which no box of this head size holds.
       {"fixed<50, 3>",
        [](int64_t, int64_t p, int64_t j) {
          return j <= p && (j / 50 == p / 50 || j % 50 >= 47);
@@ -275,6 +271,65 @@ TEST_F(Hopper, HeadsAsRows) {
           << shape.heads << " " << shape.perTile;
       ++number;
     }
+}
+
+// Selected keys, in boxes of adjacent ones: as many as a tile has, some, and
+// one; a last block that ends among the selected keys; and keys of which none
+// are selected. Rows that no map can address are copied one by one.
+TEST_F(Hopper, SelectedKeys) {
+  struct Keys {
+    int64_t step, count, keys;
+    bool inBlocks; ///< all keys of a query's own block as well
+    Storage storage;
+  };
+  const Keys cases[] = {
+      {48, 32, 391, true, Storage::HeadMajor},
+      {40, 8, 399, true, Storage::SequenceMajor},
+      {40, 8, 396, false, Storage::HeadMajor},
+      {20, 3, 219, false, Storage::SequenceMajor},
+      {50, 12, 349, true, Storage::HeadMajor},
+      {64, 64, 300, false, Storage::HeadMajor},
+      {60, 5, 40, true, Storage::HeadMajor},
+      {40, 8, 230, true, Storage::Unaligned},
+      {30, 7, 17, false, Storage::Huge},
+  };
+  unsigned number = 0;
+  for (auto [step, count, keys, inBlocks, storage] : cases) {
+    int64_t first = step - count, block = step;
+    std::string summary =
+        "summary<" + std::to_string(step) + ", " + std::to_string(count) + ">";
+    std::string mask = inBlocks
+                           ? "causal & (same_block<" + std::to_string(step) +
+                                 "> | " + summary + ")"
+                           : summary;
+    Case problem;
+    problem.mask = mask.c_str();
+    problem.live = [=, inBlocks = inBlocks](int64_t, int64_t p, int64_t j) {
+      bool selected = j % block >= first;
+      return inBlocks ? j <= p && (j / block == p / block || selected)
+                      : selected;
+    };
+    // Where all keys are selected they are taken as they are.
+    if (count != step) {
+      problem.inColumns = [=, inBlocks = inBlocks](int64_t p, int64_t j) {
+        return !inBlocks || j / block != p / block;
+      };
+      problem.columnStart = first;
+      problem.columnStep = block;
+    }
+    problem.headSize = number % 2 ? 64 : 40;
+    problem.storage = storage;
+    problem.heads = problem.kvHeads = storage == Storage::Huge ? 1 : 2;
+    problem.queries = storage == Storage::Huge ? 18 : 217 + number;
+    problem.keys = keys;
+    problem.poison = static_cast<Poison>(number++ % 3);
+    problem.options.schedule.kvTile = 32;
+    problem.options.schedule.qTile = 128;
+    Outcome outcome = check(problem);
+    EXPECT_EQ(outcome.report.counters.bulkBytes != 0,
+              storage != Storage::Unaligned)
+        << mask;
+  }
 }
 
 // Blocks that take many items, of different lengths: the same bits however many

@@ -294,6 +294,8 @@ public:
     // be that of every element, for which the rule on mean errors has no room.
     if (p.scale == "scale(0.0)")
       p.scale = "";
+    if (below(2))
+      p.target = "sm_90a";
     // Lengths that the types leave open count as long.
     p.dynamic[2] = p.dynamic[3] = below(5) != 0;
     p.mask = dense() + " | " + term();
@@ -377,6 +379,71 @@ TEST(Differential, RandomSchedulesAgreeWithTheReference) {
   RecordProperty("refused", int(refused));
   EXPECT_LE(refused, count / 4);
   EXPECT_GE(refused, count / 60);
+}
+
+/// One op continues what it is given, in f32 and of any layout, and hands it on
+/// to another one; rows that nothing was known of, and all keys of some rows,
+/// are left out.
+TEST(Differential, ResultsAreContinued) {
+  TrialRunner runner;
+  const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
+  for (int64_t i = 0; i < 16; ++i) {
+    Generator generator{uint64_t(i)};
+    Problem problem = generator.problem();
+    problem.target = i % 4 ? "sm_90a" : "sm_80";
+    problem.lse = true;
+    problem.scale = problem.alignment = problem.mask = "";
+    Trial trial = problem.trial(generator, modes[i % 3]);
+    std::vector<int64_t> shape = {problem.batches,
+                                  problem.kvHeads * problem.groups,
+                                  problem.queries, problem.valueSize};
+    std::vector<int64_t> rows(shape.begin(), shape.end() - 1);
+    Argument lse{attn::ElementType::F32, {rows, {}}};
+    Argument output{attn::ElementType::F32,
+                    {shape, {}},
+                    stridesOf(Layout(generator.below(Count)), shape)};
+    for (int64_t row = 0; row < rows[0] * rows[1] * rows[2]; ++row) {
+      bool known = generator.below(5) != 0;
+      lse.value.values.push_back(known ? float(2 * generator.normal())
+                                       : -INFINITY);
+      for (int64_t column = 0; column < problem.valueSize; ++column)
+        output.value.values.push_back(known ? float(generator.normal()) : 0);
+    }
+    trial.arguments.pop_back();
+    trial.arguments.push_back(output);
+    trial.arguments.push_back(lse);
+
+    std::string q = problem.type(shape[1], problem.queries, problem.headSize,
+                                 true, problem.element);
+    std::string k = problem.type(problem.kvHeads, problem.keys,
+                                 problem.headSize, false, problem.element);
+    std::string v = problem.type(problem.kvHeads, problem.keys,
+                                 problem.valueSize, false, problem.element);
+    auto result = [&](const std::string &element) {
+      return problem.type(shape[1], problem.queries, problem.valueSize, true,
+                          element);
+    };
+    std::string o = result(problem.element), f = result("f32"),
+                l = problem.type(shape[1], problem.queries, 0, true, "f32");
+    std::string split = std::to_string(generator.below(problem.keys + 1));
+    auto part = [&](const std::string &mask, const std::string &number,
+                    const std::string &from, const std::string &type) {
+      return "  %o" + number + ", %l" + number +
+             " = attn.attention %q, %k, %v mask(" + mask + ") init(%o" + from +
+             ", %l" + from + " : " + f + ", " + l + ")\n    : (" + q + ", " +
+             k + ", " + v + ") -> (" + type + ", " + l + ")\n";
+    };
+    trial.source = "func.func @f(%q: " + q + ", %k: " + k + ", %v: " + v +
+                   ", %o0: " + f + ", %l0: " + l + ") -> (" + o + ", " + l +
+                   ") {\n" +
+                   part("causal & keys<0, " + split + ">", "1", "0", f) +
+                   part("keys<" + split + ", inf>", "2", "1", o) +
+                   "  return %o2, %l2 : " + o + ", " + l + "\n}\n";
+    EXPECT_EQ(runner.run(trial), "")
+        << i << ", " << problem.target << ", " << problem.queries << " x "
+        << problem.keys << "\n"
+        << trial.source;
+  }
 }
 
 /// The offset decides which keys a class of queries sees.

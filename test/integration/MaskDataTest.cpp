@@ -276,8 +276,10 @@ TEST(MaskData, RandomMasksAgreeWithTheReferenceInTheSimulator) {
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random,seed=5"};
   for (int64_t i = 0; i < environment("ATTN_DIFFERENTIAL_COUNT", 30); ++i) {
     Problem problem{uint64_t(first + i)};
-    EXPECT_EQ(runner.run(problem.trial("sm_80", "sim", modes[i % 3])), "")
-        << "seed " << first + i << ", w = " << problem.symbol << "\n"
+    const char *target = i % 2 ? "sm_90a" : "sm_80";
+    EXPECT_EQ(runner.run(problem.trial(target, "sim", modes[i % 3])), "")
+        << "seed " << first + i << ", " << target << ", w = " << problem.symbol
+        << "\n"
         << problem.source();
   }
 }
@@ -286,7 +288,8 @@ TEST(MaskData, LengthsOfResidueClassesAgreeWithTheReference) {
   TrialRunner runner;
   for (int64_t i = 0; i < 12; ++i) {
     Problem problem{uint64_t(i), /*isPacked=*/true};
-    EXPECT_EQ(runner.run(problem.trial("sm_80", "sim", "mode=lazy")), "")
+    const char *target = i % 3 ? "sm_90a" : "sm_80";
+    EXPECT_EQ(runner.run(problem.trial(target, "sim", "mode=lazy")), "")
         << "seed " << i << "\n"
         << problem.source();
   }

@@ -217,15 +217,10 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
     return inRegisters ? carried.back() : weights;
   };
 
-  // The mask of the masked loop holds for every tile.
-  unsigned masked = 0;
-  for (auto [number, product] : llvm::enumerate(products))
-    if (product.live)
-      masked = number;
   unsigned accNumber =
-      cast<BlockArgument>(products[masked].scaled.getLhs()).getArgNumber() - 1;
+      cast<BlockArgument>(products.front().scaled.getLhs()).getArgNumber() - 1;
 
-  auto startPipeline = [&](Position position) {
+  auto startWith = [&](unsigned masked, Position position) {
     ForTilesOp loop = loops[masked];
     IRMapping mapping;
     mapping.map(loop.getInductionVar(), toIndex(first));
@@ -244,6 +239,27 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
       acc = scale(masked, mapping);
     return finishTile(masked, mapping, left, acc, position);
   };
+  // With a tile of the loops from `number` on.
+  std::function<SmallVector<Value>(unsigned, Position)> startPipeline =
+      [&](unsigned number, Position position) {
+        // Over one slice the mask of the masked loop holds for every tile.
+        unsigned masked = number, end = number;
+        for (; end < loops.size() &&
+               products[end].keys.source == products[number].keys.source;
+             ++end)
+          if (products[end].live)
+            masked = end;
+        if (end == loops.size())
+          return startWith(masked, position);
+        auto here = [&](OpBuilder &, Location) {
+          scf::YieldOp::create(b, startWith(masked, position));
+        };
+        auto later = [&](OpBuilder &, Location) {
+          scf::YieldOp::create(b, startPipeline(end, position));
+        };
+        auto choice = scf::IfOp::create(b, comesAfter[end], here, later);
+        return SmallVector<Value>(choice.getResults());
+      };
   auto runPipeline = [&](unsigned number, Value tile, Position position,
                          ValueRange carried) {
     ForTilesOp loop = loops[number];
@@ -295,7 +311,7 @@ SmallVector<Value> RoleScheduler::computeOverlapped(Position &position) {
   };
 
   auto whenSome = [&](OpBuilder &, Location) {
-    SmallVector<Value> carried = startPipeline(position);
+    SmallVector<Value> carried = startPipeline(0, position);
     Position next = getNext(position);
     Value second = arith::AddIOp::create(b, first, i32(1));
     for (auto [number, loop] : llvm::enumerate(loops)) {

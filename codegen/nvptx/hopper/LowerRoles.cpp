@@ -9,6 +9,8 @@
 
 #include "llvm/Support/MathExtras.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
@@ -266,8 +268,37 @@ LogicalResult KernelLowering::lower(LoadBoxOp op) {
        {op.getResidue(), op.getRow(), op.getHead(), op.getBatch()})
     if (index)
       position.indices.push_back(b.narrow(getScalar(index)));
-  copyBoxes(position, tile, target, barrier);
+  if (op.getNumber())
+    copySelected(op, std::move(position), tile, target, barrier);
+  else
+    copyBoxes(position, tile, target, barrier);
   return success();
+}
+
+/// Copies a tile of selected rows from `position`, that of the first one, box
+/// by box.
+void KernelLowering::copySelected(LoadBoxOp op, BoxPosition position,
+                                  const SharedTile &tile, Value start,
+                                  Value barrier) {
+  int64_t count = *op.getCount(), step = *op.getStep();
+  int64_t rows = std::gcd(count, tile.rows);
+  Value &row = position.indices[op.getResidue() ? 1 : 0];
+  Value number = getScalar(op.getNumber());
+  Value block = LLVM::UDivOp::create(b, number, b.i64(count));
+  Value inside = b.narrow(b.sub(number, b.mul(block, b.i64(count))));
+  row = b.add(row, b.add(b.narrow(b.mul(block, b.i64(step))), inside));
+  Value bytes = b.i32(rows * 2 * tile.panelWidth);
+  b.loop(b.i32(0), b.i32(tile.rows / rows), b.i32(1), {row, inside, start},
+         [&](Value, ValueRange carried) -> SmallVector<Value> {
+           row = carried[0];
+           copyBoxes(position, tile, carried[2], barrier);
+           Value next = b.add(carried[1], b.i32(rows));
+           Value ends = b.compare(Predicate::eq, next, b.i32(count));
+           return {b.add(row, b.select(ends, b.i32(step - count + rows),
+                                       b.i32(rows))),
+                   b.select(ends, b.i32(0), next),
+                   b.advance(carried[2], bytes)};
+         });
 }
 
 LogicalResult KernelLowering::lower(StoreBoxOp op) {
@@ -312,25 +343,21 @@ LogicalResult KernelLowering::lower(StoreWaitOp) {
 }
 
 /// Calls `visit` for pieces of `piece` columns, dealt to the threads that load:
-/// with the row, the column in the panel, where the piece is, in bytes from the
-/// first row of `source` on, and whether the slice has it.
+/// with the row, the column in the panel, and whether the slice has the piece.
 static void visitPieces(KernelBuilder &b, const SharedTile &tile,
                         const Panel &panel, int64_t piece,
-                        const GlobalRows &source,
-                        function_ref<void(Value, Value, Value, Value)> visit) {
+                        const TileRows &places, int64_t columns,
+                        function_ref<void(Value, Value, Value)> visit) {
   int64_t perRow = tile.panelWidth / piece;
   Value first = b.sub(b.thread, b.i32(b.shape.getThreads()));
   b.loop(first, b.i32(tile.rows * perRow), b.i32(producerThreads), {},
          [&](Value i, ValueRange) -> SmallVector<Value> {
            Value row = b.shiftRight(i, b.i32(llvm::Log2_64(perRow)));
            Value column = b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
-           RowPlace place = placeRow(b, source, row);
-           Value valid = b.andBits(
-               place.exists, b.compare(Predicate::slt, column,
-                                       b.i32(source.columns - panel.column)));
-           Value bytes =
-               b.add(place.bytes, b.widen(b.shiftLeft(column, b.i32(1))));
-           visit(row, column, bytes, valid);
+           Value valid = b.andBits(places.exists(row),
+                                   b.compare(Predicate::slt, column,
+                                             b.i32(columns - panel.column)));
+           visit(row, column, valid);
            return {};
          });
 }
@@ -340,24 +367,22 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   Value barrier = getBarrier(op.getBarrier(), op.getSlot());
   Value target = shared.getSlot(tile, getScalar(op.getSlot()));
   GlobalRows source = getRows(op.getSource(), tile.rows, op.getHeads());
-  if (source.selection)
-    return op.emitOpError("cannot load rows that attn.select_rows chose; "
-                          "expected a schedule without producer and consumer "
-                          "registers");
   Value row = getScalar(op.getRow());
-  source.base = b.advance(source.base, b.mul(row, source.rowBytes));
-  source.numRows = b.sub(source.numRows, row);
+  TileRows places(
+      b, source, row,
+      b.narrow(b.minSigned(b.sub(source.numRows, row), b.i64(tile.rows))));
   auto panels = getPanels(tile);
-  auto global = [&](const Panel &panel, Value bytes) {
-    return b.advance(b.advance(source.base, bytes), 2 * panel.column);
+  auto global = [&](const Panel &panel, Value row, Value column) {
+    Value bytes = b.widen(b.shiftLeft(column, b.i32(1)));
+    return b.advance(b.advance(places.get(row), bytes), 2 * panel.column);
   };
   auto asynchronous = [&] {
     for (const Panel &panel : panels)
-      visitPieces(b, tile, panel, 8, source,
-                  [&](Value row, Value column, Value bytes, Value valid) {
+      visitPieces(b, tile, panel, 8, places, source.columns,
+                  [&](Value row, Value column, Value valid) {
                     NVVM::CpAsyncOp::create(
                         b, shared.getElement(target, panel, row, column),
-                        global(panel, bytes), b.getI32IntegerAttr(16),
+                        global(panel, row, column), b.getI32IntegerAttr(16),
                         NVVM::LoadCacheModifierKindAttr::get(
                             b.getContext(), NVVM::LoadCacheModifierKind::CG),
                         b.select(valid, b.i32(16), b.i32(0)));
@@ -368,11 +393,13 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   auto elementwise = [&] {
     for (const Panel &panel : panels)
       visitPieces(
-          b, tile, panel, 1, source,
-          [&](Value row, Value column, Value bytes, Value valid) {
+          b, tile, panel, 1, places, source.columns,
+          [&](Value row, Value column, Value valid) {
             Value element = b.choose(
                 valid,
-                [&] { return b.load(b.i16Type, global(panel, bytes), 2); },
+                [&] {
+                  return b.load(b.i16Type, global(panel, row, column), 2);
+                },
                 b.constant(b.i16Type, 0));
             b.store(element, shared.getElement(target, panel, row, column), 2);
           });

@@ -20,18 +20,24 @@ class IRMapping;
 
 namespace mlir::attn::nvptx {
 
-/// A tile in global memory, the slots that it is loaded into, and the barriers
-/// that say when a slot is full and when it is empty.
-struct Operand {
+/// What tiles are read from.
+struct Slice {
   Value source;
-  VectorType tile;
-  Value buffer, full, empty;
-  /// The tensor that `source` is a slice of, where the slice starts in it, a
-  /// null position being 0, and how far apart its rows are; no tensor if a box
-  /// of it is not a tile of `source`.
+  /// The rows of a slice that `source` selects; null if it is the slice.
+  SelectRowsOp selection;
+  /// The tensor that the slice is one of, where it starts in it, a null
+  /// position being 0, and how far apart its rows are; no tensor if boxes of it
+  /// are no tiles of `source`.
   BlockArgument tensor;
   std::array<Value, 4> start = {};
   int64_t step = 1;
+};
+
+/// A tile in global memory, the slots that it is loaded into, and the barriers
+/// that say when a slot is full and when it is empty.
+struct Operand : Slice {
+  VectorType tile;
+  Value buffer, full, empty;
 };
 
 /// A tensor map, and where a slice starts in it; the residue is null if its
@@ -45,6 +51,7 @@ struct Products {
   vector::ContractionOp scores, output;
   /// The reads of K and V.
   vector::TransferReadOp key, value;
+  Slice keys, values;
   /// The accumulator's factor in this iteration, and the weights in 16 bits.
   arith::MulFOp scaled;
   arith::TruncFOp rounded;
@@ -68,7 +75,8 @@ private:
   LogicalResult matchProducts(ForTilesOp loop);
   void widenAccumulators();
   void narrowBounds();
-  void resolveStart(Operand &operand);
+  void resolveStart(Slice &operand);
+  bool canLoadBoxes(const Slice &slice, VectorType tile);
   void allocate();
   bool isPersistent() const {
     return schedule.getPersistent() && !loops.empty();
@@ -77,10 +85,15 @@ private:
   ForItemsOp beginItems(IRMapping &mapping, Value parity);
   Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
-  BoxSource locate(const Operand &operand, int64_t rows, int64_t heads,
-                   IRMapping &mapping);
+  BoxSource locate(const Slice &operand, VectorType tile, int64_t rows,
+                   int64_t heads, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
+  /// An f32 tile is written in whole sectors as it lies in registers.
+  bool isOutputStaged() const { return !output.tile.getElementType().isF32(); }
+  bool isOutputOverQuery() {
+    return isOutputStaged() && planMemory().output == 0;
+  }
 
   /// Where a ring of slots stands: the number of a slot, an i32, the parity of
   /// its phase, and the number as an index.

@@ -15,6 +15,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::attn;
 using namespace mlir::attn::nvptx;
@@ -22,6 +24,14 @@ using namespace mlir::attn::nvptx;
 /// Threads of the four warps that load.
 static constexpr int64_t producerThreads = 128;
 
+/// Selected rows are adjacent in groups.
+static int64_t getRowsPerBox(SelectRowsOp selection, int64_t tileRows) {
+  return selection ? std::gcd<int64_t>(selection.getCount(), tileRows)
+                   : tileRows;
+}
+
+/// The read of a tile that products take; not that of an f32 output to go on
+/// from.
 static vector::TransferReadOp getGlobalTile(Value value) {
   if (auto heads = value.getDefiningOp<vector::ShapeCastOp>())
     value = heads.getSource();
@@ -29,7 +39,8 @@ static vector::TransferReadOp getGlobalTile(Value value) {
   auto memref =
       read ? dyn_cast<MemRefType>(read.getBase().getType()) : MemRefType();
   return memref && memref.getRank() == 4 &&
-                 cast<VectorType>(getReadTile(read).getType()).getRank() == 2
+                 cast<VectorType>(getReadTile(read).getType()).getRank() == 2 &&
+                 memref.getElementTypeBitWidth() == 16
              ? read
              : vector::TransferReadOp();
 }
@@ -114,25 +125,30 @@ LogicalResult RoleScheduler::collect() {
           !op->isBeforeInBlock(loops.front()))
         return loop.emitOpError(
             "expected bounds that are known before the first loop");
-    if (loop != loops.front() &&
-        (loop.getInits() != loops[products.size() - 2].getResults() ||
-         (products.back().live && products.front().live)))
+    Products &own = products.back();
+    own.keys.source = own.key.getBase();
+    own.values.source = own.value.getBase();
+    resolveStart(own.keys);
+    resolveStart(own.values);
+    if (loop == loops.front())
+      continue;
+    const Products &before = products[products.size() - 2];
+    if (loop.getInits() != loops[products.size() - 2].getResults() ||
+        (before.keys.source == own.keys.source && before.live && own.live))
       return loop.emitOpError("expected it to go on from the loop before, and "
-                              "one of the loops to have a mask");
-    Products first = products.front(), last = products.back();
-    if (first.key.getBase() != last.key.getBase() ||
-        first.value.getBase() != last.value.getBase())
-      return loop.emitOpError("expected all loops to read the same slices");
+                              "one of the loops over a slice to have a mask");
   }
   query.source = queryRead.getBase();
   query.tile = cast<VectorType>(getReadTile(queryRead).getType());
-  key.source = products.front().key.getBase();
   key.tile = products.front().key.getVectorType();
-  value.source = products.front().value.getBase();
   value.tile = products.front().value.getVectorType();
-  for (Operand *operand : {&query, &key, &value, &output})
-    resolveStart(*operand);
-  hasMaps = query.tensor && key.tensor && value.tensor && output.tensor;
+  resolveStart(query);
+  resolveStart(output);
+  hasMaps = query.tensor && (output.tensor || !isOutputStaged()) &&
+            llvm::all_of(products, [&](const Products &product) {
+              return canLoadBoxes(product.keys, key.tile) &&
+                     canLoadBoxes(product.values, value.tile);
+            });
   if (!hasMaps)
     forall.emitRemark("tiles are slices that no tensor map describes: they "
                       "are copied row by row");
@@ -142,9 +158,12 @@ LogicalResult RoleScheduler::collect() {
 /// Follows the slices back to an argument of the kernel. Rows past the end of
 /// the tensor are past the end of the slice; rows between the two are dead. A
 /// tile of the output ends where its slice or the tensor does.
-void RoleScheduler::resolveStart(Operand &operand) {
+void RoleScheduler::resolveStart(Slice &operand) {
   b.setInsertionPointToStart(forall.getBody());
   Value memref = operand.source;
+  operand.selection = memref.getDefiningOp<SelectRowsOp>();
+  if (operand.selection)
+    memref = operand.selection.getSource();
   SmallVector<memref::SubViewOp> slices;
   while (auto slice = memref.getDefiningOp<memref::SubViewOp>()) {
     if (slice.getSourceType().getRank() != 4 ||
@@ -176,6 +195,18 @@ void RoleScheduler::resolveStart(Operand &operand) {
     }
   }
   operand.tensor = argument;
+}
+
+/// Whether boxes of a tensor make up the tiles of `slice`, each box on 128
+/// bytes of shared memory.
+bool RoleScheduler::canLoadBoxes(const Slice &slice, VectorType tile) {
+  SelectRowsOp selection = slice.selection;
+  // Coordinates have 32 bits.
+  if (selection && selection.getStep() >= uint64_t(1) << 30)
+    return false;
+  int64_t rows = getRowsPerBox(selection, tile.getDimSize(0));
+  return slice.tensor &&
+         rows * 2 * getPanelWidth(tile.getDimSize(1)) % 128 == 0;
 }
 
 /// Makes the accumulators as wide as the panels of V: the columns past the head
@@ -386,7 +417,9 @@ SmallVector<Value> RoleScheduler::walkTiles(
 /// tiles of about the same length at about the same time.
 Value RoleScheduler::countHeadsTogether() {
   constexpr int64_t cacheBytes = 32 << 20;
-  Value root = key.source;
+  Value root = products.front().keys.source;
+  if (auto selection = root.getDefiningOp<SelectRowsOp>())
+    root = selection.getSource();
   int64_t step = 1;
   while (auto slice = root.getDefiningOp<memref::SubViewOp>()) {
     step *= std::max<int64_t>(slice.getStaticStrides()[2], 1);
@@ -397,9 +430,10 @@ Value RoleScheduler::countHeadsTogether() {
   // Of a residue class of one query head; those of a group share the keys.
   int64_t bytes = 2 * (key.tile.getDimSize(1) + value.tile.getDimSize(1));
   int64_t group = 1;
-  if (query.tensor && key.tensor) {
+  if (BlockArgument tensor = products.front().keys.tensor;
+      query.tensor && tensor) {
     auto queries = cast<MemRefType>(query.tensor.getType()),
-         keys = cast<MemRefType>(key.tensor.getType());
+         keys = cast<MemRefType>(tensor.getType());
     if (!queries.isDynamicDim(1) && !keys.isDynamicDim(1))
       group = std::max<int64_t>(
           queries.getDimSize(1) / std::max<int64_t>(keys.getDimSize(1), 1), 1);
@@ -439,8 +473,9 @@ Value RoleScheduler::getQueryParity(ForItemsOp items) {
 // The warps that load
 //===----------------------------------------------------------------------===//
 
-BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
-                                int64_t heads, IRMapping &mapping) {
+BoxSource RoleScheduler::locate(const Slice &operand, VectorType tile,
+                                int64_t rows, int64_t heads,
+                                IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -456,8 +491,11 @@ BoxSource RoleScheduler::locate(const Operand &operand, int64_t rows,
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
       b.getI64IntegerAttr(rows),
-      b.getI64IntegerAttr(getPanelWidth(operand.tile.getDimSize(1))),
+      b.getI64IntegerAttr(getPanelWidth(tile.getDimSize(1))),
       b.getI64IntegerAttr(heads));
+  if (SelectRowsOp selection = operand.selection)
+    source.row =
+        arith::AddIOp::create(b, source.row, index(selection.getFirst()));
   return source;
 }
 
@@ -486,47 +524,71 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
                                                   Value queryParity,
                                                   bool boxes) {
   IRMapping &mapping = plan.mapping;
-  DenseMap<Operand *, BoxSource> sources;
-  if (boxes)
-    for (Operand *operand : {&query, &key, &value}) {
-      int64_t heads = operand == &query ? schedule.getHeads() : 1;
-      sources[operand] =
-          locate(*operand, operand->tile.getDimSize(0) / heads, heads, mapping);
-    }
-  auto load = [&](Operand &operand, Value row, Value slot) {
+  // By the tensor and what is selected of it.
+  DenseMap<Value, BoxSource> sources;
+  auto addSource = [&](const Slice &slice, VectorType tile, int64_t heads) {
+    if (boxes && !sources.contains(slice.source))
+      sources[slice.source] =
+          locate(slice, tile,
+                 getRowsPerBox(slice.selection, tile.getDimSize(0) / heads),
+                 heads, mapping);
+  };
+  addSource(query, query.tile, schedule.getHeads());
+  for (const Products &product : products) {
+    addSource(product.keys, key.tile, 1);
+    addSource(product.values, value.tile, 1);
+  }
+  auto load = [&](const Slice &slice, Operand &operand, Value row, Value slot) {
     if (!boxes) {
-      LoadRowsOp::create(b, mapping.lookupOrDefault(operand.source), row,
+      LoadRowsOp::create(b, mapping.lookupOrDefault(slice.source), row,
                          operand.buffer, slot, operand.full,
                          &operand == &query ? schedule.getHeads() : 1);
       return;
     }
-    const BoxSource &source = sources[&operand];
-    if (operand.start[2])
+    const BoxSource &source = sources[slice.source];
+    Value number;
+    IntegerAttr count, step;
+    if (SelectRowsOp selection = slice.selection) {
+      number = std::exchange(row, source.row);
+      count = selection.getCountAttr();
+      step = selection.getStepAttr();
+    } else if (slice.start[2]) {
       row = arith::AddIOp::create(b, source.row, row);
+    }
     LoadBoxOp::create(b, source.map, source.batch, source.head, row,
-                      source.residue, operand.buffer, slot, operand.full);
+                      source.residue, number, count, step, operand.buffer, slot,
+                      operand.full);
   };
-  auto fill = [&](Operand &operand, Value row, Position position) {
+  auto fill = [&](const Slice &slice, Operand &operand, Value row,
+                  Position position) {
     WaitOp::create(b, operand.empty, position.place, position.parity);
-    load(operand, row, position.place);
+    load(slice, operand, row, position.place);
   };
   // With overlap a tile's product with V follows the next one's with K, and so
   // do the copies. `row` of V is due, unless it is negative.
-  auto fillDue = [&](Value row, Position next) {
+  auto fillDue = [&](const Slice &slice, Value row, Position next) {
     Value isDue =
         arith::CmpIOp::create(b, arith::CmpIPredicate::sge, row, index(0));
     auto some = scf::IfOp::create(b, isDue, /*withElseRegion=*/false);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(some.thenBlock());
-    fill(value, row, getPrevious(next));
+    fill(slice, value, row, getPrevious(next));
   };
   if (queryParity)
     WaitOp::create(b, query.empty, index(0), queryParity);
-  load(query, index(0), index(0));
+  load(query, query, index(0), index(0));
   SmallVector<Value> due;
   if (schedule.getOverlap())
     due.push_back(index(-1));
+  const Products *before = nullptr;
   for (auto [loop, product] : llvm::zip_equal(plan.loops, products)) {
+    // One slice's tiles are due at a time.
+    if (!due.empty() && before &&
+        before->values.source != product.values.source) {
+      fillDue(before->values, due.front(), position);
+      due.front() = index(-1);
+    }
+    before = &product;
     auto body = [&, product = product](Value tile, Position position,
                                        ValueRange due) -> SmallVector<Value> {
       auto getRow = [&](vector::TransferReadOp read) {
@@ -534,12 +596,12 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
         inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(), tile);
         return cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
       };
-      fill(key, getRow(product.key), position);
+      fill(product.keys, key, getRow(product.key), position);
       if (due.empty()) {
-        fill(value, getRow(product.value), position);
+        fill(product.values, value, getRow(product.value), position);
         return {};
       }
-      fillDue(due.front(), position);
+      fillDue(product.values, due.front(), position);
       return {getRow(product.value)};
     };
     Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
@@ -548,7 +610,7 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
     due.assign(state.begin() + 2, state.end());
   }
   if (!due.empty())
-    fillDue(due.front(), position);
+    fillDue(products.back().values, due.front(), position);
   return position;
 }
 
@@ -605,6 +667,8 @@ void RoleScheduler::buildProducer(RolesOp roles) {
 /// The output tile goes through shared memory, so that it is stored in whole
 /// rows; each warp stores its own.
 void RoleScheduler::stageOutput() {
+  if (!isOutputStaged())
+    return;
   b.setInsertionPoint(outputWrite);
   b.setLoc(outputWrite.getLoc());
   VectorType tile = output.tile;
@@ -646,7 +710,7 @@ void RoleScheduler::stageOutput() {
                           /*withElseRegion=*/true);
     b.setInsertionPointToStart(choice.thenBlock());
     IRMapping mapping;
-    BoxSource target = locate(output, rows, heads, mapping);
+    BoxSource target = locate(output, tile, rows, heads, mapping);
     IntegerAttr some, all;
     if (schedule.getHeads() != 1) {
       some = b.getI64IntegerAttr(present);
@@ -693,7 +757,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
     WaitOp::create(b, query.full, index(0), queryParity);
     position = computeTiles(position);
     // The next query tile may come, unless this one's place is still needed.
-    if (items && planMemory().output != 0)
+    if (items && !isOutputOverQuery())
       ReleaseOp::create(b, query.empty, index(0));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
@@ -704,7 +768,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
   stageOutput();
   b.setInsertionPointToEnd(block);
   if (items) {
-    if (planMemory().output == 0) {
+    if (isOutputOverQuery()) {
       StoreWaitOp::create(b);
       ReleaseOp::create(b, query.empty, index(0));
     }
@@ -712,7 +776,7 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
     b.setInsertionPointToEnd(&roles.getConsumers().front());
     endTurns();
   }
-  if (hasMaps)
+  if (hasMaps && isOutputStaged())
     StoreWaitOp::create(b);
 }
 

@@ -21,18 +21,69 @@ func.func @classes(%q: !t, %k: !t, %v: !t) -> !t {
   return %o : !t
 }
 
+// Its parts have different residue classes: they run one after the other.
+// CHECK-LABEL: func.func @parts(
+// CHECK: producer_registers
+func.func @parts(%q: !t, %k: !t, %v: !t) -> !t {
+  %o = attn.attention %q, %k, %v mask(strided<128>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// The last keys of each block are made adjacent.
+// CHECK-LABEL: func.func @adjacent(
+// CHECK: producer_registers
+func.func @adjacent(%q: !t, %k: !t, %v: !t) -> !t {
+  %o = attn.attention %q, %k, %v mask(fixed<128, 8>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: func.func @continued(
+// CHECK: producer_registers
+func.func @continued(%q: !t, %k: !t, %v: !t, %o0: !f, %l0: tensor<1x2x?xf32>) -> !t {
+  %o = attn.attention %q, %k, %v init(%o0, %l0 : !f, tensor<1x2x?xf32>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: func.func @partial(
+// CHECK: producer_registers
+func.func @partial(%q: !t, %k: !t, %v: !t) -> !f {
+  %o = attn.attention %q, %k, %v : (!t, !t, !t) -> !f
+  return %o : !f
+}
+
+// CHECK-LABEL: func.func @score(
+// CHECK: producer_registers
+func.func @score(%q: !t, %k: !t, %v: !t) -> !t {
+  %o = attn.attention %q, %k, %v mask(causal) softcap(30.0) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: func.func @slopes(
+// CHECK: producer_registers
+func.func @slopes(%q: !t, %k: !t, %v: !t, %s: tensor<2xf32>, %b: tensor<1x2x1x1xbf16>) -> !t {
+  %o = attn.attention %q, %k, %v mask(causal) alibi(%s : tensor<2xf32>) bias(%b : tensor<1x2x1x1xbf16>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: func.func @sinks(
+// CHECK: producer_registers
+func.func @sinks(%q: !t, %k: !t, %v: !t, %s: tensor<2xf32>) -> !t {
+  %o = attn.attention %q, %k, %v sinks(%s : tensor<2xf32>) : (!t, !t, !t) -> !t
+  return %o : !t
+}
+
+// CHECK-LABEL: func.func @lengths(
+// CHECK: producer_registers
+func.func @lengths(%q: !t, %k: !t, %v: !t, %n: tensor<1xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(lengths(%n)) : (!t, !t, !t, tensor<1xi32>) -> !t
+  return %o : !t
+}
+
 // CHECK-LABEL: func.func @f32(
 // CHECK-NOT: producer_registers
 func.func @f32(%q: !f, %k: !f, %v: !f) -> !f {
   %o = attn.attention %q, %k, %v mask(causal) : (!f, !f, !f) -> !f
   return %o : !f
-}
-
-// CHECK-LABEL: func.func @score(
-// CHECK-NOT: producer_registers
-func.func @score(%q: !t, %k: !t, %v: !t) -> !t {
-  %o = attn.attention %q, %k, %v mask(causal) softcap(30.0) : (!t, !t, !t) -> !t
-  return %o : !t
 }
 
 // CHECK-LABEL: func.func @bias(
@@ -42,46 +93,16 @@ func.func @bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x?xbf16>) -> !t {
   return %o : !t
 }
 
-// CHECK-LABEL: func.func @sinks(
+// CHECK-LABEL: func.func @row_bias(
 // CHECK-NOT: producer_registers
-func.func @sinks(%q: !t, %k: !t, %v: !t, %s: tensor<2xf32>) -> !t {
-  %o = attn.attention %q, %k, %v sinks(%s : tensor<2xf32>) : (!t, !t, !t) -> !t
+func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
+  %o = attn.attention %q, %k, %v bias(%b : tensor<1x2x?x1xbf16>) : (!t, !t, !t) -> !t
   return %o : !t
 }
 
-// CHECK-LABEL: func.func @lengths(
+// CHECK-LABEL: func.func @documents(
 // CHECK-NOT: producer_registers
-func.func @lengths(%q: !t, %k: !t, %v: !t, %n: tensor<1xi32>) -> !t {
-  %o = attn.attention %q, %k, %v mask(lengths(%n)) : (!t, !t, !t, tensor<1xi32>) -> !t
-  return %o : !t
-}
-
-// CHECK-LABEL: func.func @continued(
-// CHECK-NOT: producer_registers
-func.func @continued(%q: !t, %k: !t, %v: !t, %o0: !f, %l0: tensor<1x2x?xf32>) -> !t {
-  %o = attn.attention %q, %k, %v init(%o0, %l0 : !f, tensor<1x2x?xf32>) : (!t, !t, !t) -> !t
-  return %o : !t
-}
-
-// CHECK-LABEL: func.func @partial(
-// CHECK-NOT: producer_registers
-func.func @partial(%q: !t, %k: !t, %v: !t) -> !f {
-  %o = attn.attention %q, %k, %v : (!t, !t, !t) -> !f
-  return %o : !f
-}
-
-// Its parts have different residue classes: they run one after the other.
-// CHECK-LABEL: func.func @parts(
-// CHECK-NOT: producer_registers
-func.func @parts(%q: !t, %k: !t, %v: !t) -> !t {
-  %o = attn.attention %q, %k, %v mask(strided<128>) : (!t, !t, !t) -> !t
-  return %o : !t
-}
-
-// The last keys of each block are made adjacent.
-// CHECK-LABEL: func.func @adjacent(
-// CHECK-NOT: producer_registers
-func.func @adjacent(%q: !t, %k: !t, %v: !t) -> !t {
-  %o = attn.attention %q, %k, %v mask(fixed<128, 8>) : (!t, !t, !t) -> !t
+func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(documents(%n, %n)) : (!t, !t, !t, tensor<1x?xi32>) -> !t
   return %o : !t
 }
