@@ -95,12 +95,17 @@ View release(Warp &warp, uint32_t lanes) {
   for (const LaneView &known : warp.laneViews)
     if (known.lanes & lanes)
       view.join(known.view);
-  if (!(warp.touched & warp.live & ~lanes))
+  const uint32_t copies = warp.block->agents.firstCopy + warp.id;
+  if (!(warp.touched & warp.live & ~lanes)) {
     view.seen[warp.id] = warp.clock;
-  else
+    view.seen[copies] = std::max(view.seen[copies], warp.copies.doneForAll());
+  } else {
+    uint32_t done = MaxClock;
+    for (uint32_t m = lanes; m; m &= m - 1)
+      done = std::min(done, warp.copies.doneFor(firstLane(m)));
     view.add({warp.id, lanes, warp.clock});
-  uint32_t &copies = view.seen[warp.block->agents.firstCopy + warp.id];
-  copies = std::max(copies, warp.copies.doneForAll());
+    view.add({copies, lanes, done});
+  }
   tick(warp);
   return view;
 }

@@ -136,31 +136,34 @@ int64_t sharedBytesOf(const std::string &target) {
 }
 
 /// Whether `message` is the compiler's on a schedule that cannot run: its tiles
-/// have no room, or it has roles and the mask makes the op run in parts.
+/// have no room, its roles too few registers, or it has roles and the mask
+/// makes the op run in parts.
 bool isRightlyRefused(const Problem &problem, const std::string &message) {
   if (!problem.schedule)
     return false;
+  const Schedule &schedule = *problem.schedule;
   auto has = [&](const std::string &text) {
     return message.find(text) != std::string::npos;
   };
-  int64_t room = sharedBytesOf(problem.target);
+  // Head sizes are padded to multiples of 32, barriers take less than 1 KB.
+  int64_t room = sharedBytesOf(problem.target),
+          least = schedule.sharedBytes(problem.element, problem.headSize,
+                                       problem.valueSize),
+          most = schedule.sharedBytes(problem.element, problem.headSize + 31,
+                                      problem.valueSize + 31) +
+                 1024;
   if (has("KB of shared memory, " + problem.target + " has"))
-    // Head sizes are padded to multiples of 32, barriers take less than 1 KB.
-    return problem.schedule->sharedBytes(problem.element, problem.headSize + 31,
-                                         problem.valueSize + 31) +
-               1024 >
-           room;
-  EXPECT_LE(problem.schedule->sharedBytes(problem.element, problem.headSize,
-                                          problem.valueSize),
-            room);
+    return most > room;
   if (has("expected consumer_registers of at least"))
-    return problem.schedule->consumerRegisters <
-           (problem.schedule->warps == 12 ? 128 : 168);
+    return schedule.hasRoles() &&
+           schedule.consumerRegisters < (schedule.warps == 12 ? 128 : 168);
   if (has("expected 8 warps that compute for values of"))
-    return problem.schedule->warps == 12 && problem.valueSize > 192;
-  return problem.schedule->hasRoles() && !problem.mask.empty() &&
-         has("expected a schedule without producer and consumer registers for "
-             "this op on sm_90a");
+    return schedule.warps == 12 && problem.valueSize > 192;
+  if (has("expected a schedule without producer and consumer registers for "
+          "this op on sm_90a"))
+    return schedule.hasRoles() && !problem.mask.empty();
+  EXPECT_LE(least, room) << "expected to be refused";
+  return false;
 }
 
 class Generator : public Random {
@@ -233,12 +236,15 @@ public:
                             : problem();
     p.headSize = 16 + 8 * below(31);
     p.valueSize = below(2) ? p.headSize : 16 + 8 * below(31);
+    // The stages wrap around several times.
+    if (below(6) == 0)
+      p.keys = 300 + below(500);
     // Of very few elements the naive computation may have none that is bad.
     if (p.batches * p.kvHeads * p.groups * p.queries < 8)
       p.batches = 8;
     p.multiprocessors = oneOf<int64_t>({1, 2, 132});
     Schedule s;
-    if (below(2)) {
+    if (below(5) < 3) {
       p.target = "sm_90a";
       int64_t groups = 2 + below(2), pool = groups == 2 ? 504 : 512;
       s.warps = 4 * groups;
@@ -251,8 +257,11 @@ public:
       s.weightsInShared = below(3) == 0;
       s.persistent = below(2);
     } else {
-      if (below(5) == 0)
+      if (below(5) == 0) {
         p.element = "f32";
+        // Large scores leave little of what J5 allows.
+        p.scale = "";
+      }
       if (below(5) == 0)
         p.scale += " softcap(4.0)";
       s.warps = 1 << below(5);
@@ -312,11 +321,16 @@ public:
   }
 };
 
+/// How many schedules the compiler refused as it should, and how many with
+/// roles it did not.
+struct Tally {
+  int64_t refused = 0, withRoles = 0;
+};
+
 /// Runs `count` problems, `make` them from a generator, in all three modes.
-/// Returns how many schedules the compiler refused as it should.
-int64_t runMany(TrialRunner &runner, int64_t count,
-                Problem (Generator::*make)()) {
-  int64_t refused = 0;
+Tally runMany(TrialRunner &runner, int64_t count,
+              Problem (Generator::*make)()) {
+  Tally tally;
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
   for (int64_t i = 0; i < count; ++i) {
@@ -328,9 +342,10 @@ int64_t runMany(TrialRunner &runner, int64_t count,
     device += ",multiprocessors=" + std::to_string(problem.multiprocessors);
     std::string message = runner.run(problem.trial(generator, device));
     if (isRightlyRefused(problem, message)) {
-      ++refused;
+      ++tally.refused;
       continue;
     }
+    tally.withRoles += problem.schedule && problem.schedule->hasRoles();
     EXPECT_EQ(message, "") << "seed " << first + i << ", " << device << ", "
                            << problem.target << ", " << problem.batches
                            << " batches, " << problem.kvHeads << " x "
@@ -341,7 +356,7 @@ int64_t runMany(TrialRunner &runner, int64_t count,
                            << problem.layout[2] << problem.layout[3] << "\n"
                            << problem.source();
   }
-  return refused;
+  return tally;
 }
 
 TEST(Differential, RandomProblemsAgreeWithTheReference) {
@@ -375,10 +390,11 @@ TEST(Differential, UnionsInPartsAgreeWithTheReference) {
 TEST(Differential, RandomSchedulesAgreeWithTheReference) {
   TrialRunner runner;
   int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
-  int64_t refused = runMany(runner, count, &Generator::scheduledProblem);
-  RecordProperty("refused", int(refused));
-  EXPECT_LE(refused, count / 4);
-  EXPECT_GE(refused, count / 60);
+  Tally tally = runMany(runner, count, &Generator::scheduledProblem);
+  // Most must run, and some be refused.
+  EXPECT_LE(tally.refused, count / 3);
+  EXPECT_GE(tally.refused, count / 60);
+  EXPECT_GE(tally.withRoles, count / 4);
 }
 
 /// One op continues what it is given, in f32 and of any layout, and hands it on

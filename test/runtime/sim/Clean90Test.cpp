@@ -50,6 +50,10 @@ const Case cases[] = {
     {"bulk-load-policy", 64, 64, same},
     {"bulk-store", 64, 192,
      [](const Words &in, unsigned i) { return in[i % 64] + i / 64; }},
+    {"copy-released-by-all-lanes", 64, 64,
+     [](const Words &in, unsigned i) {
+       return i < 32 ? 0xdddddddd : in[i - 32];
+     }},
     {"store-wait-and-warp-barrier", 32, 64,
      [](const Words &, unsigned i) { return i < 32 ? i : i - 32 + 100; }},
     {"fence-by-the-reader", 64, 64, same},
