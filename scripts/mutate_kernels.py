@@ -39,11 +39,12 @@ from attn_kit.runtime import Error, Library  # noqa: E402
 MODES = ["mode=eager", "mode=lazy", "mode=random,seed=5", "mode=random,seed=6"]
 
 # name: target, element, head size, mask, its predicate, queries, keys, schedule. The masked tiles wrap around the stages, the
-# full ones too; in sm_90a-window and sm_90a-band an item starts in the last slot, in sm_90a-turns items end in different phases.
+# full ones too. In sm_90a-window and sm_90a-band an item starts in the last slot, in sm_90a-window also one in the odd phase, and one
+# ends with the last slot; in sm_90a-turns items end in different phases.
 TWO = ("q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, producer_registers = 24, "
        "consumer_registers = 240")
 KERNELS = {
-    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1500, -300>", lambda p, j: (p - j <= 1500) & (p - j >= 300), 390, 2090, None),
+    "sm_90a-window": ("sm_90a", "bf16", 64, "window<1900, -300>", lambda p, j: (p - j <= 1900) & (p - j >= 300), 390, 2500, None),
     "sm_90a-band": ("sm_90a", "f16", 128, "window<900, -200>", lambda p, j: (p - j <= 900) & (p - j >= 200), 230, 1300, None),
     "sm_90a-turns": ("sm_90a", "bf16", 64, "window<400, 0>", lambda p, j: (p - j <= 400) & (j <= p), 150, 600,
                      TWO + ", overlap = true, turns = true"),
@@ -69,6 +70,8 @@ EXPLAINED = [
      "a warpgroup writes O over its own rows of Q, and has waited for what read them"),
     ("arrival", r"mbarrier\.arrive\S*\s.* deleted", r"mbarrier\.arrive.*\n\$L\w+:\nshfl\.sync\.bfly",
      "the last slot of V is released, and nothing is loaded any more"),
+    ("arrival", r"mov\.b32 \s*%r\d+, 8; -> mov\.b32 \S+ 7;", r"\A(.*\n){8}mov.*\nmbarrier\.init.*\n(?!mbarrier\.init)",
+     "Q is read by products that all warps of a warpgroup have waited for"),
     ("wait|fence", r"(wait_group|fence\.proxy).* deleted|wait_group\s+1", r"arrive\S*\s+%rd\d+, \[%r\d+\];\n@%p",
      "V of the tile before is copied behind K, by the same threads, and waited for first"),
     ("wait", r"@%p\d+ bra.* deleted", r"(?s)selp\.b32.{,150}\$L\w+:\nmbarrier\.try_wait(?!.*expect_tx)",
