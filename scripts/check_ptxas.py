@@ -35,7 +35,7 @@ def assemble(attn_opt, case):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attn-opt", default=os.path.join(ROOT, "build", "bin", "attn-opt"))
-    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]))
+    parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join([*KNOWN_MASKS, *SCORES]) + ", or like softcap+all")
     parser.add_argument("--elements", default=",".join(ELEMENTS), help="of " + ", ".join(ELEMENTS))
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--least-size", type=int, default=0, help="only head sizes from here on")

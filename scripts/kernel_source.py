@@ -15,7 +15,7 @@ MASKS = {
 # Of these the number of queries is known: the rows of a tile are those of all heads of a group.
 QUERIES = {"decode": 3}
 
-# Clauses that change scores, with the arguments that they need; the mask is causal.
+# Clauses that change scores, with the arguments that they need.
 SCORES = {
     "softcap": ("softcap(30.0)", ""),
     "alibi": ("alibi(%s : tensor<8xf32>)", ", %s: tensor<8xf32>"),
@@ -28,8 +28,11 @@ SCORES = {
 
 
 def source(element, head_size, value_size, mask):
-    """`mask` is a key of MASKS or of SCORES."""
-    clause, arguments = SCORES.get(mask, ("", ""))
+    """`mask` is a key of MASKS, one of SCORES, which is then under a causal mask, or one of each as in `softcap+all`."""
+    score, _, mask = mask.partition("+")
+    if score in MASKS:
+        score, mask = "", score
+    clause, arguments = SCORES[score] if score else ("", "")
     clause, arguments = clause.replace("{element}", element), arguments.replace("{element}", element)
     queries = QUERIES.get(mask, "?")
     q = f"tensor<?x8x{queries}x{head_size}x{element}>"
@@ -38,7 +41,7 @@ def source(element, head_size, value_size, mask):
     o = f"tensor<?x8x{queries}x{value_size}x{element}>"
     lse = f"tensor<?x8x{queries}xf32>"
     return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index{arguments}) -> ({o}, {lse}) {{
-  %o, %lse = attn.attention %q, %k, %v {MASKS[mask] if mask in MASKS else "mask(causal) " + clause} : ({q}, {k}, {v}) -> ({o}, {lse})
+  %o, %lse = attn.attention %q, %k, %v {MASKS[mask or "causal"]} {clause} : ({q}, {k}, {v}) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}
 }}
 """
