@@ -182,12 +182,25 @@ ScoreClass nvptx::getScoreClass(AttentionOp op) {
   return op.getScore().empty() ? ScoreClass::Plain : ScoreClass::Computed;
 }
 
+/// Whether warps that load can find the tiles of an atom with tensors, and a
+/// tile has the registers and the loops for its mask.
+static bool fitsRoles(MaskAttr atom) {
+  switch (atom.getKind()) {
+  case MaskKind::Lengths:
+    return true;
+  case MaskKind::Blocks:
+    // A tile meets a limited number of blocks.
+    return atom.getBounds()[0].getConstant() >= 32 &&
+           atom.getBounds()[1].getConstant() >= 8;
+  default:
+    return false;
+  }
+}
+
 bool nvptx::fitsRoles(AttentionOp op) {
   return !op.getQ().getType().getElementType().isF32() &&
          llvm::all_of(getDataAtoms(op.getMask()),
-                      [](MaskAttr atom) {
-                        return atom.getKind() == MaskKind::Lengths;
-                      }) &&
+                      [](MaskAttr atom) { return ::fitsRoles(atom); }) &&
          llvm::none_of(op.getScoreInputs(), [](Value input) {
            auto type = dyn_cast<RankedTensorType>(input.getType());
            return type && type.getRank() == 4 &&

@@ -65,8 +65,8 @@ struct Problem {
 };
 
 /// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
-/// no tensors of the mask but lengths, and no values in the score region for
-/// each query or key.
+/// no tensors of the mask but lengths and blocks of 32 x 8 or more, and no
+/// values in the score region for each query or key.
 bool fitsRoles(AttentionOp op);
 
 /// Overrides of single fields of the default schedule.

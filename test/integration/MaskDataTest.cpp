@@ -25,7 +25,9 @@ struct Named {
 class Problem {
 public:
   /// `isPacked`: with residue classes, and lengths as the only tensor.
-  explicit Problem(uint64_t seed, bool isPacked = false) : random(seed) {
+  /// `hasTables`: with lengths and blocks alone.
+  explicit Problem(uint64_t seed, bool isPacked = false, bool hasTables = false)
+      : random(seed), hasTables(hasTables) {
     batches = 1 + random.below(3);
     kvHeads = 1 + random.below(2);
     groups = random.oneOf<int64_t>({1, 1, 2});
@@ -159,7 +161,7 @@ private:
 
   std::string dataAtom() {
     std::string type = random.oneOf<std::string>({"i32", "i64"});
-    switch (random.below(4)) {
+    switch (hasTables ? 3 * random.below(2) : random.below(4)) {
     case 0:
       return lengthsAtom();
     case 1: {
@@ -264,7 +266,7 @@ private:
 
   Random random;
   int64_t batches, kvHeads, groups, queries, keys, headSize;
-  bool isOpen;
+  bool isOpen, hasTables;
   std::string element, alignment;
 };
 
@@ -275,8 +277,10 @@ TEST(MaskData, RandomMasksAgreeWithTheReferenceInTheSimulator) {
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random,seed=5"};
   for (int64_t i = 0; i < environment("ATTN_DIFFERENTIAL_COUNT", 30); ++i) {
-    Problem problem{uint64_t(first + i)};
+    // What runs with roles there.
     const char *target = i % 2 ? "sm_90a" : "sm_80";
+    Problem problem{uint64_t(first + i), /*isPacked=*/false,
+                    /*hasTables=*/i % 4 == 1};
     EXPECT_EQ(runner.run(problem.trial(target, "sim", modes[i % 3])), "")
         << "seed " << first + i << ", " << target << ", w = " << problem.symbol
         << "\n"

@@ -506,8 +506,7 @@ RoleScheduler::LoadPlan RoleScheduler::planLoads(IRMapping mapping) {
   for (Operation *op : program) {
     if (op == loops.front().getOperation())
       break;
-    if (op->getNumRegions() == 0 &&
-        llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
+    if (llvm::none_of(op->getResultTypes(), llvm::IsaPred<VectorType>))
       b.clone(*op, plan.mapping);
   }
   for (ForTilesOp loop : loops) {

@@ -79,6 +79,13 @@ func.func @lengths(%q: !t, %k: !t, %v: !t, %n: tensor<1xi32>) -> !t {
   return %o : !t
 }
 
+// CHECK-LABEL: func.func @blocks(
+// CHECK: producer_registers
+func.func @blocks(%q: !t, %k: !t, %v: !t, %n: tensor<?xi32>, %m: tensor<?xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(causal & blocks<32, 8>(%n, %m)) : (!t, !t, !t, tensor<?xi32>, tensor<?xi32>) -> !t
+  return %o : !t
+}
+
 // CHECK-LABEL: func.func @f32(
 // CHECK-NOT: producer_registers
 func.func @f32(%q: !f, %k: !f, %v: !f) -> !f {
@@ -104,5 +111,13 @@ func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
 // CHECK-NOT: producer_registers
 func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
   %o = attn.attention %q, %k, %v mask(documents(%n, %n)) : (!t, !t, !t, tensor<1x?xi32>) -> !t
+  return %o : !t
+}
+
+// Too small for the tiles that warpgroups need.
+// CHECK-LABEL: func.func @small_blocks(
+// CHECK-NOT: producer_registers
+func.func @small_blocks(%q: !t, %k: !t, %v: !t, %n: tensor<?xi32>, %m: tensor<?xi32>) -> !t {
+  %o = attn.attention %q, %k, %v mask(blocks<16, 16>(%n, %m)) : (!t, !t, !t, tensor<?xi32>, tensor<?xi32>) -> !t
   return %o : !t
 }
