@@ -7,6 +7,7 @@
 #include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
+#include "attn/passes/HeadRows.h"
 #include "llvm/ADT/MapVector.h"
 #include <nlohmann/json.hpp>
 
@@ -23,13 +24,16 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
                       ? attention.queryHeads
                       : std::min<int64_t>(attention.queryHeads, 1);
   int64_t headsPerCount = heads == 0 ? 0 : attention.queryHeads / heads;
+  // The heads of a tile run together; it has rows for all of them at full size.
+  int64_t queries = schedule.getQueries(),
+          headsPerTile = getHeadsPerTile(op, schedule);
   llvm::MapVector<std::pair<int64_t, MaskAttr>, int64_t> batches;
   for (auto [batch, offset] : llvm::enumerate(attention.offsets))
     ++batches[{offset, attention.getClosedMask(batch)}];
 
   // As attn-pack decides, which sees the types alone.
   SmallVector<Packing, 1> packings =
-      getPackings(op, schedule.getQTile(), schedule.getKvTile());
+      getPackings(op, schedule.getQueries(), schedule.getKvTile());
   auto keyType = cast<RankedTensorType>(op.getK().getType());
   std::optional<int64_t> knownKeys;
   if (!keyType.isDynamicDim(2))
@@ -44,24 +48,23 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
       // A mask with tensors runs in one part.
       MaskProblem::TileCounts counts =
           hasData(op.getMask())
-              ? countPackedTiles(closed,
-                                 getPacking(packings, head).parts[0].modulus,
-                                 attention.symbols, attention.firstHead + head,
-                                 attention.queries, attention.keys, offset,
-                                 schedule.getQTile(), schedule.getKvTile(),
-                                 knownKeys, keepsKeysInOrder(op))
+              ? countPackedTiles(
+                    closed, getPacking(packings, head).parts[0].modulus,
+                    attention.symbols, attention.firstHead + head,
+                    attention.queries, attention.keys, offset, queries,
+                    schedule.getKvTile(), knownKeys, keepsKeysInOrder(op))
               : countPackedTiles(getPacking(packings, head).parts,
                                  attention.symbols, attention.firstHead + head,
                                  attention.queries, attention.keys, offset,
-                                 schedule.getQTile(), schedule.getKvTile(),
-                                 knownKeys, keepsKeysInOrder(op));
-      int64_t times = numBatches * headsPerCount;
+                                 queries, schedule.getKvTile(), knownKeys,
+                                 keepsKeysInOrder(op));
+      int64_t times = numBatches * (headsPerCount / headsPerTile);
       tiles.total += times * counts.total;
       tiles.empty += times * counts.empty;
       tiles.partial += times * counts.partial;
       tiles.full += times * counts.full;
-      tiles.executedPairs += times * counts.executedPairs;
-      livePairs += times * mask.countLivePairs();
+      tiles.executedPairs += times * schedule.getHeads() * counts.executedPairs;
+      livePairs += numBatches * headsPerCount * mask.countLivePairs();
     }
   }
 
@@ -117,6 +120,7 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
   cost["head_size"] = attention.headSize;
   cost["value_size"] = attention.valueSize;
   cost["tile"] = {schedule.getQTile(), schedule.getKvTile()};
+  cost["heads_per_tile"] = headsPerTile;
   Json &parts = cost["parts"] = Json::array();
   for (const Packing &packing : packings)
     for (const PackedPart &part : packing.parts) {
@@ -130,7 +134,7 @@ Json mlir::attn::getCost(const ConcreteAttention &attention) {
         mask = getResidueClass(mask, part.modulus,
                                MaskBound::symbol(mask.getNumSymbols()));
       for (const Segment &segment :
-           getSegments(mask, schedule.getQTile(), schedule.getKvTile(),
+           getSegments(mask, queries, schedule.getKvTile(),
                        getKnownClassKeys(part.modulus, knownKeys),
                        keepsKeysInOrder(op)))
         if (const std::optional<ColumnSet> &columns = segment.columns)

@@ -18,7 +18,8 @@ namespace mlir::attn {
 ///    is not taken apart, and `columns`, the sets of keys (first, count, step)
 ///    that attn-compact makes adjacent. Tiles are those that then run;
 ///  - `tiles`: how many tiles of q_tile x kv_tile there are, and how many are
-///  empty, full and partial;
+///  empty, full and partial; the rows of one are queries of `heads_per_tile`
+///  query heads;
 ///  - `live_pairs`, `executed_pairs` (live and partial tiles at full size),
 ///  `useful_fraction` (their quotient; null when
 ///    nothing is executed);

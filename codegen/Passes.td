@@ -43,6 +43,8 @@ def AttnAssignSchedule : Pass<"attn-assign-schedule", "::mlir::func::FuncOp"> {
            "With roles, pass the weights through shared memory: true, false or empty">,
     Option<"persistent", "persistent", "std::string", "\"\"",
            "With roles, let a block compute several query tiles: true, false or empty">,
+    Option<"heads", "heads", "int64_t", "0",
+           "Query heads of a group that the rows of a tile are taken from; 0 takes as many as need clearly fewer tiles">,
   ];
   let statistics = [
     Statistic<"numAssigned", "num-assigned", "Number of ops that got a schedule">,

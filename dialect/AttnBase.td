@@ -129,6 +129,9 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     weights before it with V; with `turns` warpgroups issue their products one after the other, so that the softmax of one runs under
     the products of another; with `weights_in_shared` the weights go through shared memory instead of registers.
 
+    With `heads`, which is left out where it is 1, the rows of a query tile are `q_tile / heads` queries of each of that many query
+    heads, one head after the other; they read the same KV head.
+
     With `persistent`, which is left out where it is false, a block computes several query tiles one after the other, and the next
     one's loads begin while it ends the one before; only with roles.
 
@@ -143,13 +146,18 @@ def Attn_ScheduleAttr : Attn_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"bool", "false">:$overlap,
     DefaultValuedParameter<"bool", "false">:$turns,
     DefaultValuedParameter<"bool", "false">:$weights_in_shared,
-    DefaultValuedParameter<"bool", "false">:$persistent);
+    DefaultValuedParameter<"bool", "false">:$persistent,
+    DefaultValuedParameter<"int64_t", "1">:$heads);
   let builders = [
     AttrBuilder<(ins "int64_t":$qTile, "int64_t":$kvTile, "int64_t":$warps, "int64_t":$stages, "bool":$qInRegisters),
-                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false, false, false, false); }]>];
+                [{ return $_get($_ctxt, qTile, kvTile, warps, stages, qInRegisters, 0, 0, false, false, false, false, 1); }]>];
   let extraClassDeclaration = [{
     /// Whether some warps only load and the others only compute.
     bool hasRoles() const { return getProducerRegisters() != 0; }
+    /// Queries of a tile: its rows, of each of its heads.
+    int64_t getQueries() const { return getQTile() / getHeads(); }
+    /// The same with other heads, which divide the query tile.
+    ScheduleAttr withHeads(int64_t heads) const;
   }];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;

@@ -33,13 +33,20 @@ void AttnDialect::initialize() {
       >();
 }
 
+ScheduleAttr ScheduleAttr::withHeads(int64_t heads) const {
+  return get(getContext(), getQTile(), getKvTile(), getWarps(), getStages(),
+             getQInRegisters(), getProducerRegisters(), getConsumerRegisters(),
+             getOverlap(), getTurns(), getWeightsInShared(), getPersistent(),
+             heads);
+}
+
 LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                    int64_t qTile, int64_t kvTile, int64_t warps,
                                    int64_t stages, bool,
                                    int64_t producerRegisters,
                                    int64_t consumerRegisters, bool overlap,
                                    bool turns, bool weightsInShared,
-                                   bool persistent) {
+                                   bool persistent, int64_t heads) {
   // S1
   if (qTile < 16 || qTile % 16 != 0)
     return emitError() << "q_tile must be a positive multiple of 16, found "
@@ -56,6 +63,10 @@ LogicalResult ScheduleAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   // S4
   if (stages < 1 || stages > 8)
     return emitError() << "stages must be 1 to 8, found " << stages << " (S4)";
+  // S9
+  if (heads < 1 || qTile % heads != 0)
+    return emitError() << "heads must be positive and divide the " << qTile
+                       << " rows of q_tile, found " << heads << " (S9)";
   if (producerRegisters == 0 && consumerRegisters == 0) {
     // S7
     if (overlap || turns || weightsInShared || persistent)

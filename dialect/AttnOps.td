@@ -121,6 +121,9 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     slices of the tile's rows and of all keys; with tiles of k and v every one of them is a vector of i1, and `bits` of
     an M x 1, 1 x N or M x N vector holds where that is set.
 
+    With `heads(g)` the rows are those of g query heads, M / g of each, one head after the other: row i has the position of row
+    `i mod (M / g)` of one head, and neither mask nor score depends on the head.
+
     With `score(...)` the scaled score of each pair goes through the region first, as in `attn.attention`; the batch
     that it sees is 0. Its inputs are 1 x 1 slices before `attn-tile-kv` and tiles after it, each dimension that of the
     tile or 1, or scalars.
@@ -139,7 +142,7 @@ def Attn_OnlineAttentionOp : Attn_Op<"online_attention", [Pure, AttrSizedOperand
     Variadic<Index>:$symbols, Variadic<Index>:$rows, Variadic<Index>:$keys, Optional<Index>:$head,
     Variadic<Attn_TileData>:$mask_data,
     Variadic<Attn_TileScoreInput>:$score_inputs,
-    OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale);
+    OptionalAttr<Attn_MaskAttr>:$mask, F32Attr:$scale, DefaultValuedAttr<I64Attr, "1">:$heads);
   let results = (outs
     Attn_RowState:$new_max, Attn_RowState:$new_sum, Attn_Accumulator:$new_acc);
   let regions = (region MaxSizedRegion<1>:$score);

@@ -26,6 +26,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
   Region *score = result.addRegion();
   MaskAttr mask;
   double scale;
+  int64_t numHeads = 1;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseOperandList(tiles, 3) || parser.parseKeyword("init") ||
       parser.parseOperandList(state, 3, OpAsmParser::Delimiter::Paren) ||
@@ -36,8 +37,13 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
       parseMaskClause(parser, mask, symbols, maskData))
     return failure();
   if (succeeded(parser.parseOptionalKeyword("rows"))) {
-    if (parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren) ||
-        parser.parseKeyword("keys") ||
+    if (parser.parseOperandList(rows, 2, OpAsmParser::Delimiter::Paren))
+      return failure();
+    if (succeeded(parser.parseOptionalKeyword("heads")) &&
+        (parser.parseLParen() || parser.parseInteger(numHeads) ||
+         parser.parseRParen()))
+      return failure();
+    if (parser.parseKeyword("keys") ||
         parser.parseOperandList(keys, 2, OpAsmParser::Delimiter::Paren))
       return failure();
     if (succeeded(parser.parseOptionalKeyword("head")) &&
@@ -79,6 +85,7 @@ ParseResult OnlineAttentionOp::parse(OpAsmParser &parser,
   Properties &properties = result.getOrAddProperties<Properties>();
   properties.mask = mask;
   properties.scale = builder.getF32FloatAttr(static_cast<float>(scale));
+  properties.heads = builder.getI64IntegerAttr(numHeads);
   llvm::copy(ArrayRef<int32_t>{1, 1, 1, 1, 1, 1,
                                static_cast<int32_t>(symbols.size()),
                                static_cast<int32_t>(rows.size()),
@@ -100,13 +107,17 @@ void OnlineAttentionOp::print(OpAsmPrinter &printer) {
     printer << ' ';
     printMaskClause(printer, mask, getSymbols(), getMaskData());
   }
-  if (!getRows().empty())
-    printer << " rows(" << getRows() << ") keys(" << getKeys() << ")";
+  if (!getRows().empty()) {
+    printer << " rows(" << getRows() << ")";
+    if (getHeads() != 1)
+      printer << " heads(" << getHeads() << ")";
+    printer << " keys(" << getKeys() << ")";
+  }
   if (getHead())
     printer << " head(" << getHead() << ")";
   printScoreClause(printer, getScoreInputs(), getScore());
-  printer.printOptionalAttrDict((*this)->getAttrs(),
-                                {"mask", "scale", "operandSegmentSizes"});
+  printer.printOptionalAttrDict(
+      (*this)->getAttrs(), {"mask", "scale", "heads", "operandSegmentSizes"});
   printer << " : " << getQ().getType() << ", " << getK().getType() << ", "
           << getV().getType() << ", " << getAcc().getType();
   if (MaskAttr mask = getMaskAttr())
@@ -197,6 +208,14 @@ LogicalResult OnlineAttentionOp::verify() {
                << (areTiles ? "tiles" : "slices") << ", found "
                << data.getType() << " (O12)";
   }
+  // O23
+  int64_t heads = getHeads();
+  if (heads < 1 || inner(q, 1) % heads != 0)
+    return emitOpError("expected a number of heads that divides the ")
+           << inner(q, 1) << " rows, found " << heads << " (O23)";
+  if (heads > 1 && (getHead() || !getMaskData().empty() || !getScore().empty()))
+    return emitOpError("expected no head, tensors or score region with rows of "
+                       "several heads (O23)");
   return verifyScore(*this);
 }
 

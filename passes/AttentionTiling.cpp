@@ -217,10 +217,10 @@ struct AttentionTiling
                          ArrayRef<OpFoldResult> sizes) const {
     auto op = cast<AttentionOp>(operation);
     Location loc = op.getLoc();
-    if (getConstantIntValue(sizes[0]) != 1 ||
-        getConstantIntValue(sizes[1]) != 1)
-      return op.emitOpError(
-          "can only be tiled one batch and one head at a time");
+    std::optional<int64_t> heads = getConstantIntValue(sizes[1]);
+    if (getConstantIntValue(sizes[0]) != 1 || !heads)
+      return op.emitOpError("can only be tiled one batch and a constant number "
+                            "of heads at a time");
     OpFoldResult zero = builder.getIndexAttr(0);
     OpFoldResult one = builder.getIndexAttr(1);
     auto headSize = [&](Value tensor) {
@@ -229,7 +229,7 @@ struct AttentionTiling
 
     auto q = getSlice(builder, loc, op.getQ(),
                       {offsets[0], offsets[1], offsets[2], zero},
-                      {one, one, sizes[2], headSize(op.getQ())});
+                      {one, sizes[1], sizes[2], headSize(op.getQ())});
     OpFoldResult kvHead = getKvHead(builder, op, offsets[1]);
     OpFoldResult keys = tensor::getMixedSize(builder, loc, op.getK(), 2);
     // A constant offset into a dimension of size 0 does not verify, even for a
@@ -255,10 +255,10 @@ struct AttentionTiling
 
     auto outType = cast<RankedTensorType>(op.getO().getType());
     SmallVector<Type> types = {outType.clone(
-        {1, 1, q.getType().getDimSize(2), outType.getDimSize(3)})};
+        {1, *heads, q.getType().getDimSize(2), outType.getDimSize(3)})};
     if (op.getLse())
-      types.push_back(RankedTensorType::get({1, 1, q.getType().getDimSize(2)},
-                                            builder.getF32Type()));
+      types.push_back(RankedTensorType::get(
+          {1, *heads, q.getType().getDimSize(2)}, builder.getF32Type()));
     AttentionParts parts(op);
     parts.q = q, parts.k = k, parts.v = v;
     parts.offset = position;

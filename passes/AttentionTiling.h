@@ -12,8 +12,9 @@ class DialectRegistry;
 
 namespace mlir::attn {
 
-/// Lets `attn.attention` be tiled over (batch, query head, query): one batch
-/// and one head at a time, any number of queries.
+/// Lets `attn.attention` be tiled over (batch, query head, query): one batch,
+/// one head or some that read the same KV head, any number of queries. Several
+/// heads only as attn/passes/HeadRows.h says.
 void registerAttentionTiling(DialectRegistry &registry);
 
 } // namespace mlir::attn

@@ -73,7 +73,8 @@ static void split(OnlineAttentionOp op, ArrayRef<Segment> segments) {
         ValueRange{op.getKeys()[0], own.numKeys},
         own.mask.dependsOnHead() ? op.getHead() : Value(),
         /*mask_data=*/ValueRange(),
-        /*score_inputs=*/ValueRange(), own.mask, op.getScaleAttr());
+        /*score_inputs=*/ValueRange(), own.mask, op.getScaleAttr(),
+        op.getHeadsAttr());
     state = step.getResults();
   }
   op->replaceAllUsesWith(state);
@@ -107,8 +108,9 @@ struct AttnCompactPass : attn::impl::AttnCompactBase<AttnCompactPass> {
       std::optional<int64_t> numKeys = getConstantIntValue(op.getKeys()[1]);
       if (auto known = forall->getAttrOfType<IntegerAttr>("attn.num_keys"))
         numKeys = known.getInt();
-      SmallVector<Segment, 1> segments = getSegments(
-          op.getMaskAttr(), schedule.getQTile(), schedule.getKvTile(), numKeys);
+      SmallVector<Segment, 1> segments =
+          getSegments(op.getMaskAttr(), schedule.getQueries(),
+                      schedule.getKvTile(), numKeys);
       if (segments.size() == 1 && !segments[0].columns)
         continue;
       if (!op.getScore().empty()) {

@@ -75,6 +75,7 @@ static LogicalResult decompose(OnlineAttentionOp op, int64_t &numWide) {
     TilePosition position{
         rows,
         keys,
+        rows / static_cast<int64_t>(op.getHeads()),
         head,
         op.getRows()[0],
         op.getKeys()[0],

@@ -434,7 +434,7 @@ struct AttnPackPass : attn::impl::AttnPackBase<AttnPackPass> {
     for (AttentionOp op : ops) {
       ScheduleAttr schedule = op.getScheduleAttr();
       SmallVector<Packing, 1> packings =
-          getPackings(op, schedule ? schedule.getQTile() : qTile.getValue(),
+          getPackings(op, schedule ? schedule.getQueries() : qTile.getValue(),
                       schedule ? schedule.getKvTile() : kvTile.getValue());
       if (packings.size() == 1 && !packings[0].isPacked()) {
         if (packings[0].reason) {

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "attn/passes/AttentionTiling.h"
+#include "attn/passes/HeadRows.h"
 #include "attn/passes/Passes.h"
 
 #include "attn/dialect/Attn.h"
@@ -33,7 +34,7 @@ using namespace mlir::attn;
 /// the long ones start first. Judged on 64 tiles of queries and keys.
 static bool startsWithLongest(MaskAttr mask, ScheduleAttr schedule) {
   MaskAttr closed = getHullWithoutData(mask, /*outer=*/true);
-  int64_t rows = schedule.getQTile(), length = 64 * rows;
+  int64_t rows = schedule.getQueries(), length = 64 * rows;
   auto estimate = [&](int64_t first) {
     return estimateTiles(closed,
                          {rows, length, first, rows, schedule.getKvTile()});
@@ -61,8 +62,12 @@ static LogicalResult tile(RewriterBase &rewriter, AttentionOp op,
   scf::SCFTilingOptions options;
   options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
   Builder builder(op.getContext());
-  options.setTileSizes({builder.getIndexAttr(1), builder.getIndexAttr(1),
-                        builder.getIndexAttr(schedule.getQTile())});
+  if (std::string problem = findHeadRowsProblem(op, schedule); !problem.empty())
+    return op.emitOpError("cannot have tiles with the rows of ")
+           << schedule.getHeads() << " heads: " << problem;
+  options.setTileSizes({builder.getIndexAttr(1),
+                        builder.getIndexAttr(getHeadsPerTile(op, schedule)),
+                        builder.getIndexAttr(schedule.getQueries())});
   rewriter.setInsertionPoint(op);
   FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(
       rewriter, cast<TilingInterface>(op.getOperation()), options);

@@ -396,8 +396,8 @@ ForTilesOp KvTiler::buildLoop(ArrayRef<Interval> live,
       isPlaced ? ValueRange{first, op.getKeys()[1]} : ValueRange(),
       !isFull || usesScoreArgument(op.getScore(), kHead) ? op.getHead()
                                                          : Value(),
-      maskData, readScoreInputs(loop, first, inBounds), mask,
-      op.getScaleAttr());
+      maskData, readScoreInputs(loop, first, inBounds), mask, op.getScaleAttr(),
+      isPlaced ? op.getHeadsAttr() : IntegerAttr());
   IRMapping mapping;
   op.getScore().cloneInto(&step.getScore(), mapping);
   YieldOp::create(builder, step.getResults());

@@ -191,6 +191,10 @@ Lanes SumBuilder::getStep(bool isRow, int64_t factor) {
       arith::IndexCastOp::create(builder, VectorType::get({size}, type), step);
   step = vector::ShapeCastOp::create(builder, isRow ? rowType() : columnType(),
                                      step);
+  if (isRow && position.queries != size) {
+    size = position.queries;
+    step = arith::RemUIOp::create(builder, step, constant(rowType(), size));
+  }
   return multiply({step, 0, size - 1}, factor);
 }
 

@@ -16,6 +16,8 @@ struct MaskPredicate;
 struct TilePosition {
   int64_t rows;
   int64_t columns;
+  /// Row i is query i mod `queries`: the rows are those of several heads.
+  int64_t queries;
   /// The query head, the position of the first row, the position of the first
   /// key.
   Value head, row, column;

@@ -41,9 +41,29 @@ static tensor::ParallelInsertSliceOp getInsertion(Value result) {
   return dyn_cast<tensor::ParallelInsertSliceOp>(*result.user_begin());
 }
 
-/// Writes `vector` where `result` goes, and `result` becomes what was written.
+/// `queries` rows of each of `heads` heads, one head after the other, of a
+/// 1 x H x N x D tensor, as one tile; what the tensor does not have is 0.
+static Value readHeads(ImplicitLocOpBuilder &builder, Value tensor,
+                       int64_t heads, int64_t queries) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  Type element = type.getElementType();
+  int64_t columns = type.getDimSize(3);
+  Value zero = arith::ConstantIndexOp::create(builder, 0);
+  Value padding =
+      arith::ConstantOp::create(builder, builder.getZeroAttr(element));
+  Value rows = vector::TransferReadOp::create(
+      builder, VectorType::get({heads, queries, columns}, element), tensor,
+      SmallVector<Value>(4, zero), padding,
+      ArrayRef<bool>{type.getDimSize(1) == heads, type.getDimSize(2) == queries,
+                     true});
+  return vector::ShapeCastOp::create(
+      builder, VectorType::get({heads * queries, columns}, element), rows);
+}
+
+/// Writes `vector`, whose rows are those of `heads` heads, where `result` goes,
+/// and `result` becomes what was written.
 static void replaceWithWrite(ImplicitLocOpBuilder &builder, Value result,
-                             Value vector) {
+                             Value vector, int64_t heads) {
   tensor::ParallelInsertSliceOp insertion = getInsertion(result);
   Value zero = arith::ConstantIndexOp::create(builder, 0);
   Value slice = tensor::ExtractSliceOp::create(
@@ -52,8 +72,16 @@ static void replaceWithWrite(ImplicitLocOpBuilder &builder, Value result,
   auto type = cast<RankedTensorType>(slice.getType());
   auto vectorType = cast<VectorType>(vector.getType());
   SmallVector<Value> indices(type.getRank(), zero);
+  int64_t queries = vectorType.getDimSize(0) / heads;
   SmallVector<bool> inBounds(vectorType.getRank(), true);
-  inBounds.front() = type.getDimSize(2) == vectorType.getDimSize(0);
+  inBounds.front() = type.getDimSize(2) == queries;
+  if (heads != 1) {
+    SmallVector<int64_t> shape{heads, queries};
+    llvm::append_range(shape, vectorType.getShape().drop_front());
+    vector = vector::ShapeCastOp::create(
+        builder, VectorType::get(shape, vectorType.getElementType()), vector);
+    inBounds.insert(inBounds.begin(), type.getDimSize(1) == heads);
+  }
   result.replaceAllUsesWith(
       vector::TransferWriteOp::create(builder, vector, slice, indices,
                                       ArrayRef<bool>(inBounds))
@@ -80,11 +108,13 @@ static LogicalResult convert(AttentionOp op) {
     return op.emitOpError("expected a tile in an scf.forall with "
                           "attn.schedule; attn-tile makes them");
   auto qType = cast<RankedTensorType>(op.getQ().getType());
-  if (qType.getDimSize(0) != 1 || qType.getDimSize(1) != 1 ||
-      op.getAlignment() != Alignment::Offset ||
+  int64_t heads = schedule.getHeads();
+  if (qType.getDimSize(0) != 1 || ShapedType::isDynamic(qType.getDimSize(1)) ||
+      qType.getDimSize(1) > heads || op.getAlignment() != Alignment::Offset ||
       !op.getOffset().getType().isIndex())
-    return op.emitOpError(
-        "expected a tile of one batch and one head at align(%position)");
+    return op.emitOpError("expected a tile of one batch and of as many heads "
+                          "as the schedule says "
+                          "at align(%position)");
   for (Value result : op->getResults())
     if (!getInsertion(result))
       return op.emitOpError("expected each result to be placed by one "
@@ -93,15 +123,16 @@ static LogicalResult convert(AttentionOp op) {
   ImplicitLocOpBuilder builder(op.getLoc(), op);
   Location loc = op.getLoc();
   Type f32 = builder.getF32Type();
-  int64_t qTile = schedule.getQTile();
+  int64_t qTile = schedule.getQTile(), queries = schedule.getQueries();
   int64_t valueSize = cast<RankedTensorType>(op.getV().getType()).getDimSize(3);
   auto rowType = VectorType::get({qTile}, f32);
   auto accType = VectorType::get({qTile, valueSize}, f32);
 
   Value zeroIndex = arith::ConstantIndexOp::create(builder, 0);
   OpFoldResult numRows = getSize(builder, loc, op.getQ(), 2);
-  bool allRows = getConstantIntValue(numRows) == qTile;
-  Value q = readTile(builder, op.getQ(), zeroIndex, qTile, allRows);
+  bool allRows = getConstantIntValue(numRows) == queries;
+  Value q = heads == 1 ? readTile(builder, op.getQ(), zeroIndex, qTile, allRows)
+                       : readHeads(builder, op.getQ(), heads, queries);
   AffineExpr d0 = builder.getAffineDimExpr(0), d1 = builder.getAffineDimExpr(1);
   Value end = getValueOrCreateConstantIndexOp(
       builder, loc,
@@ -151,7 +182,8 @@ static LogicalResult convert(AttentionOp op) {
       max, sum0, acc, op.getSymbols(), ValueRange{op.getOffset(), end},
       ValueRange{zeroIndex, numKeys}, needsHead ? op.getHead() : Value(),
       op.getMaskData(), scoreInputs, op.getMask(),
-      builder.getF32FloatAttr(op.getScaleValue()));
+      builder.getF32FloatAttr(op.getScaleValue()),
+      builder.getI64IntegerAttr(heads));
   online.getScore().takeBody(op.getScore());
   if (needsHead && !op.getHead())
     online.getHeadMutable().assign(zeroIndex);
@@ -168,7 +200,7 @@ static LogicalResult convert(AttentionOp op) {
   Type outType = cast<RankedTensorType>(op.getO().getType()).getElementType();
   if (outType != f32)
     o = arith::TruncFOp::create(builder, accType.clone(outType), o);
-  replaceWithWrite(builder, op.getO(), o);
+  replaceWithWrite(builder, op.getO(), o, heads);
 
   if (op.getLse()) {
     // Where the sum is 0 the maximum is -inf, and so is its logarithm.
@@ -176,7 +208,7 @@ static LogicalResult convert(AttentionOp op) {
     Value lse = arith::AddFOp::create(builder, online.getNewMax(), log);
     lse = arith::MulFOp::create(builder, lse,
                                 splat(builder, rowType, 0.693147180559945309f));
-    replaceWithWrite(builder, op.getLse(), lse);
+    replaceWithWrite(builder, op.getLse(), lse, heads);
   }
   op->erase();
   return success();

@@ -9,7 +9,11 @@ MASKS = {
     "strided": "mask(strided<128>)",
     "fixed": "mask(fixed<128, 8>)",
     "heads": "mask(heads<0, 4> & causal | heads<4, 8> & window<64, 64>)",
+    "decode": "mask(causal & window<%w, 0>)",
 }
+
+# Of these the number of queries is known: the rows of a tile are those of all heads of a group.
+QUERIES = {"decode": 3}
 
 # Masks with tensors, the arguments that they need, and the tensors' types.
 DATA_MASKS = {
@@ -38,11 +42,12 @@ def source(element, head_size, value_size, mask):
     clause, arguments = SCORES[score] if score else ("", "")
     mask_text, data, types = DATA_MASKS.get(mask) or (MASKS[mask or "causal"], "", "")
     clause, arguments = clause.replace("{element}", element), arguments.replace("{element}", element)
-    q = f"tensor<?x8x?x{head_size}x{element}>"
+    queries = QUERIES.get(mask, "?")
+    q = f"tensor<?x8x{queries}x{head_size}x{element}>"
     k = f"tensor<?x2x?x{head_size}x{element}>"
     v = f"tensor<?x2x?x{value_size}x{element}>"
-    o = f"tensor<?x8x?x{value_size}x{element}>"
-    lse = "tensor<?x8x?xf32>"
+    o = f"tensor<?x8x{queries}x{value_size}x{element}>"
+    lse = f"tensor<?x8x{queries}xf32>"
     return f"""func.func @f(%q: {q}, %k: {k}, %v: {v}, %w: index{arguments}{data}) -> ({o}, {lse}) {{
   %o, %lse = attn.attention %q, %k, %v {mask_text} {clause} : ({q}, {k}, {v}{types}) -> ({o}, {lse})
   return %o, %lse : {o}, {lse}

@@ -30,7 +30,9 @@ struct AttnAssignHostSchedulePass
       return signalPassFailure();
     }
     getOperation().walk([&](AttentionOp op) {
-      if (op.getSchedule()) {
+      if (ScheduleAttr schedule = op.getScheduleAttr()) {
+        // attn-pack-heads does it for a CPU.
+        op.setScheduleAttr(schedule.withHeads(1));
         ++numKept;
         return WalkResult::advance();
       }
@@ -43,7 +45,7 @@ struct AttnAssignHostSchedulePass
               keys = kvTile > 0 ? kvTile : sizes.kvTile;
       if (failed(ScheduleAttr::verify([&] { return op.emitOpError(); }, rows,
                                       keys, 1, 1, false, 0, 0, false, false,
-                                      false, false))) {
+                                      false, false, 1))) {
         signalPassFailure();
         return WalkResult::interrupt();
       }

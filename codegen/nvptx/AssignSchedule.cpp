@@ -24,6 +24,26 @@ namespace {
 struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
   using AttnAssignScheduleBase::AttnAssignScheduleBase;
 
+  FailureOr<ScheduleAttr> choose(AttentionOp op, const Target &gpu,
+                                 const Problem &problem,
+                                 const ScheduleOverrides &overrides) {
+    auto emitError = [&] { return op.emitOpError(); };
+    FailureOr<ScheduleAttr> schedule =
+        chooseSchedule(gpu, problem, overrides, emitError);
+    if (failed(schedule))
+      return failure();
+    if (!heads)
+      return schedule->withHeads(chooseHeads(op, *schedule));
+    if (schedule->getQTile() % heads != 0)
+      return emitError() << "expected a number of heads that divides the "
+                         << schedule->getQTile() << " rows of a tile, found "
+                         << int64_t(heads);
+    schedule = schedule->withHeads(heads);
+    if (failed(checkHeads(op, *schedule, emitError)))
+      return failure();
+    return schedule;
+  }
+
   LogicalResult assign(AttentionOp op, const Target &gpu,
                        const ScheduleOverrides &overrides) {
     Problem problem{op.getQ().getType().getDimSize(3),
@@ -37,14 +57,15 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     auto emitError = [&] { return op.emitOpError(); };
     if (std::optional<ScheduleAttr> schedule = op.getSchedule()) {
       ++numKept;
-      return checkSchedule(gpu, problem, *schedule, emitError);
+      return success(
+          succeeded(checkSchedule(gpu, problem, *schedule, emitError)) &&
+          succeeded(checkHeads(op, *schedule, emitError)));
     }
-    FailureOr<ScheduleAttr> schedule =
-        chooseSchedule(gpu, problem, overrides, emitError);
+    FailureOr<ScheduleAttr> schedule = choose(op, gpu, problem, overrides);
     if (succeeded(schedule) && schedule->hasRoles() &&
         problem.mask == MaskClass::OneSet && hasKeySets(op, *schedule)) {
       problem.mask = MaskClass::Any;
-      schedule = chooseSchedule(gpu, problem, overrides, emitError);
+      schedule = choose(op, gpu, problem, overrides);
     }
     if (failed(schedule))
       return failure();

@@ -25,8 +25,27 @@ static Value both(KernelBuilder &b, Value x, Value y) {
   return x && y ? b.andBits(x, y) : x ? x : y;
 }
 
-TileRows::TileRows(KernelBuilder &b, const GlobalRows &rows, Value row)
-    : b(b), rows(rows) {
+RowPlace nvptx::placeRow(KernelBuilder &b, const GlobalRows &rows, Value row) {
+  Value head, query = row;
+  if (rows.heads) {
+    Value count = b.i32(rows.heads->rows);
+    head = LLVM::UDivOp::create(b, row, count);
+    query = b.sub(row, b.mul(head, count));
+  }
+  Value wide = b.widen(query);
+  RowPlace place{b.mul(wide, rows.rowBytes),
+                 b.compare(Predicate::slt, wide, rows.numRows)};
+  if (!rows.heads)
+    return place;
+  place.bytes = b.add(place.bytes, b.mul(b.widen(head), rows.heads->bytes));
+  place.exists = b.andBits(
+      place.exists, b.compare(Predicate::slt, head, b.i32(rows.heads->count)));
+  return place;
+}
+
+TileRows::TileRows(KernelBuilder &b, const GlobalRows &rows, Value row,
+                   Value rowsLeft)
+    : b(b), rows(rows), rowsLeft(rowsLeft) {
   if (!rows.selection) {
     first = b.advance(rows.base, b.mul(row, rows.rowBytes));
     return;
@@ -42,7 +61,16 @@ TileRows::TileRows(KernelBuilder &b, const GlobalRows &rows, Value row)
   first = b.advance(rows.base, b.mul(from, rows.rowBytes));
 }
 
+Value TileRows::exists(Value row, int64_t more) const {
+  if (rows.heads)
+    return placeRow(b, rows, b.add(row, b.i32(more))).exists;
+  return rowsLeft ? b.compare(Predicate::slt, row, b.sub(rowsLeft, b.i32(more)))
+                  : Value();
+}
+
 Value TileRows::get(Value row) const {
+  if (rows.heads)
+    return b.advance(first, placeRow(b, rows, row).bytes);
   if (!rows.selection)
     return b.advance(first, b.mul(b.widen(row), rows.rowBytes));
   const GlobalRows::Selection &selection = *rows.selection;
@@ -63,10 +91,9 @@ Value TileRows::get(Value row) const {
 
 /// Calls `visit` for every chunk that the calling thread has in the tile: eight
 /// threads take the eight chunks of 128 consecutive bytes of shared memory.
-/// `rowsLeft` (i32) is null if all rows of the tile exist.
 static void visitChunks(KernelBuilder &b, SharedMemory &shared,
                         const GlobalRows &rows, TileRows &places,
-                        const SharedTile &tile, Value base, Value rowsLeft,
+                        const SharedTile &tile, Value base,
                         function_ref<void(const Chunk &)> visit) {
   Value thread = b.hide(b.thread);
   for (const Panel &panel : getPanels(tile)) {
@@ -89,11 +116,7 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
     for (int64_t pass = 0; pass < passes; ++pass) {
       int64_t passRow = pass * walk.rowsPerPass;
       Value target = walk.getAddress(b, base, pass);
-      Value valid = inColumns;
-      if (rowsLeft)
-        valid = both(b, valid,
-                     b.compare(Predicate::slt, walk.row,
-                               b.sub(rowsLeft, b.i32(passRow))));
+      Value valid = both(b, inColumns, places.exists(walk.row, passRow));
       Chunk chunk{global, target, valid};
       if (passRow + walk.rowsPerPass <= tile.rows)
         visit(chunk);
@@ -114,7 +137,7 @@ static void visitChunks(KernelBuilder &b, SharedMemory &shared,
 /// in a rolled loop for each panel; `valid` as above.
 static void visitElements(KernelBuilder &b, SharedMemory &shared,
                           const GlobalRows &rows, TileRows &places,
-                          const SharedTile &tile, Value base, Value rowsLeft,
+                          const SharedTile &tile, Value base,
                           function_ref<void(const Chunk &)> visit) {
   Value thread = b.hide(b.thread);
   for (const Panel &panel : getPanels(tile)) {
@@ -131,8 +154,7 @@ static void visitElements(KernelBuilder &b, SharedMemory &shared,
       if (panel.column + panel.width > rows.columns)
         valid = b.compare(Predicate::slt, column,
                           b.i32(rows.columns - panel.column));
-      if (rowsLeft)
-        valid = both(b, valid, b.compare(Predicate::slt, row, rowsLeft));
+      valid = both(b, valid, places.exists(row));
       Value inRow = b.widen(b.mul(column, b.i32(tile.elementBytes)));
       Value global = b.advance(b.advance(places.get(row), inRow),
                                panel.column * tile.elementBytes);
@@ -157,21 +179,20 @@ static Value countRows(KernelBuilder &b, const GlobalRows &rows, Value row,
 void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
                          const GlobalRows &source, Value row,
                          const SharedTile &tile, Value target, bool inBounds) {
-  TileRows places(b, source, row);
-  Value rowsLeft = inBounds ? Value() : countRows(b, source, row, tile);
+  TileRows places(b, source, row,
+                  inBounds ? Value() : countRows(b, source, row, tile));
   auto asynchronous = [&] {
-    visitChunks(b, shared, source, places, tile, target, rowsLeft,
-                [&](const Chunk &chunk) {
-                  // A source size of 0 fills with zeros and reads nothing.
-                  Value size = chunk.valid
-                                   ? b.select(chunk.valid, b.i32(16), b.i32(0))
+    visitChunks(
+        b, shared, source, places, tile, target, [&](const Chunk &chunk) {
+          // A source size of 0 fills with zeros and reads nothing.
+          Value size = chunk.valid ? b.select(chunk.valid, b.i32(16), b.i32(0))
                                    : Value();
-                  NVVM::CpAsyncOp::create(
-                      b, chunk.shared, chunk.global, b.getI32IntegerAttr(16),
-                      NVVM::LoadCacheModifierKindAttr::get(
-                          b.getContext(), NVVM::LoadCacheModifierKind::CG),
-                      size);
-                });
+          NVVM::CpAsyncOp::create(
+              b, chunk.shared, chunk.global, b.getI32IntegerAttr(16),
+              NVVM::LoadCacheModifierKindAttr::get(
+                  b.getContext(), NVVM::LoadCacheModifierKind::CG),
+              size);
+        });
   };
   auto elementwise = [&] {
     Type type = b.getIntegerType(8 * tile.elementBytes);
@@ -188,7 +209,7 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
       else
         copy();
     };
-    visitElements(b, shared, source, places, tile, target, rowsLeft, visit);
+    visitElements(b, shared, source, places, tile, target, visit);
   };
   b.ifThenElse(source.aligned, asynchronous, elementwise);
 }
@@ -196,8 +217,7 @@ void nvptx::copyToShared(KernelBuilder &b, SharedMemory &shared,
 void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
                          const SharedTile &tile, Value source,
                          const GlobalRows &target) {
-  TileRows places(b, target, b.i64(0));
-  Value rowsLeft = countRows(b, target, b.i64(0), tile);
+  TileRows places(b, target, b.i64(0), countRows(b, target, b.i64(0), tile));
   auto copy = [&](Type type, unsigned alignment) {
     return [&b, type, alignment](const Chunk &chunk) {
       auto move = [&] {
@@ -210,12 +230,11 @@ void nvptx::copyToGlobal(KernelBuilder &b, SharedMemory &shared,
   b.ifThenElse(
       target.aligned,
       [&] {
-        visitChunks(b, shared, target, places, tile, source, rowsLeft,
-                    copy(vector, 16));
+        visitChunks(b, shared, target, places, tile, source, copy(vector, 16));
       },
       [&] {
         visitElements(
-            b, shared, target, places, tile, source, rowsLeft,
+            b, shared, target, places, tile, source,
             copy(b.getIntegerType(8 * tile.elementBytes), tile.elementBytes));
       });
 }

@@ -26,16 +26,36 @@ struct GlobalRows {
     int64_t first, count, step;
   };
   std::optional<Selection> selection = {};
+  /// If set, the slice has `count` heads, `bytes` apart, of `numRows` rows
+  /// each, and row r of a tile is row r mod `rows` of head r floordiv `rows`. A
+  /// tile begins at row 0.
+  struct Heads {
+    int64_t rows, count;
+    Value bytes;
+  };
+  std::optional<Heads> heads = {};
 };
+
+/// Row `row` (i32) of a tile that begins at row 0 of `rows`, which has no
+/// selection: where it is, in bytes from the base, and whether it exists.
+struct RowPlace {
+  Value bytes, exists;
+};
+RowPlace placeRow(KernelBuilder &b, const GlobalRows &rows, Value row);
 
 /// Where the rows of a tile are.
 class TileRows {
 public:
-  /// The tile begins at row `row` (i64) of the slice.
-  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row);
+  /// The tile begins at row `row` (i64) of the slice. `rowsLeft` (i32) is null
+  /// if all of its rows exist.
+  TileRows(KernelBuilder &b, const GlobalRows &rows, Value row, Value rowsLeft);
 
   /// Whether rows are equally far apart.
-  bool areRegular() const { return !rows.selection; }
+  bool areRegular() const { return !rows.selection && !rows.heads; }
+
+  /// Whether row `row` (i32) + `more` of the tile exists; null if it surely
+  /// does.
+  Value exists(Value row, int64_t more = 0) const;
 
   /// The start of row `row` (i32) of the tile.
   Value get(Value row) const;
@@ -43,7 +63,7 @@ public:
 private:
   KernelBuilder &b;
   const GlobalRows &rows;
-  Value first, inside;
+  Value rowsLeft, first, inside;
 };
 
 /// Copies rows from `row` (i64) on into the tile at `target`, asynchronously

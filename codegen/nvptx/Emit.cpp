@@ -176,12 +176,12 @@ ManifestBuilder::getParameter(func::CallOp call, DictionaryAttr role) {
     return call.emitOpError(
         "expected operands that are arguments, results or temporaries");
   if (what.getName() == "attn.tensor_map") {
-    // One head of one batch.
-    int64_t rows = pair[1], columns = pair[2];
-    bool hasClasses = pair.size() > 3;
-    return ::attn::ParamDesc::tensorMap(*buffer, {1, 1, rows, columns},
-                                        2 * columns, hasClasses ? pair[3] : 1,
-                                        hasClasses && pair[4] != 0);
+    // Of one batch.
+    int64_t heads = pair[1], rows = pair[2], columns = pair[3];
+    bool hasClasses = pair.size() > 4;
+    return ::attn::ParamDesc::tensorMap(*buffer, {1, heads, rows, columns},
+                                        2 * columns, hasClasses ? pair[4] : 1,
+                                        hasClasses && pair[5] != 0);
   }
   if (what.getName() == "attn.pointer")
     return ::attn::ParamDesc::pointer(*buffer);

@@ -128,7 +128,9 @@ private:
                  int64_t n, int64_t c);
   LogicalResult lower(vector::TransferWriteOp op);
   void lowerInput(vector::TransferReadOp op, const GlobalArray &array);
-  GlobalRows getRows(Value array);
+  /// The rows of a slice, of which tiles of `tileRows` rows have those of
+  /// `heads` heads.
+  GlobalRows getRows(Value array, int64_t tileRows = 0, int64_t heads = 1);
   void writeTile(const TileValue &value, VectorType type,
                  const GlobalRows &target, Value warpRow);
   Value getSlotBase(vector::TransferReadOp read);

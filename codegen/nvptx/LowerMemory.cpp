@@ -46,10 +46,12 @@ LogicalResult KernelLowering::lower(memref::SubViewOp op) {
     slice.sizes.push_back(materialize(size));
   if (op.getType().getRank() == 4) {
     Value address = LLVM::PtrToIntOp::create(b, b.i64Type, slice.base);
-    Value rowBytes = b.mul(slice.strides[2], b.i64(elementBytes));
-    slice.aligned =
-        b.compare(LLVM::ICmpPredicate::eq,
-                  b.andBits(b.orBits(address, rowBytes), b.i64(15)), b.i64(0));
+    Value bits =
+        b.orBits(address, b.mul(slice.strides[2], b.i64(elementBytes)));
+    if (op.getType().getDimSize(1) != 1)
+      bits = b.orBits(bits, b.mul(slice.strides[1], b.i64(elementBytes)));
+    slice.aligned = b.compare(LLVM::ICmpPredicate::eq,
+                              b.andBits(bits, b.i64(15)), b.i64(0));
   }
   arrays[op.getResult()] = std::move(slice);
   return success();
@@ -100,20 +102,28 @@ LogicalResult KernelLowering::lower(SharedOp op) {
   return success();
 }
 
-GlobalRows KernelLowering::getRows(Value value) {
+GlobalRows KernelLowering::getRows(Value value, int64_t tileRows,
+                                   int64_t heads) {
   const GlobalArray &array = arrays.find(value)->second;
   auto type = cast<MemRefType>(value.getType());
   Value rowBytes = b.scaleHere(
       array.strides[2], llvm::Log2_64(type.getElementTypeBitWidth() / 8));
-  return {array.base,         rowBytes,      array.sizes[2],
-          type.getDimSize(3), array.aligned, array.selection};
+  int64_t columns = type.getRank() == 4 ? type.getDimSize(3) : 1;
+  GlobalRows rows{array.base, rowBytes,      array.sizes[2],
+                  columns,    array.aligned, array.selection};
+  if (heads > 1)
+    rows.heads = {
+        tileRows / heads, type.getDimSize(1),
+        b.scaleHere(array.strides[1],
+                    llvm::Log2_64(type.getElementTypeBitWidth() / 8))};
+  return rows;
 }
 
 LogicalResult KernelLowering::lower(LoadAsyncOp op) {
   const SharedTile &tile = buffers.find(op.getTarget())->second;
   Value target = shared.getSlot(tile, getScalar(op.getSlot()));
-  copyToShared(b, shared, getRows(op.getSource()), getScalar(op.getRow()), tile,
-               target, op.getInBounds());
+  copyToShared(b, shared, getRows(op.getSource(), tile.rows, op.getHeads()),
+               getScalar(op.getRow()), tile, target, op.getInBounds());
   return success();
 }
 
@@ -123,7 +133,8 @@ LogicalResult KernelLowering::lower(StoreOp op) {
     storeWarpRows(op);
     return success();
   }
-  copyToGlobal(b, shared, tile, tile.base, getRows(op.getTarget()));
+  copyToGlobal(b, shared, tile, tile.base,
+               getRows(op.getTarget(), tile.rows, op.getHeads()));
   return success();
 }
 
@@ -400,12 +411,10 @@ void KernelLowering::writeTile(const TileValue &value, VectorType type,
     }
   };
   for (int64_t row = 0; row < 2 * b.shape.getRowFragments(); ++row) {
-    Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
-    Value exists =
-        b.compare(LLVM::ICmpPredicate::slt, position, target.numRows);
-    b.ifThen(exists, [&] {
-      Value bytes = b.add(b.mul(position, target.rowBytes),
-                          b.widen(b.shiftLeft(b.quadLane, b.i32(3))));
+    RowPlace place = placeRow(b, target, b.add(warpRow, b.i32(8 * row)));
+    b.ifThen(place.exists, [&] {
+      Value bytes =
+          b.add(place.bytes, b.widen(b.shiftLeft(b.quadLane, b.i32(3))));
       Value first = b.advance(target.base, bytes);
       b.ifThenElse(
           target.aligned, [&] { writeRow(first, row, /*aligned=*/true); },
@@ -436,27 +445,28 @@ LogicalResult KernelLowering::lower(vector::TransferWriteOp op) {
     return success();
   }
   auto array = arrays.find(op.getBase());
-  if (array != arrays.end() && type.getRank() == 2 &&
-      type.getElementType().isF32() && value.layout != Layout::Packed) {
-    writeTile(value, type, getRows(op.getBase()), warpRow);
+  auto memref = dyn_cast<MemRefType>(op.getBase().getType());
+  // A tile of several heads has a dimension for them.
+  bool isTile = memref && memref.getRank() == 4;
+  int64_t heads = type.getRank() == (isTile ? 3 : 2) ? type.getDimSize(0) : 1;
+  if (array != arrays.end() && isTile && type.getElementType().isF32() &&
+      value.layout != Layout::Packed) {
+    writeTile(value, type, getRows(op.getBase(), b.shape.rows, heads), warpRow);
     return success();
   }
   bool isRow = value.layout == Layout::Row || value.layout == Layout::Splat;
-  if (array == arrays.end() || type.getRank() != 1 || !isRow ||
+  if (array == arrays.end() || isTile || !isRow ||
       !type.getElementType().isF32())
     return op.emitOpError(
         "expected a 16-bit tile into shared memory, or an f32 tile or one f32 "
         "for each row into an argument");
   Value first = b.compare(LLVM::ICmpPredicate::eq, b.quadLane, b.i32(0));
+  GlobalRows target = getRows(op.getBase(), b.shape.rows, heads);
   for (int64_t row = 0; row < 2 * numRows; ++row) {
-    Value position = b.widen(b.add(warpRow, b.i32(8 * row)));
-    Value exists = b.compare(LLVM::ICmpPredicate::slt, position,
-                             array->second.sizes.back());
-    b.ifThen(b.andBits(first, exists), [&] {
-      Value bytes =
-          b.mul(b.mul(position, array->second.strides.back()), b.i64(4));
+    RowPlace place = placeRow(b, target, b.add(warpRow, b.i32(8 * row)));
+    b.ifThen(b.andBits(first, place.exists), [&] {
       b.store(value.at(row / 2, 0, 1, 2 * (row % 2)),
-              b.advance(array->second.base, bytes), 4);
+              b.advance(target.base, place.bytes), 4);
     });
   }
   return success();

@@ -395,6 +395,11 @@ LogicalResult KernelLowering::lower(vector::StepOp op) {
 /// A broadcast or a shape cast: the same values seen in another shape.
 LogicalResult KernelLowering::lowerReshape(Operation *op, Value source) {
   VectorType from = getVectorType(source), to = getVectorType(op->getResult(0));
+  // Rows of several heads, on their way to memory.
+  if (llvm::all_of(op->getUsers(), llvm::IsaPred<vector::TransferWriteOp>)) {
+    tiles[op->getResult(0)] = getTile(source);
+    return success();
+  }
   TileValue value = getTile(source, /*whole=*/false);
   if (value.layout == Layout::Axis ||
       (from && value.layout == Layout::Row && from.getRank() == 1)) {

@@ -34,7 +34,14 @@ int64_t nvptx::getColumns(MemRefType buffer) {
 }
 
 static LogicalResult verifyCopy(Operation *op, MemRefType global,
-                                MemRefType shared) {
+                                MemRefType shared, int64_t heads) {
+  if (heads < 1 || getRows(shared) % heads != 0 ||
+      (heads > 1 && (global.isDynamicDim(1) || global.getDimSize(1) > heads)))
+    return op->emitOpError("expected heads that divide the ")
+           << getRows(shared)
+           << " rows of the buffer, and not fewer than those of the slice, "
+              "found "
+           << heads << " and " << global;
   if (global.getElementType() != shared.getElementType())
     return op->emitOpError("expected one element type, found ")
            << global.getElementType() << " and " << shared.getElementType();
@@ -56,11 +63,13 @@ static LogicalResult verifyCopy(Operation *op, MemRefType global,
 }
 
 LogicalResult LoadAsyncOp::verify() {
-  return verifyCopy(*this, getSource().getType(), getTarget().getType());
+  return verifyCopy(*this, getSource().getType(), getTarget().getType(),
+                    getHeads());
 }
 
 LogicalResult StoreOp::verify() {
-  return verifyCopy(*this, getTarget().getType(), getSource().getType());
+  return verifyCopy(*this, getTarget().getType(), getSource().getType(),
+                    getHeads());
 }
 
 LogicalResult AbsorbOp::verify() {
@@ -83,7 +92,26 @@ LogicalResult AbsorbOp::verify() {
 }
 
 LogicalResult LoadRowsOp::verify() {
-  return verifyCopy(*this, getSource().getType(), getTarget().getType());
+  return verifyCopy(*this, getSource().getType(), getTarget().getType(),
+                    getHeads());
+}
+
+LogicalResult StoreBoxOp::verify() {
+  std::optional<int64_t> present = getPresent(), heads = getHeads();
+  if (present.has_value() != heads.has_value())
+    return emitOpError("expected the heads that are present and all heads, or "
+                       "neither");
+  if (!heads)
+    return success();
+  int64_t rows = getRows(getSource().getType());
+  int64_t queries = *heads < 1 || rows % *heads != 0 ? 0 : rows / *heads;
+  if (*present < 1 || *present > *heads || queries == 0 ||
+      (queries % 16 != 0 &&
+       (16 % queries != 0 || *present % (16 / queries) != 0)))
+    return emitOpError("expected heads such that the 16 rows of a warp are of "
+                       "one, or all those of some that are present, found ")
+           << *present << " of " << *heads << " in " << rows << " rows";
+  return success();
 }
 
 LogicalResult ForItemsOp::verifyRegions() {

@@ -56,12 +56,17 @@ def Nvptx_LoadAsyncOp : Nvptx_Op<"load_async"> {
     such rows. Slices whose rows do not start on 16 bytes are copied synchronously, element by element. All threads of
     the block take part.
 
+    With `heads(g)` the rows of the slot are those of g heads, one head after the other, of a 1 x h x n x d slice with h <= g,
+    and `row` is 0; rows of a head from n on, and of heads from h on, are filled with zeros.
+
     Example: `attn_nvptx.load_async %ks[%j0] to %k[%slot] : memref<1x1x?x64xbf16, ...>, memref<2x64x64xbf16, ...>`
+             `attn_nvptx.load_async %qs[%c0] to %q[%c0] heads(8) : memref<1x7x?x64xbf16, ...>, memref<1x128x64xbf16, ...>`
   }];
   let arguments = (ins Nvptx_GlobalMemRef:$source, Index:$row, Nvptx_SharedMemRef:$target, Index:$slot,
-                       UnitAttr:$in_bounds);
+                       UnitAttr:$in_bounds, DefaultValuedAttr<I64Attr, "1">:$heads);
   let assemblyFormat = [{
-    $source `[` $row `]` `to` $target `[` $slot `]` (`in_bounds` $in_bounds^)? attr-dict `:` type($source) `,` type($target)
+    $source `[` $row `]` `to` $target `[` $slot `]` (`in_bounds` $in_bounds^)? (`heads` `(` $heads^ `)`)? attr-dict
+    `:` type($source) `,` type($target)
   }];
   let hasVerifier = 1;
 }
@@ -93,11 +98,14 @@ def Nvptx_StoreOp : Nvptx_Op<"store"> {
   let description = [{
     Copies the rows and columns that the 1 x 1 x n x d slice has, in 16-byte pieces where its rows start on 16 bytes. All
     threads of the block take part. From a buffer of panels each warp copies its own 16 rows, which it alone has written.
+    With `heads` the rows of the buffer are those of several heads, as in `load_async`.
 
     Example: `attn_nvptx.store %stage to %os : memref<1x128x64xbf16, ...>, memref<1x1x?x64xbf16, ...>`
   }];
-  let arguments = (ins Nvptx_SharedMemRef:$source, Nvptx_GlobalMemRef:$target);
-  let assemblyFormat = "$source `to` $target attr-dict `:` type($source) `,` type($target)";
+  let arguments = (ins Nvptx_SharedMemRef:$source, Nvptx_GlobalMemRef:$target, DefaultValuedAttr<I64Attr, "1">:$heads);
+  let assemblyFormat = [{
+    $source `to` $target (`heads` `(` $heads^ `)`)? attr-dict `:` type($source) `,` type($target)
+  }];
   let hasVerifier = 1;
 }
 
@@ -196,8 +204,8 @@ def Nvptx_ReleaseOp : Nvptx_Op<"release"> {
 def Nvptx_TensorMapOp : Nvptx_Op<"tensor_map", [Pure]> {
   let summary = "The descriptor of a tensor for copies of boxes, a parameter of the kernel";
   let description = [{
-    A box is `rows` rows of `columns` elements of one head and batch, swizzled by the bytes of its rows. The runtime
-    encodes the descriptor before the launch.
+    A box is `rows` rows of `columns` elements of one batch and of one head, or of each of `heads`, swizzled by the bytes of its
+    rows. The runtime encodes the descriptor before the launch.
 
     With a residue, the rows of a box are alike modulo `modulus`. There are two such descriptors, as no box of a tensor has
     just the rows that exist where the modulus does not divide their number: one of the classes that have a row more than the
@@ -205,12 +213,14 @@ def Nvptx_TensorMapOp : Nvptx_Op<"tensor_map", [Pure]> {
 
     Example: `%map = attn_nvptx.tensor_map %k box(128 x 64) : memref<2x2x?x64xbf16, ...>`
              `%map = attn_nvptx.tensor_map %k class(%r mod 4) box(128 x 64) : memref<2x2x?x64xbf16, ...>`
+             `%map = attn_nvptx.tensor_map %q box(16 x 64) heads(8) : memref<2x64x?x64xbf16, ...>`
   }];
   let arguments = (ins Nvptx_GlobalMemRef:$source, Optional<Index>:$residue, OptionalAttr<I64Attr>:$modulus,
-                       I64Attr:$rows, I64Attr:$columns);
+                       I64Attr:$rows, I64Attr:$columns, DefaultValuedAttr<I64Attr, "1">:$heads);
   let results = (outs Index:$result);
   let assemblyFormat = [{
-    $source (`class` `(` $residue^ `mod` $modulus `)`)? `box` `(` $rows `x` $columns `)` attr-dict `:` type($source)
+    $source (`class` `(` $residue^ `mod` $modulus `)`)? `box` `(` $rows `x` $columns `)` (`heads` `(` $heads^ `)`)? attr-dict
+    `:` type($source)
   }];
   let hasVerifier = 1;
 }
@@ -263,15 +273,15 @@ def Nvptx_LoadRowsOp : Nvptx_Op<"load_rows"> {
   let description = [{
     Copies rows `row`, `row + 1`, ... of a 1 x 1 x n x d slice, in 16-byte pieces where its rows start on 16 bytes. Rows from n
     on, and columns from d on, become zeros. All threads of the warps that load take part and arrive at the slot's barrier when their
-    part is there, visible to products of warpgroups.
+    part is there, visible to products of warpgroups. With `heads` the rows are those of several heads, as in `load_async`.
 
     Example: `attn_nvptx.load_rows %ks[%j] to %k[%slot] signal %full : memref<1x1x?x64xbf16, ...>,
     memref<2x2x128x64xbf16, ...>, memref<2xi64, ...>`
   }];
   let arguments = (ins Nvptx_GlobalMemRef:$source, Index:$row, Nvptx_PanelMemRef:$target, Index:$slot,
-                       Nvptx_BarrierMemRef:$barrier);
+                       Nvptx_BarrierMemRef:$barrier, DefaultValuedAttr<I64Attr, "1">:$heads);
   let assemblyFormat = [{
-    $source `[` $row `]` `to` $target `[` $slot `]` `signal` $barrier attr-dict
+    $source `[` $row `]` `to` $target `[` $slot `]` `signal` $barrier (`heads` `(` $heads^ `)`)? attr-dict
     `:` type($source) `,` type($target) `,` type($barrier)
   }];
   let hasVerifier = 1;
@@ -285,13 +295,18 @@ def Nvptx_StoreBoxOp : Nvptx_Op<"store_box"> {
     threads starts. `store_wait` comes before the buffer is written again, and before the block ends. A residue is that of
     `load_box`.
 
+    With `heads(h of g)` the rows are those of g heads, one head after the other, of which the first h are copied: a warp's rows are
+    of one head, or all those of some.
+
     Example: `attn_nvptx.store_box %stage to %map[%b, %h, %i] : memref<1x2x128x64xbf16, ...>`
   }];
   let arguments = (ins Nvptx_PanelMemRef:$source, Index:$map, Index:$batch, Index:$head, Index:$row,
-                       Optional<Index>:$residue);
+                       Optional<Index>:$residue, OptionalAttr<I64Attr>:$present, OptionalAttr<I64Attr>:$heads);
   let assemblyFormat = [{
-    $source `to` $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` attr-dict `:` type($source)
+    $source `to` $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` (`heads` `(` $present^ `of` $heads `)`)? attr-dict
+    `:` type($source)
   }];
+  let hasVerifier = 1;
 }
 
 def Nvptx_StoreWaitOp : Nvptx_Op<"store_wait"> {

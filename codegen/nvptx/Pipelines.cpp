@@ -39,6 +39,7 @@ void nvptx::buildNvptxPipeline(OpPassManager &manager,
   assign.turns = toText(options.schedule.turns);
   assign.weightsInShared = toText(options.schedule.weightsInShared);
   assign.persistent = toText(options.schedule.persistent);
+  assign.heads = options.schedule.heads.value_or(0);
   addPasses(manager, assign);
 }
 
@@ -79,6 +80,10 @@ struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
       *this, "persistent",
       llvm::cl::desc("With roles, let a block compute several query tiles: "
                      "true or false")};
+  Option<int64_t> heads{
+      *this, "heads",
+      llvm::cl::desc("Query heads of a group in the rows of a tile; 0 leaves "
+                     "the choice to their number of queries")};
 };
 } // namespace
 
@@ -89,6 +94,7 @@ void nvptx::registerNvptxPipelines() {
         addPasses(manager,
                   {options.target, options.qTile, options.kvTile, options.warps,
                    options.stages, options.qInRegisters, options.overlap,
-                   options.turns, options.weightsInShared, options.persistent});
+                   options.turns, options.weightsInShared, options.persistent,
+                   options.heads});
       });
 }

@@ -117,6 +117,8 @@ private:
   SmallVector<Ring, 2> rings;
   SmallVector<Product, 2> products;
   vector::TransferReadOp query;
+  /// What the read of the query tile gives, as a tile.
+  Value queryTile;
   Value queryBuffer;
   /// The cursor of the first tile of loop i or of the loops after it; one more
   /// entry for the end.
@@ -124,13 +126,26 @@ private:
 };
 } // namespace
 
+Value nvptx::getReadTile(vector::TransferReadOp read) {
+  if (read.getVectorType().getRank() == 3 && read->hasOneUse())
+    if (auto rows = dyn_cast<vector::ShapeCastOp>(*read->user_begin()))
+      return rows.getResult();
+  return read.getVector();
+}
+
+Value nvptx::getStoredTile(vector::TransferWriteOp write) {
+  auto heads = write.getVector().getDefiningOp<vector::ShapeCastOp>();
+  return heads ? heads.getSource() : Value(write.getVector());
+}
+
 /// A tile that products multiply. What else is read from global memory, the
 /// inputs of a score region, goes to registers as it is.
 static bool isGlobalTile(vector::TransferReadOp read) {
   auto memref = dyn_cast<MemRefType>(read.getBase().getType());
+  Value tile = getReadTile(read);
   return memref && memref.getRank() == 4 &&
-         read.getVectorType().getRank() == 2 &&
-         llvm::any_of(read->getUsers(), llvm::IsaPred<vector::ContractionOp>);
+         cast<VectorType>(tile.getType()).getRank() == 2 &&
+         llvm::any_of(tile.getUsers(), llvm::IsaPred<vector::ContractionOp>);
 }
 
 /// What the tile is read from, whichever of its rows.
@@ -174,6 +189,7 @@ LogicalResult KernelScheduler::collect() {
         return read.emitOpError(
             "expected one tile read before the loops, found a second");
       query = read;
+      queryTile = getReadTile(read);
     }
   }
   if (loops.size() > maxLoops)
@@ -275,7 +291,7 @@ void KernelScheduler::allocate() {
     offset += slots * rows * columns * tile.getElementTypeBitWidth() / 8;
     return buffer;
   };
-  queryBuffer = shared(query.getVectorType(), 1);
+  queryBuffer = shared(cast<VectorType>(queryTile.getType()), 1);
   for (Ring &ring : rings)
     ring.buffer = shared(ring.tile, schedule.getStages());
 }
@@ -426,9 +442,9 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
     Value fetched = advance(args[numState - 1], number);
     fetch(fetched, toIndex(step(stages - 1)), number, last && !product.live);
     if (!schedule.getQInRegisters())
-      mapping.map(query.getVector(),
-                  readShared(queryBuffer, index(0), query.getVectorType(),
-                             query.getPadding()));
+      mapping.map(queryTile, readShared(queryBuffer, index(0),
+                                        cast<VectorType>(queryTile.getType()),
+                                        query.getPadding()));
     bool canBeInfinite = llvm::any_of(products, absorbs);
     for (Operation &op : loop.getBody().front().without_terminator()) {
       if (op.getNumResults() != 0 && mapping.contains(op.getResult(0)))
@@ -474,10 +490,12 @@ void KernelScheduler::pipeline(unsigned number, SmallVectorImpl<Value> &state) {
 LogicalResult KernelScheduler::stageOutput() {
   for (auto write : llvm::make_early_inc_range(
            forall.getBody()->getOps<vector::TransferWriteOp>())) {
-    VectorType tile = write.getVectorType();
     // An f32 tile is written in whole sectors as it lies in registers.
-    if (tile.getRank() != 2 || tile.getElementType().isF32())
+    if (cast<MemRefType>(write.getBase().getType()).getRank() != 4 ||
+        write.getVectorType().getElementType().isF32())
       continue;
+    Value rows = getStoredTile(write);
+    auto tile = cast<VectorType>(rows.getType());
     b.setInsertionPoint(write);
     b.setLoc(write.getLoc());
     waitForTile(0);
@@ -489,11 +507,11 @@ LogicalResult KernelScheduler::stageOutput() {
         tile.getElementType(), MemRefLayoutAttrInterface(), space);
     Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(0));
     Value zero = index(0);
-    vector::TransferWriteOp::create(b, write.getVector(), stage,
+    vector::TransferWriteOp::create(b, rows, stage,
                                     ValueRange{zero, zero, zero},
                                     ArrayRef<bool>{true, true});
     NVVM::BarrierOp::create(b);
-    StoreOp::create(b, stage, write.getBase());
+    StoreOp::create(b, stage, write.getBase(), schedule.getHeads());
     write.erase();
   }
   return success();
@@ -535,7 +553,7 @@ LogicalResult KernelScheduler::pipelineLoops() {
 
   // The prologue: the query tile belongs to the first group.
   LoadAsyncOp::create(b, query.getBase(), zero, queryBuffer, zero,
-                      /*in_bounds=*/false);
+                      /*in_bounds=*/false, schedule.getHeads());
   SmallVector<Value> state{arith::ConstantIntOp::create(b, 0, 32),
                            firsts.front()};
   fetch(state.back(), zero, 0, /*inBounds=*/false);
@@ -545,9 +563,10 @@ LogicalResult KernelScheduler::pipelineLoops() {
   }
   if (schedule.getQInRegisters()) {
     waitForTile(schedule.getStages() - 2);
-    Value tile = readShared(queryBuffer, zero, query.getVectorType(),
-                            query.getPadding());
-    query.getVector().replaceAllUsesWith(tile);
+    Value tile =
+        readShared(queryBuffer, zero, cast<VectorType>(queryTile.getType()),
+                   query.getPadding());
+    queryTile.replaceAllUsesWith(tile);
   }
 
   for (unsigned number = 0; number < loops.size(); ++number) {
@@ -570,8 +589,11 @@ LogicalResult KernelScheduler::run() {
   if (failed(collect()) || (!loops.empty() && failed(pipelineLoops())) ||
       failed(stageOutput()))
     return failure();
-  if (query)
+  if (query) {
+    if (queryTile != query.getVector())
+      queryTile.getDefiningOp()->erase();
     query.erase();
+  }
   int64_t bytes = 0;
   for (auto shared : forall.getBody()->getOps<SharedOp>())
     bytes = std::max<int64_t>(

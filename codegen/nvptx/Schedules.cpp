@@ -8,6 +8,7 @@
 #include "attn/dialect/mask/Columns.h"
 #include "attn/dialect/mask/MaskData.h"
 #include "attn/dialect/mask/Packing.h"
+#include "attn/passes/HeadRows.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/STLExtras.h"
@@ -157,7 +158,7 @@ MaskClass nvptx::getMaskClass(MaskAttr mask) {
 }
 
 bool nvptx::hasKeySets(AttentionOp op, ScheduleAttr schedule) {
-  int64_t rows = schedule.getQTile(), keys = schedule.getKvTile();
+  int64_t rows = schedule.getQueries(), keys = schedule.getKvTile();
   std::optional<int64_t> numKeys;
   if (RankedTensorType type = op.getK().getType(); !type.isDynamicDim(2))
     numKeys = type.getDimSize(2);
@@ -278,7 +279,8 @@ static ScheduleAttr getSchedule(MLIRContext *context, const Choice &choice) {
                            choice.stages, choice.qInRegisters,
                            choice.producerRegisters, choice.consumerRegisters,
                            choice.overlap, choice.turns, choice.weightsInShared,
-                           choice.producerRegisters != 0 && choice.persistent);
+                           choice.producerRegisters != 0 && choice.persistent,
+                           /*heads=*/int64_t(1));
 }
 
 static bool fits(const Target &target, const Problem &problem,
@@ -343,8 +345,19 @@ static LogicalResult checkRoles(const Target &target, const Problem &problem,
   if (warps != 8 && warps != 12)
     return emitError() << "expected 8 or 12 warps that compute on "
                        << target.name << ", found " << warps;
-  // 16 warps start with 128 registers each, 12 with 168.
-  int64_t pool = warps == 12 ? 512 : 504;
+  int64_t groups = warps / 4 + 1, start = warps == 12 ? 128 : 168;
+  if (schedule.getConsumerRegisters() < start)
+    return emitError() << "expected consumer_registers of at least " << start
+                       << ", with which " << 4 * groups
+                       << " warps start, found "
+                       << schedule.getConsumerRegisters();
+  // ptxas wants the accumulators of a product, and 30 registers more, among
+  // those that a thread starts with.
+  if (int64_t most = (start - 30) * 2 / 32 * 32; problem.valueHeadSize > most)
+    return emitError() << "expected 8 warps that compute for values of "
+                       << problem.valueHeadSize << " columns, found " << warps
+                       << ", which can have " << most;
+  int64_t pool = groups * start;
   int64_t wanted = schedule.getProducerRegisters() +
                    warps / 4 * schedule.getConsumerRegisters();
   if (wanted > pool)
@@ -372,13 +385,10 @@ nvptx::checkSchedule(const Target &target, const Problem &problem,
     return failure();
   int64_t warps = schedule.getWarps(), qTile = schedule.getQTile(),
           kvTile = schedule.getKvTile();
-  if (schedule.hasRoles() != usesRoles(target, problem))
-    return emitError() << "expected a schedule "
-                       << (schedule.hasRoles() ? "without" : "with")
-                       << " producer and consumer registers for "
-                       << (schedule.hasRoles() && target.hasWarpgroups
-                               ? "this op on "
-                               : "")
+  if (schedule.hasRoles() && !usesRoles(target, problem))
+    return emitError() << "expected a schedule without producer and consumer "
+                          "registers for "
+                       << (target.hasWarpgroups ? "this op on " : "")
                        << target.name;
   if (schedule.hasRoles())
     return checkRoles(target, problem, schedule, emitError);
@@ -432,8 +442,53 @@ nvptx::chooseSchedule(const Target &target, const Problem &problem,
       overrides.weightsInShared.value_or(choice->weightsInShared),
       // Masks with many bounds leave no registers for it.
       overrides.persistent.value_or(hasRoles && choice->persistent &&
-                                    problem.mask < MaskClass::OneSet));
+                                    problem.mask < MaskClass::OneSet),
+      /*heads=*/int64_t(1));
   if (!schedule || failed(checkSchedule(target, problem, schedule, emitError)))
     return failure();
   return schedule;
+}
+
+/// A warp's 16 rows of a kernel with roles are queries of one head, or all
+/// those of some: they leave as a box.
+static bool splitsByWarps(ScheduleAttr schedule) {
+  int64_t queries = schedule.getQueries();
+  return queries % 16 == 0 || 16 % queries == 0;
+}
+
+int64_t nvptx::chooseHeads(AttentionOp op, ScheduleAttr schedule) {
+  RankedTensorType queries = op.getQ().getType(), keys = op.getK().getType();
+  if (queries.isDynamicDim(1) || queries.isDynamicDim(2) ||
+      keys.isDynamicDim(1) || keys.getDimSize(1) == 0)
+    return 1;
+  int64_t group = op.getGroupSize();
+  auto countTiles = [&](ScheduleAttr any) -> int64_t {
+    return llvm::divideCeil(queries.getDimSize(2), any.getQueries()) *
+           llvm::divideCeil(group, any.getHeads());
+  };
+  int64_t best = 1, fewest = countTiles(schedule), most = fewest * 9 / 10;
+  for (int64_t heads = 2; heads < 2 * group && fewest > 1; ++heads) {
+    if (schedule.getQTile() % heads != 0)
+      continue;
+    ScheduleAttr candidate = schedule.withHeads(heads);
+    if (countTiles(candidate) > most || countTiles(candidate) >= fewest ||
+        failed(checkHeads(op, candidate, nullptr)))
+      continue;
+    best = heads;
+    fewest = countTiles(candidate);
+  }
+  return best;
+}
+
+LogicalResult nvptx::checkHeads(AttentionOp op, ScheduleAttr schedule,
+                                function_ref<InFlightDiagnostic()> emitError) {
+  std::string problem = findHeadRowsProblem(op, schedule);
+  if (problem.empty() && schedule.hasRoles() && !splitsByWarps(schedule))
+    problem = "the 16 rows of a warp would be of parts of heads";
+  if (problem.empty())
+    return success();
+  if (emitError)
+    emitError() << "cannot have tiles with the rows of " << schedule.getHeads()
+                << " heads: " << problem;
+  return failure();
 }

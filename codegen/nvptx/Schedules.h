@@ -74,10 +74,20 @@ bool fitsRoles(AttentionOp op);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {
-  std::optional<int64_t> qTile = {}, kvTile = {}, warps = {}, stages = {};
+  std::optional<int64_t> qTile = {}, kvTile = {}, warps = {}, stages = {},
+                         heads = {};
   std::optional<bool> qInRegisters = {}, overlap = {}, turns = {},
                       weightsInShared = {}, persistent = {};
 };
+
+/// How many query heads the rows of a tile of `op` are best taken from: as many
+/// as need the fewest tiles, if that saves a tenth of them; 1 where the number
+/// of queries is not known.
+int64_t chooseHeads(AttentionOp op, ScheduleAttr schedule);
+/// Whether the tiles of `op` under `schedule`, which fits the target, can have
+/// the rows of as many heads as it says; reports why not through `emitError`.
+LogicalResult checkHeads(AttentionOp op, ScheduleAttr schedule,
+                         llvm::function_ref<InFlightDiagnostic()> emitError);
 
 /// Where the buffers of a kernel lie in dynamic shared memory, in bytes from
 /// its start.

@@ -178,16 +178,18 @@ LogicalResult ToNvvm::lowerKernel(func::FuncOp kernel, gpu::GPUModuleOp module,
   kernel.walk([&](Operation *op) {
     if (auto map = dyn_cast<TensorMapOp>(op)) {
       int64_t number = cast<BlockArgument>(map.getSource()).getArgNumber();
-      int64_t rows = map.getRows(), columns = map.getColumns();
+      int64_t rows = map.getRows(), columns = map.getColumns(),
+              heads = map.getHeads();
       auto add = [&](ArrayRef<int64_t> what) {
         return addParameter(LLVM::LLVMPointerType::get(&getContext()),
                             "attn.tensor_map", what);
       };
       if (std::optional<int64_t> modulus = map.getModulus())
-        lowering.mapTensor(op, {add({number, rows, columns, *modulus, 0}),
-                                add({number, rows, columns, *modulus, 1})});
+        lowering.mapTensor(op,
+                           {add({number, heads, rows, columns, *modulus, 0}),
+                            add({number, heads, rows, columns, *modulus, 1})});
       else
-        lowering.mapTensor(op, add({number, rows, columns}));
+        lowering.mapTensor(op, add({number, heads, rows, columns}));
     } else if (isa<TensorMapsFitOp>(op)) {
       if (!hasFit)
         lowering.mapTensorMapsFit(

@@ -125,6 +125,7 @@ std::string CopyQueue::describe() const {
 void StoreQueue::reset() {
   stores.clear();
   groups.reset();
+  std::fill(std::begin(done), std::end(done), 0);
 }
 
 void StoreQueue::perform(Store &store) {
@@ -141,26 +142,33 @@ void StoreQueue::commit(uint32_t lanes) {
       store.sequence = sequence;
 }
 
-void StoreQueue::wait(uint32_t lanes, unsigned keep) {
-  uint32_t limit[32];
-  for (unsigned lane = 0; lane < 32; ++lane)
+uint32_t StoreQueue::wait(uint32_t lanes, unsigned keep) {
+  uint32_t limit[32], owners = 0;
+  for (unsigned lane = 0; lane < 32; ++lane) {
     limit[lane] = lanes >> lane & 1 ? groups.limit(lane, keep) : 0;
+    if (lanes >> lane & 1)
+      done[lane] = groups.last();
+  }
   size_t kept = 0;
   for (Store &store : stores) {
     if (store.sequence && store.sequence <= limit[store.lane]) {
       perform(store);
+      owners |= 1u << store.lane;
       continue;
     }
+    if (lanes >> store.lane & 1)
+      done[store.lane] = std::min(done[store.lane], store.issued - 1);
     if (&stores[kept] != &store)
       stores[kept] = std::move(store);
     ++kept;
   }
   stores.resize(kept);
   groups.retire(limit);
+  return owners;
 }
 
 uint32_t StoreQueue::waitedFor() const {
-  uint32_t oldest = nextSequence() + 1;
+  uint32_t oldest = nextSequence();
   for (const Store &store : stores)
     oldest = std::min(oldest, store.issued);
   return oldest - 1;

@@ -118,7 +118,12 @@ public:
   uint32_t nextSequence() const { return groups.last() + 1; }
   void issue(Store store) { stores.push_back(std::move(store)); }
   void commit(uint32_t lanes);
-  void wait(uint32_t lanes, unsigned keep);
+  /// Completes all but the latest `keep` committed groups of each lane. Returns
+  /// the lanes that had stores to wait for.
+  uint32_t wait(uint32_t lanes, unsigned keep);
+  /// Last group such that `lane` has waited for its stores of it and of all
+  /// earlier ones.
+  uint32_t doneFor(unsigned lane) const { return done[lane]; }
   /// Last group such that its stores and all earlier ones were waited for.
   uint32_t waitedFor() const;
   /// A store of these lanes that no wait has covered, or null.
@@ -134,6 +139,7 @@ private:
 
   std::vector<Store> stores;
   GroupLog groups;
+  uint32_t done[32] = {};
 };
 
 } // namespace attn::sim

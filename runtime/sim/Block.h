@@ -163,6 +163,8 @@ void checkEnd(Block &block);
 
 /// `lanes` have seen what `view` holds: a wait that was granted.
 void acquire(Warp &warp, uint32_t lanes, const View &view);
+/// The same for what some lanes did.
+void acquire(Warp &warp, uint32_t lanes, const View::Part &part);
 /// The same for one agent.
 void acquire(Warp &warp, uint32_t lanes, uint32_t agent, uint32_t clock);
 /// What `lanes` make visible by an arrival. What other lanes did since the

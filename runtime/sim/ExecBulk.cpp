@@ -311,9 +311,14 @@ void runBulk(Warp &warp, const Op &op) {
 void runCommit(Warp &warp, const Op &) { warp.stores.commit(warp.mask); }
 
 void runWait(Warp &warp, const Op &op) {
-  warp.stores.wait(warp.mask, unsigned(op.imm));
-  acquire(warp, warp.mask, warp.block->agents.firstStore + warp.id,
-          warp.stores.waitedFor());
+  // It orders for the threads that issued the stores, not for their warp.
+  for (uint32_t m = warp.stores.wait(warp.mask, unsigned(op.imm)); m;
+       m &= m - 1) {
+    const unsigned lane = firstLane(m);
+    acquire(warp, 1u << lane,
+            View::Part{warp.block->agents.firstStore + warp.id, 1u << lane,
+                       warp.stores.doneFor(lane)});
+  }
 }
 
 template <typename T>

@@ -396,10 +396,12 @@ void runCopy(Warp &warp, const Op &op) {
 
 void runCommit(Warp &warp, const Op &) { warp.copies.commit(warp.mask); }
 void runWait(Warp &warp, const Op &op) {
+  warp.touched |= warp.mask;
   warp.copies.wait(warp.mask, unsigned(op.imm));
 }
 void runWaitAll(Warp &warp, const Op &) {
   warp.copies.commit(warp.mask);
+  warp.touched |= warp.mask;
   warp.copies.wait(warp.mask, 0);
 }
 

@@ -182,9 +182,10 @@ struct Program {
 /// What happens before some point: by agent, the latest clock; and the latest
 /// clock of generic accesses that a proxy fence lies behind.
 struct View {
-  /// What some lanes of a warp did up to a clock, seen without the others.
+  /// What some lanes of a warp, or of its copies or bulk stores, did up to a
+  /// clock, seen without the others.
   struct Part {
-    uint32_t warp, lanes, clock;
+    uint32_t agent, lanes, clock;
   };
 
   std::vector<uint32_t> seen, fenced;
@@ -244,7 +245,8 @@ struct Warp {
   /// What happens before now. Agents are numbered by Block::agents.
   View view;
   std::vector<LaneView> laneViews;
-  uint32_t touched = 0; ///< lanes that accessed memory since lanes last met
+  uint32_t touched = 0; ///< lanes that accessed memory, or waited for copies of
+                        ///< theirs, since lanes last met
   CopyQueue copies;
   StoreQueue stores;
   MmaQueue mma;

@@ -16,7 +16,7 @@ void View::reset(size_t agents) {
 
 void View::add(const Part &part) {
   for (Part &known : parts)
-    if (known.warp == part.warp && known.lanes == part.lanes) {
+    if (known.agent == part.agent && known.lanes == part.lanes) {
       known.clock = std::max(known.clock, part.clock);
       return;
     }
@@ -29,7 +29,7 @@ void View::join(const View &other) {
     fenced[i] = std::max(fenced[i], other.fenced[i]);
   }
   for (const Part &part : other.parts)
-    if (part.clock > seen[part.warp])
+    if (part.clock > seen[part.agent])
       add(part);
 }
 
@@ -37,7 +37,7 @@ bool View::holds(uint32_t agent, uint32_t lane, uint32_t clock) const {
   if (clock <= seen[agent])
     return true;
   for (const Part &part : parts)
-    if (part.warp == agent && clock <= part.clock && lane < Lanes &&
+    if (part.agent == agent && clock <= part.clock && lane < Lanes &&
         (part.lanes >> lane & 1))
       return true;
   return false;
@@ -61,6 +61,8 @@ void advanceClock(Warp &warp) {
   warp.view.seen[warp.id] = warp.clock;
   uint32_t &copies = warp.view.seen[agents.firstCopy + warp.id];
   copies = std::max(copies, warp.copies.doneForAll());
+  uint32_t &stores = warp.view.seen[agents.firstStore + warp.id];
+  stores = std::max(stores, warp.stores.waitedFor());
   tick(warp);
 }
 
@@ -79,6 +81,10 @@ void acquire(Warp &warp, uint32_t lanes, const View &view) {
   viewOf(warp, lanes).join(view);
 }
 
+void acquire(Warp &warp, uint32_t lanes, const View::Part &part) {
+  viewOf(warp, lanes).add(part);
+}
+
 void acquire(Warp &warp, uint32_t lanes, uint32_t agent, uint32_t clock) {
   uint32_t &seen = viewOf(warp, lanes).seen[agent];
   seen = std::max(seen, clock);
@@ -89,12 +95,17 @@ View release(Warp &warp, uint32_t lanes) {
   for (const LaneView &known : warp.laneViews)
     if (known.lanes & lanes)
       view.join(known.view);
-  if (!(warp.touched & warp.live & ~lanes))
+  const uint32_t copies = warp.block->agents.firstCopy + warp.id;
+  if (!(warp.touched & warp.live & ~lanes)) {
     view.seen[warp.id] = warp.clock;
-  else
+    view.seen[copies] = std::max(view.seen[copies], warp.copies.doneForAll());
+  } else {
+    uint32_t done = MaxClock;
+    for (uint32_t m = lanes; m; m &= m - 1)
+      done = std::min(done, warp.copies.doneFor(firstLane(m)));
     view.add({warp.id, lanes, warp.clock});
-  uint32_t &copies = view.seen[warp.block->agents.firstCopy + warp.id];
-  copies = std::max(copies, warp.copies.doneForAll());
+    view.add({copies, lanes, done});
+  }
   tick(warp);
   return view;
 }

@@ -214,8 +214,11 @@ void shadowAsyncRead(const ShadowRegion &region, uint32_t first, uint32_t count,
       reportUnfenced(access, region.writerOp[i], false);
     else if (epoch == 0)
       reportUninitialised(access);
-    region.readers[size_t(agent) * region.granules + i] =
-        clock << LaneBits | ManyLanes;
+    uint32_t &reader = region.readers[size_t(agent) * region.granules + i];
+    const uint32_t stamp = clock << LaneBits | access.lane;
+    reader = (reader ^ stamp) >> LaneBits || reader == stamp
+                 ? stamp
+                 : clock << LaneBits | ManyLanes;
     region.readerOp[i] = uint16_t(access.op.id + 1);
   }
 }

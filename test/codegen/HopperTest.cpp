@@ -230,6 +230,49 @@ TEST_F(Hopper, Classes) {
     }
 }
 
+// The rows of a tile are those of several heads: all of a group, some of them,
+// more than it has; a warp has rows of one head or of several, all of them or
+// not. Where they are, and what of them exists, is right for boxes and for
+// rows.
+TEST_F(Hopper, HeadsAsRows) {
+  struct Shape {
+    int64_t heads, kvHeads, perTile, queries;
+    bool inBoxes = true;
+  };
+  unsigned number = 0;
+  for (Shape shape :
+       {Shape{8, 2, 4, 45}, Shape{6, 2, 4, 33}, Shape{8, 1, 4, 65},
+        Shape{16, 1, 16, 3}, Shape{9, 1, 16, 11, false}, Shape{128, 1, 128, 1},
+        Shape{7, 1, 12, 16}, Shape{2, 2, 8, 17}})
+    for (Storage storage :
+         {Storage::HeadMajor, Storage::SequenceMajor, Storage::Unaligned}) {
+      Case problem;
+      problem.heads = shape.heads;
+      problem.kvHeads = shape.kvHeads;
+      problem.queries = shape.queries;
+      problem.keys = 130 + number;
+      problem.headSize = number % 2 ? 64 : 24;
+      problem.storage = storage;
+      problem.poison = static_cast<Poison>(number % 3);
+      problem.withLse = number % 4 != 3;
+      problem.mask = "causal & window<50, 0>";
+      problem.live = [](int64_t, int64_t p, int64_t j) {
+        return j <= p && p - j <= 50;
+      };
+      problem.options.schedule.heads = shape.perTile;
+      problem.options.schedule.qTile = shape.perTile == 12 ? 192 : 128;
+      problem.options.schedule.kvTile = 32;
+      Outcome outcome = check(problem);
+      EXPECT_EQ(outcome.report.counters.bulkBytes != 0,
+                storage != Storage::Unaligned);
+      StringRef ptx = outcome.bundle.code;
+      EXPECT_EQ(ptx.contains("cp.async.bulk.tensor.4d.global.shared"),
+                shape.inBoxes)
+          << shape.heads << " " << shape.perTile;
+      ++number;
+    }
+}
+
 // Selected keys, in boxes of adjacent ones: as many as a tile has, some, and
 // one; a last block that ends among the selected keys; and keys of which none
 // are selected. Rows that no map can address are copied one by one.

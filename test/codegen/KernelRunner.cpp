@@ -155,12 +155,15 @@ func.func @f(%q: {0}, %k: {1}, %v: {2}, %x: index) -> ({3}, {4}) {{
                        q, k, v, o, lse, c.mask, c.align);
 }
 
-/// Tiles with a live pair, of all heads of one batch.
+/// Tiles with a live pair, of all heads of one batch. A tile has `qTile` rows
+/// of each of `heads` heads, as far as there are so many in a group.
 static uint64_t countTiles(const Case &c, int64_t offset, int64_t qTile,
-                           int64_t kvTile) {
+                           int64_t kvTile, int64_t heads) {
   uint64_t tiles = 0;
+  int64_t headsPerTile =
+      std::min(heads, std::max<int64_t>(c.heads / c.kvHeads, 1));
   // Queries and keys of one residue class of the positions, in tiles.
-  for (int64_t h = 0; h < c.heads; ++h)
+  for (int64_t h = 0; h < c.heads; h += headsPerTile)
     for (int64_t index = 0; index < c.modulus; ++index) {
       int64_t m = c.modulus, residue = ((index + offset) % m + m) % m;
       for (int64_t i0 = index; i0 < c.queries; i0 += m * qTile)
@@ -179,7 +182,7 @@ static uint64_t countTiles(const Case &c, int64_t offset, int64_t qTile,
   for (int64_t j = 0; c.inColumns && j < c.keys; ++j)
     if (j % c.columnStep >= c.columnStart)
       columns.push_back(j);
-  for (int64_t h = 0; h < c.heads; ++h)
+  for (int64_t h = 0; h < c.heads; h += headsPerTile)
     for (int64_t i0 = 0; i0 < c.queries; i0 += qTile)
       for (size_t first = 0; first < columns.size(); first += kvTile) {
         bool any = false;
@@ -293,8 +296,11 @@ Outcome test::runCase(MLIRContext &context, const Case &c,
     size_t at = schedule.find(std::string(name) + " = ");
     return std::stoll(schedule.substr(at + strlen(name) + 3));
   };
+  bool packsHeads = StringRef(schedule).contains(", heads = ");
   uint64_t qTile = field("q_tile"), kvTile = field("kv_tile"),
-           tiles = c.batches * countTiles(c, offset, qTile, kvTile);
+           heads = packsHeads ? field(", heads") : 1,
+           tiles =
+               c.batches * countTiles(c, offset, qTile / heads, kvTile, heads);
   // In f32 one product covers 8 of k, and three make one.
   bool isF32 = StringRef(c.type) == "f32";
   uint64_t step = isF32 ? 8 : 16, scoreSteps = (c.headSize + step - 1) / step,

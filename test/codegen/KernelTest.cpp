@@ -280,6 +280,44 @@ TEST_F(Kernel, Storage) {
     }
 }
 
+// The rows of a tile are those of several heads, some of which may not exist.
+TEST_F(Kernel, HeadsAsRows) {
+  struct Shape {
+    int64_t heads, kvHeads, perTile, queries;
+  };
+  unsigned number = 0;
+  for (Shape shape :
+       {Shape{8, 2, 4, 45}, Shape{6, 2, 4, 33}, Shape{9, 1, 16, 11},
+        Shape{64, 1, 64, 1}, Shape{6, 1, 2, 130}, Shape{2, 2, 8, 9}})
+    for (Storage storage :
+         {Storage::HeadMajor, Storage::SequenceMajor, Storage::Unaligned}) {
+      Case problem;
+      problem.heads = shape.heads;
+      problem.kvHeads = shape.kvHeads;
+      problem.queries = shape.queries;
+      problem.keys = 130 + number;
+      problem.headSize = number % 2 ? 64 : 24;
+      problem.storage = storage;
+      problem.type = number % 5 == 4 ? "f32" : number % 2 ? "bf16" : "f16";
+      problem.poison = static_cast<Poison>(number % 3);
+      problem.withLse = number % 4 != 3;
+      problem.mask = number % 2 ? "causal" : "summary<20, 3> & causal";
+      bool isSummary = number % 2 == 0;
+      problem.live = [isSummary](int64_t, int64_t p, int64_t j) {
+        return j <= p && (!isSummary || j % 20 >= 17);
+      };
+      if (isSummary) {
+        problem.inColumns = [](int64_t, int64_t) { return true; };
+        problem.columnStart = 17;
+        problem.columnStep = 20;
+      }
+      problem.options.schedule.heads = shape.perTile;
+      problem.options.schedule.qInRegisters = number % 3 == 1;
+      check(problem);
+      ++number;
+    }
+}
+
 TEST_F(Kernel, HugeStrides) {
   for (const char *mask : {"all", "causal"}) {
     Case problem;

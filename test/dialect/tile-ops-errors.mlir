@@ -359,3 +359,27 @@ func.func @V3_number_of_rows(%k: tensor<1x1x100x64xf16>) {
   %0 = attn.select_rows %k first 3 count 2 step 8 : tensor<1x1x100x64xf16> to tensor<1x1x26x64xf16>
   return
 }
+
+// -----
+
+func.func private @S9() attributes {attn.schedule =
+    // expected-error @below {{heads must be positive and divide the 128 rows of q_tile, found 3 (S9)}}
+    #attn.schedule<q_tile = 128, kv_tile = 64, warps = 8, stages = 2, q_in_registers = false, heads = 3>}
+
+// -----
+
+func.func @O23_heads(%q: vector<128x64xf16>, %k: vector<32x64xf16>, %m: vector<128xf32>, %a: vector<128x64xf32>, %i: index) {
+  // expected-error @below {{expected a number of heads that divides the 128 rows, found 5 (O23)}}
+  %0:3 = attn.online_attention %q, %k, %k init(%m, %m, %a) scale(1.0) mask(causal) rows(%i, %i) heads(5) keys(%i, %i)
+      : vector<128x64xf16>, vector<32x64xf16>, vector<32x64xf16>, vector<128x64xf32>
+  return
+}
+
+// -----
+
+func.func @O23_head(%q: vector<128x64xf16>, %k: vector<32x64xf16>, %m: vector<128xf32>, %a: vector<128x64xf32>, %i: index) {
+  // expected-error @below {{expected no head, tensors or score region with rows of several heads (O23)}}
+  %0:3 = attn.online_attention %q, %k, %k init(%m, %m, %a) scale(1.0) mask(causal) rows(%i, %i) heads(4) keys(%i, %i) head(%i)
+      : vector<128x64xf16>, vector<32x64xf16>, vector<32x64xf16>, vector<128x64xf32>
+  return
+}

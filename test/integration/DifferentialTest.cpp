@@ -7,19 +7,67 @@
 #include "attn/test/support/Random.h"
 #include "attn/test/support/Trial.h"
 
+#include "llvm/Support/raw_ostream.h"
 #include "gtest/gtest.h"
 
 #include <algorithm>
+#include <optional>
 
 using namespace attn::test;
 
 namespace {
 
+/// One random schedule; with roles where there are registers for them.
+struct Schedule {
+  int64_t rows, keys, warps, stages;
+  bool queryInRegisters = false;
+  int64_t producerRegisters = 0, consumerRegisters = 0;
+  bool overlap = false, turns = false, weightsInShared = false,
+       persistent = false;
+
+  std::string clause() const {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    auto flag = [](bool value) { return value ? "true" : "false"; };
+    stream << "schedule(#attn.schedule<q_tile = " << rows
+           << ", kv_tile = " << keys << ", warps = " << warps
+           << ", stages = " << stages
+           << ", q_in_registers = " << flag(queryInRegisters);
+    if (hasRoles())
+      stream << ", producer_registers = " << producerRegisters
+             << ", consumer_registers = " << consumerRegisters
+             << ", overlap = " << flag(overlap) << ", turns = " << flag(turns)
+             << ", weights_in_shared = " << flag(weightsInShared)
+             << ", persistent = " << flag(persistent);
+    stream << ">)";
+    return text;
+  }
+
+  bool hasRoles() const { return consumerRegisters != 0; }
+
+  /// What the tiles take in shared memory, without whatever barriers and
+  /// padding there are.
+  int64_t sharedBytes(const std::string &element, int64_t headSize,
+                      int64_t valueSize) const {
+    int64_t queries = rows * headSize, output = rows * valueSize;
+    int64_t rings = stages * keys * (headSize + valueSize);
+    if (element == "f32")
+      return 4 * (queries + rings);
+    if (!hasRoles())
+      return 2 * std::max(queries + rings, output);
+    return 2 * (std::max(queries, output) + rings +
+                (weightsInShared ? rows * keys : 0));
+  }
+};
+
 /// One random problem.
 struct Problem {
   std::string element, mask, alignment, scale, target = "sm_80";
+  /// Empty for the default one.
+  std::optional<Schedule> schedule = {};
   int64_t batches, kvHeads, groups, queries, keys, headSize, valueSize, symbol;
   bool lse;
+  int64_t multiprocessors = 132;
   /// Which extents are dynamic: batches, heads, queries, keys.
   bool dynamic[4];
   /// How q, k, v and o lie in memory.
@@ -49,8 +97,9 @@ struct Problem {
     return "func.func @f(%q: " + q + ", %k: " + k + ", %v: " + v +
            ", %w: index) -> " + results + " {\n  " + names +
            " = attn.attention %q, %k, %v " + mask + " " + scale + " " +
-           alignment + "\n    : (" + q + ", " + k + ", " + v + ") -> " +
-           results + "\n  return " + names + " : " + types + "\n}\n";
+           alignment + " " + (schedule ? schedule->clause() : "") +
+           "\n    : (" + q + ", " + k + ", " + v + ") -> " + results +
+           "\n  return " + names + " : " + types + "\n}\n";
   }
 
   Trial trial(Random &random, const std::string &deviceOptions) const {
@@ -79,6 +128,44 @@ struct Problem {
   }
 };
 
+int64_t sharedBytesOf(const std::string &target) {
+  int64_t kilobytes = target == "sm_80"                        ? 163
+                      : target == "sm_86" || target == "sm_89" ? 99
+                                                               : 227;
+  return kilobytes * 1024;
+}
+
+/// Whether `message` is the compiler's on a schedule that cannot run: its tiles
+/// have no room, its roles too few registers, or it has roles and the mask
+/// makes the op run in parts.
+bool isRightlyRefused(const Problem &problem, const std::string &message) {
+  if (!problem.schedule)
+    return false;
+  const Schedule &schedule = *problem.schedule;
+  auto has = [&](const std::string &text) {
+    return message.find(text) != std::string::npos;
+  };
+  // Head sizes are padded to multiples of 32, barriers take less than 1 KB.
+  int64_t room = sharedBytesOf(problem.target),
+          least = schedule.sharedBytes(problem.element, problem.headSize,
+                                       problem.valueSize),
+          most = schedule.sharedBytes(problem.element, problem.headSize + 31,
+                                      problem.valueSize + 31) +
+                 1024;
+  if (has("KB of shared memory, " + problem.target + " has"))
+    return most > room;
+  if (has("expected consumer_registers of at least"))
+    return schedule.hasRoles() &&
+           schedule.consumerRegisters < (schedule.warps == 12 ? 128 : 168);
+  if (has("expected 8 warps that compute for values of"))
+    return schedule.warps == 12 && problem.valueSize > 192;
+  if (has("expected a schedule without producer and consumer registers for "
+          "this op on sm_90a"))
+    return schedule.hasRoles() && !problem.mask.empty();
+  EXPECT_LE(least, room) << "expected to be refused";
+  return false;
+}
+
 class Generator : public Random {
 public:
   using Random::Random;
@@ -88,7 +175,7 @@ public:
     p.element = oneOf<std::string>({"f16", "bf16"});
     p.batches = 1 + below(2);
     p.kvHeads = 1 + below(2);
-    p.groups = oneOf<int64_t>({1, 1, 2, 3});
+    p.groups = oneOf<int64_t>({1, 1, 2, 3, 7});
     auto length = [&] {
       return oneOf<int64_t>({1, 2, 15, 16, 17, 31, 47, 63, 64, 65, 97, 127, 128,
                              129, 131, 191, 193, 257});
@@ -140,6 +227,62 @@ public:
     return p;
   }
 
+  /// One with a schedule of its own, mostly one that shared memory has room
+  /// for.
+  Problem scheduledProblem() {
+    int64_t kind = below(6);
+    Problem p = kind == 0   ? packedProblem()
+                : kind == 1 ? unionProblem()
+                            : problem();
+    p.headSize = 16 + 8 * below(31);
+    p.valueSize = below(2) ? p.headSize : 16 + 8 * below(31);
+    // The stages wrap around several times.
+    if (below(6) == 0)
+      p.keys = 300 + below(500);
+    // Of very few elements the naive computation may have none that is bad.
+    if (p.batches * p.kvHeads * p.groups * p.queries < 8)
+      p.batches = 8;
+    p.multiprocessors = oneOf<int64_t>({1, 2, 132});
+    Schedule s;
+    if (below(5) < 3) {
+      p.target = "sm_90a";
+      int64_t groups = 2 + below(2), pool = groups == 2 ? 504 : 512;
+      s.warps = 4 * groups;
+      s.rows = 64 * groups;
+      s.producerRegisters = 24 + 8 * below(6);
+      s.consumerRegisters = std::min<int64_t>(
+          240, (pool - s.producerRegisters) / groups / 8 * 8 - 8 * below(4));
+      s.overlap = below(2);
+      s.turns = s.overlap && below(2);
+      s.weightsInShared = below(3) == 0;
+      s.persistent = below(2);
+    } else {
+      if (below(5) == 0) {
+        p.element = "f32";
+        // Large scores leave little of what J5 allows.
+        p.scale = "";
+      }
+      if (below(5) == 0)
+        p.scale += " softcap(4.0)";
+      s.warps = 1 << below(5);
+      s.rows = 16 * s.warps * (1 + below(s.warps < 8 ? 3 : 2));
+      s.queryInRegisters = below(2);
+    }
+    s.keys = 16 + 16 * below(s.hasRoles() ? 12 : 8);
+    s.stages = 2 + below(below(8) ? 3 : 7);
+    bool shrink = below(16);
+    auto fits = [&] {
+      return s.sharedBytes(p.element, p.headSize + 16, p.valueSize + 16) <=
+             sharedBytesOf(p.target);
+    };
+    while (shrink && s.keys > 16 && !fits())
+      s.keys -= 16;
+    while (shrink && s.stages > 2 && !fits())
+      --s.stages;
+    p.schedule = s;
+    return p;
+  }
+
   /// One whose mask is a union of parts that are packed each in its own way.
   Problem unionProblem() {
     Problem p = problem();
@@ -178,8 +321,16 @@ public:
   }
 };
 
+/// How many schedules the compiler refused as it should, and how many with
+/// roles it did not.
+struct Tally {
+  int64_t refused = 0, withRoles = 0;
+};
+
 /// Runs `count` problems, `make` them from a generator, in all three modes.
-void runMany(TrialRunner &runner, int64_t count, Problem (Generator::*make)()) {
+Tally runMany(TrialRunner &runner, int64_t count,
+              Problem (Generator::*make)()) {
+  Tally tally;
   int64_t first = environment("ATTN_DIFFERENTIAL_SEED", 1);
   const char *modes[] = {"mode=eager", "mode=lazy", "mode=random"};
   for (int64_t i = 0; i < count; ++i) {
@@ -188,7 +339,13 @@ void runMany(TrialRunner &runner, int64_t count, Problem (Generator::*make)()) {
     std::string device = modes[i % 3];
     if (i % 3 == 2)
       device += ",seed=" + std::to_string(first + i);
+    device += ",multiprocessors=" + std::to_string(problem.multiprocessors);
     std::string message = runner.run(problem.trial(generator, device));
+    if (isRightlyRefused(problem, message)) {
+      ++tally.refused;
+      continue;
+    }
+    tally.withRoles += problem.schedule && problem.schedule->hasRoles();
     EXPECT_EQ(message, "") << "seed " << first + i << ", " << device << ", "
                            << problem.target << ", " << problem.batches
                            << " batches, " << problem.kvHeads << " x "
@@ -199,6 +356,7 @@ void runMany(TrialRunner &runner, int64_t count, Problem (Generator::*make)()) {
                            << problem.layout[2] << problem.layout[3] << "\n"
                            << problem.source();
   }
+  return tally;
 }
 
 TEST(Differential, RandomProblemsAgreeWithTheReference) {
@@ -227,6 +385,16 @@ TEST(Differential, UnionsInPartsAgreeWithTheReference) {
   runMany(runner, count, &Generator::unionProblem);
   EXPECT_GE(runner.countRemarks("are made adjacent"), count / 6);
   EXPECT_GE(runner.countRemarks("part 1 of "), count / 6);
+}
+
+TEST(Differential, RandomSchedulesAgreeWithTheReference) {
+  TrialRunner runner;
+  int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
+  Tally tally = runMany(runner, count, &Generator::scheduledProblem);
+  // Most must run, and some be refused.
+  EXPECT_LE(tally.refused, count / 3);
+  EXPECT_GE(tally.refused, count / 60);
+  EXPECT_GE(tally.withRoles, count / 4);
 }
 
 /// One op continues what it is given, in f32 and of any layout, and hands it on

@@ -12,7 +12,7 @@ func.func @not_tiled(%q: tensor<1x1x?x64xf16>) -> tensor<1x1x?x64xf16> {
 func.func @several_heads(%q: tensor<1x4x16x64xf16>, %e: tensor<1x4x16x64xf16>) -> tensor<1x4x16x64xf16> {
   %r = scf.forall (%h) = (0) to (4) step (2) shared_outs(%o = %e) -> tensor<1x4x16x64xf16> {
     %s = tensor.extract_slice %q[0, %h, 0, 0] [1, 2, 16, 64] [1, 1, 1, 1] : tensor<1x4x16x64xf16> to tensor<1x2x16x64xf16>
-    // expected-error @+1 {{expected a tile of one batch and one head at align(%position)}}
+    // expected-error @+1 {{expected a tile of one batch and of as many heads as the schedule says at align(%position)}}
     %t = attn.attention %s, %s, %s
         : (tensor<1x2x16x64xf16>, tensor<1x2x16x64xf16>, tensor<1x2x16x64xf16>) -> tensor<1x2x16x64xf16>
     scf.forall.in_parallel {

@@ -154,6 +154,19 @@ class Attention(unittest.TestCase):
             expected, _ = reference(q, k, v, attn.causal().to_dense(queries, keys))
             np.testing.assert_allclose(kernel(q, k, v), expected, atol=4e-3)
 
+    def test_one_query_has_a_kernel_of_its_own(self):
+        def made():
+            found = attn.statistics("sim")
+            return found["compilations"] + found["disk_hits"]
+        before, mask, counts = made(), attn.causal() & attn.window(41, 0), []
+        for queries, keys in ((1, 30), (1, 70), (2, 70), (3, 30)):
+            q, k, v = inputs((1, 6, queries, 16), keys)
+            o = attn.attention(q, k, v, mask=mask, device="sim")
+            expected, _ = reference(q, k, v, mask.to_dense(queries, keys))
+            np.testing.assert_allclose(o.astype(np.float64), expected, atol=4e-3)
+            counts.append(made() - before)
+        self.assertEqual(counts, [1, 1, 2, 2])
+
     def test_what_a_kernel_tells(self):
         kernel = attn.compile(heads=2, head_size=64, mask=attn.causal() & attn.window(100, 0), device="sim")
         self.assertIn(".entry attention", kernel.ptx)

@@ -438,7 +438,7 @@ static LogicalResult draw(MLIRContext &context) {
     options.queries = attention.queries;
     options.keys = attention.keys;
     options.rowsPerTile =
-        tileSpec ? tileSpec->shape[0] : op.getScheduleAttr().getQTile();
+        tileSpec ? tileSpec->shape[0] : op.getScheduleAttr().getQueries();
     options.keysPerTile =
         tileSpec ? tileSpec->shape[1] : op.getScheduleAttr().getKvTile();
     options.columns = width;

@@ -56,7 +56,7 @@ def check_library(path):
 def pack_golden(attn_run, kernel, path, folder):
     """Random inputs and what the project's float64 evaluator makes of them."""
     random = np.random.default_rng(len(kernel["name"]))
-    queries, keys = 150, 210
+    queries, keys = kernel["queries"] or 150, 210
     shapes = [(1, kernel["heads"], queries, kernel["head_size"])] + 2 * [(1, kernel["kv_heads"], keys, kernel["head_size"])]
     bits = [round_to_bits(random.standard_normal(shape, dtype=np.float32), kernel["element"]) for shape in shapes]
     data = dict(zip("qkv", bits))
@@ -119,8 +119,9 @@ def count(tools, kernel, length):
     """Useful operations and tiles of a problem, by the compiler's exact analysis; None where they depend on data."""
     if kernel["mask"] == "documents":
         return {"flops": None}
-    batch = catalogue.batch_of(length)
-    q, k = (f"{batch}x{kernel[heads]}x{length}x{kernel['head_size']}" for heads in ("heads", "kv_heads"))
+    batch = catalogue.batch_of(kernel, length)
+    q, k = (f"{batch}x{kernel[heads]}x{rows}x{kernel['head_size']}"
+            for heads, rows in (("heads", kernel["queries"] or length), ("kv_heads", length)))
     best = "sm_90a" if kernel["element"] != "f32" else "sm_80"
     report = json.loads(run([tools / "attn-opt", "-", "--emit=report", f"--target={best}", f"--args={q},{k},{k}"],
                             input=source(kernel), env={**os.environ, "CUDA_HOME": "/nonexistent", "PATH": ""}))
@@ -133,10 +134,11 @@ def check_pairs(tools, kernel):
     if kernel["mask"] == "documents":
         return
     length = 512
-    p, j = np.arange(length)[:, None], np.arange(length)[None, :]
-    pairs = int(np.broadcast_to(MASKS[kernel["mask"]][1](p, j), (length, length)).sum())
+    queries = kernel["queries"] or length
+    p, j = np.arange(length - queries, length)[:, None], np.arange(length)[None, :]
+    pairs = int(np.broadcast_to(MASKS[kernel["mask"]][1](p, j), (queries, length)).sum())
     flops = count(tools, kernel, length)["flops"]
-    expected = 4 * pairs * kernel["heads"] * kernel["head_size"] * catalogue.batch_of(length)
+    expected = 4 * pairs * kernel["heads"] * kernel["head_size"] * catalogue.batch_of(kernel, length)
     if flops != expected:
         sys.exit(f"error: {kernel['name']}: the compiler counts {flops} useful operations, the kit {expected}")
 

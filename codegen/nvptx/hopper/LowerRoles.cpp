@@ -310,13 +310,27 @@ LogicalResult KernelLowering::lower(StoreBoxOp op) {
     BoxPosition position{getScalar(op.getMap()), {}};
     if (Value residue = op.getResidue())
       position.indices.push_back(b.narrow(getScalar(residue)));
-    position.indices.push_back(
-        b.add(b.narrow(getScalar(op.getRow())), warpRow));
-    for (Value index : {op.getHead(), op.getBatch()})
-      position.indices.push_back(b.narrow(getScalar(index)));
-    copyBoxes(position, tile,
-              b.advance(tile.base, b.mul(warpRow, b.i32(2 * tile.panelWidth))),
-              Value());
+    Value row = warpRow, head = b.narrow(getScalar(op.getHead())), exists;
+    if (std::optional<int64_t> heads = op.getHeads()) {
+      Value queries = b.i32(tile.rows / *heads);
+      Value first = LLVM::UDivOp::create(b, warpRow, queries);
+      row = b.sub(warpRow, b.mul(first, queries));
+      head = b.add(head, first);
+      if (int64_t present = *op.getPresent(); present != *heads)
+        exists = b.compare(Predicate::slt, first, b.i32(present));
+    }
+    position.indices.append({b.add(b.narrow(getScalar(op.getRow())), row), head,
+                             b.narrow(getScalar(op.getBatch()))});
+    auto copy = [&] {
+      copyBoxes(
+          position, tile,
+          b.advance(tile.base, b.mul(warpRow, b.i32(2 * tile.panelWidth))),
+          Value());
+    };
+    if (exists)
+      b.ifThen(exists, copy);
+    else
+      copy();
     NVVM::CpAsyncBulkCommitGroupOp::create(b);
   });
   return success();
@@ -331,8 +345,8 @@ LogicalResult KernelLowering::lower(StoreWaitOp) {
 /// Calls `visit` for pieces of `piece` columns, dealt to the threads that load:
 /// with the row, the column in the panel, and whether the slice has the piece.
 static void visitPieces(KernelBuilder &b, const SharedTile &tile,
-                        const Panel &panel, int64_t piece, Value rowsLeft,
-                        int64_t columns,
+                        const Panel &panel, int64_t piece,
+                        const TileRows &places, int64_t columns,
                         function_ref<void(Value, Value, Value)> visit) {
   int64_t perRow = tile.panelWidth / piece;
   Value first = b.sub(b.thread, b.i32(b.shape.getThreads()));
@@ -340,7 +354,7 @@ static void visitPieces(KernelBuilder &b, const SharedTile &tile,
          [&](Value i, ValueRange) -> SmallVector<Value> {
            Value row = b.shiftRight(i, b.i32(llvm::Log2_64(perRow)));
            Value column = b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
-           Value valid = b.andBits(b.compare(Predicate::slt, row, rowsLeft),
+           Value valid = b.andBits(places.exists(row),
                                    b.compare(Predicate::slt, column,
                                              b.i32(columns - panel.column)));
            visit(row, column, valid);
@@ -352,11 +366,11 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   const SharedTile &tile = buffers.find(op.getTarget())->second;
   Value barrier = getBarrier(op.getBarrier(), op.getSlot());
   Value target = shared.getSlot(tile, getScalar(op.getSlot()));
-  GlobalRows source = getRows(op.getSource());
+  GlobalRows source = getRows(op.getSource(), tile.rows, op.getHeads());
   Value row = getScalar(op.getRow());
-  TileRows places(b, source, row);
-  Value rowsLeft =
-      b.narrow(b.minSigned(b.sub(source.numRows, row), b.i64(tile.rows)));
+  TileRows places(
+      b, source, row,
+      b.narrow(b.minSigned(b.sub(source.numRows, row), b.i64(tile.rows))));
   auto panels = getPanels(tile);
   auto global = [&](const Panel &panel, Value row, Value column) {
     Value bytes = b.widen(b.shiftLeft(column, b.i32(1)));
@@ -364,7 +378,7 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   };
   auto asynchronous = [&] {
     for (const Panel &panel : panels)
-      visitPieces(b, tile, panel, 8, rowsLeft, source.columns,
+      visitPieces(b, tile, panel, 8, places, source.columns,
                   [&](Value row, Value column, Value valid) {
                     NVVM::CpAsyncOp::create(
                         b, shared.getElement(target, panel, row, column),
@@ -379,7 +393,7 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
   auto elementwise = [&] {
     for (const Panel &panel : panels)
       visitPieces(
-          b, tile, panel, 1, rowsLeft, source.columns,
+          b, tile, panel, 1, places, source.columns,
           [&](Value row, Value column, Value valid) {
             Value element = b.choose(
                 valid,
@@ -399,7 +413,7 @@ LogicalResult KernelLowering::lower(LoadRowsOp op) {
 /// Each warp stores the rows that it wrote to the buffer.
 void KernelLowering::storeWarpRows(StoreOp op) {
   const SharedTile &tile = buffers.find(op.getSource())->second;
-  GlobalRows target = getRows(op.getTarget());
+  GlobalRows target = getRows(op.getTarget(), tile.rows, op.getHeads());
   int64_t numRows = b.shape.getRowsPerWarp();
   Value warpRow = b.mul(b.warp, b.i32(numRows));
   NVVM::SyncWarpOp::create(b, b.i32(-1));
@@ -407,28 +421,27 @@ void KernelLowering::storeWarpRows(StoreOp op) {
   auto copy = [&](int64_t piece, Type type) {
     for (const Panel &panel : getPanels(tile)) {
       int64_t perRow = tile.panelWidth / piece;
-      b.loop(b.lane, b.i32(numRows * perRow), b.i32(32), {},
-             [&](Value i, ValueRange) -> SmallVector<Value> {
-               Value row = b.add(warpRow,
-                                 b.shiftRight(i, b.i32(llvm::Log2_64(perRow))));
-               Value column =
-                   b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
-               Value wide = b.widen(row);
-               Value valid =
-                   b.andBits(b.compare(Predicate::slt, wide, target.numRows),
-                             b.compare(Predicate::slt, column,
-                                       b.i32(target.columns - panel.column)));
-               b.ifThen(valid, [&] {
-                 Value bytes = b.add(b.mul(wide, target.rowBytes),
-                                     b.widen(b.shiftLeft(column, b.i32(1))));
-                 Value address =
-                     b.advance(b.advance(target.base, bytes), 2 * panel.column);
-                 Value from = shared.getElement(tile.base, panel, row, column);
-                 unsigned alignment = static_cast<unsigned>(2 * piece);
-                 b.store(b.load(type, from, alignment), address, alignment);
-               });
-               return {};
-             });
+      b.loop(
+          b.lane, b.i32(numRows * perRow), b.i32(32), {},
+          [&](Value i, ValueRange) -> SmallVector<Value> {
+            Value row =
+                b.add(warpRow, b.shiftRight(i, b.i32(llvm::Log2_64(perRow))));
+            Value column = b.mul(b.andBits(i, b.i32(perRow - 1)), b.i32(piece));
+            RowPlace place = placeRow(b, target, row);
+            Value valid = b.andBits(
+                place.exists, b.compare(Predicate::slt, column,
+                                        b.i32(target.columns - panel.column)));
+            b.ifThen(valid, [&] {
+              Value bytes =
+                  b.add(place.bytes, b.widen(b.shiftLeft(column, b.i32(1))));
+              Value address =
+                  b.advance(b.advance(target.base, bytes), 2 * panel.column);
+              Value from = shared.getElement(tile.base, panel, row, column);
+              unsigned alignment = static_cast<unsigned>(2 * piece);
+              b.store(b.load(type, from, alignment), address, alignment);
+            });
+            return {};
+          });
     }
   };
   b.ifThenElse(

@@ -86,7 +86,7 @@ private:
   Value getQueryParity(ForItemsOp items);
   void buildProducer(RolesOp roles);
   BoxSource locate(const Slice &operand, VectorType tile, int64_t rows,
-                   IRMapping &mapping);
+                   int64_t heads, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
   /// An f32 tile is written in whole sectors as it lies in registers.

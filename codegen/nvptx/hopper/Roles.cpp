@@ -33,11 +33,13 @@ static int64_t getRowsPerBox(SelectRowsOp selection, int64_t tileRows) {
 /// The read of a tile that products take; not that of an f32 output to go on
 /// from.
 static vector::TransferReadOp getGlobalTile(Value value) {
+  if (auto heads = value.getDefiningOp<vector::ShapeCastOp>())
+    value = heads.getSource();
   auto read = value.getDefiningOp<vector::TransferReadOp>();
   auto memref =
       read ? dyn_cast<MemRefType>(read.getBase().getType()) : MemRefType();
   return memref && memref.getRank() == 4 &&
-                 read.getVectorType().getRank() == 2 &&
+                 cast<VectorType>(getReadTile(read).getType()).getRank() == 2 &&
                  memref.getElementTypeBitWidth() == 16
              ? read
              : vector::TransferReadOp();
@@ -78,7 +80,7 @@ LogicalResult RoleScheduler::matchProducts(ForTilesOp loop) {
   found.scaled = found.output.getAcc().getDefiningOp<arith::MulFOp>();
   found.rounded = found.output.getLhs().getDefiningOp<arith::TruncFOp>();
   if (!found.key || !found.value || !found.scaled || !found.rounded ||
-      found.scores.getLhs() != queryRead.getVector())
+      found.scores.getLhs() != getReadTile(queryRead))
     return loop.emitOpError("expected products with tiles of k and v that the "
                             "iteration reads, the weights rounded, added to a "
                             "scaled accumulator");
@@ -102,14 +104,14 @@ LogicalResult RoleScheduler::collect() {
             "expected one tile read before the loops, found a second");
       queryRead = read;
     } else if (auto write = dyn_cast<vector::TransferWriteOp>(op);
-               write && write.getVectorType().getRank() == 2) {
+               write && write.getShapedType().getRank() == 4) {
       outputWrite = write;
     }
   }
   if (!outputWrite)
     return forall.emitOpError("expected a tile of the output to be written");
   output.source = outputWrite.getBase();
-  output.tile = outputWrite.getVectorType();
+  output.tile = cast<VectorType>(getStoredTile(outputWrite).getType());
   if (loops.empty())
     return success();
   if (!queryRead)
@@ -138,7 +140,7 @@ LogicalResult RoleScheduler::collect() {
                               "one of the loops over a slice to have a mask");
   }
   query.source = queryRead.getBase();
-  query.tile = queryRead.getVectorType();
+  query.tile = cast<VectorType>(getReadTile(queryRead).getType());
   key.tile = products.front().key.getVectorType();
   value.tile = products.front().value.getVectorType();
   resolveStart(query);
@@ -221,6 +223,11 @@ void RoleScheduler::widenAccumulators() {
     if (type && type.getRank() == 2 && type.getDimSize(1) == columns)
       wide.insert(value);
   };
+  // What may serve other tiles of this shape, the scores among them.
+  auto serves = [](Value value) {
+    return isa_and_present<arith::ConstantOp, vector::BroadcastOp>(
+        value.getDefiningOp());
+  };
   for (const Products &product : products)
     add(vector::ContractionOp(product.output).getResult());
   // Whatever is computed elementwise with them, and where they are carried.
@@ -244,6 +251,8 @@ void RoleScheduler::widenAccumulators() {
     if (auto argument = dyn_cast<BlockArgument>(value))
       if (auto loop = dyn_cast<ForTilesOp>(argument.getOwner()->getParentOp()))
         carry(loop, argument.getArgNumber() - 1);
+    if (serves(value))
+      continue;
     for (OpOperand &use : value.getUses()) {
       Operation *user = use.getOwner();
       if (OpTrait::hasElementwiseMappableTraits(user)) {
@@ -268,13 +277,14 @@ void RoleScheduler::widenAccumulators() {
     auto old = cast<VectorType>(value.getType());
     auto type =
         VectorType::get({old.getDimSize(0), padded}, old.getElementType());
-    if (auto constant = value.getDefiningOp<arith::ConstantOp>()) {
-      // Constants may serve other tiles of this shape.
-      b.setInsertionPoint(constant);
-      auto splat = cast<SplatElementsAttr>(constant.getValue());
-      Value copy = arith::ConstantOp::create(
-          b, SplatElementsAttr::get(type, splat.getSplatValue<Attribute>()));
-      value.replaceUsesWithIf(copy, [&](OpOperand &use) {
+    if (serves(value)) {
+      b.setInsertionPointAfterValue(value);
+      Operation *copy = b.clone(*value.getDefiningOp());
+      copy->getResult(0).setType(type);
+      if (auto constant = dyn_cast<arith::ConstantOp>(copy))
+        constant.setValueAttr(
+            cast<SplatElementsAttr>(constant.getValue()).resizeSplat(type));
+      value.replaceUsesWithIf(copy->getResult(0), [&](OpOperand &use) {
         return isa<ForTilesOp>(use.getOwner()) ||
                llvm::any_of(use.getOwner()->getResults(), [&](Value result) {
                  return wide.contains(result);
@@ -428,6 +438,8 @@ Value RoleScheduler::countHeadsTogether() {
     if (!queries.isDynamicDim(1) && !keys.isDynamicDim(1))
       group = std::max<int64_t>(
           queries.getDimSize(1) / std::max<int64_t>(keys.getDimSize(1), 1), 1);
+    // Those of a tile count as one.
+    group = llvm::divideCeil(group, schedule.getHeads());
   }
   Value keys = arith::MaxUIOp::create(
       b, memref::DimOp::create(b, root, index(2)), index(1));
@@ -463,7 +475,8 @@ Value RoleScheduler::getQueryParity(ForItemsOp items) {
 //===----------------------------------------------------------------------===//
 
 BoxSource RoleScheduler::locate(const Slice &operand, VectorType tile,
-                                int64_t rows, IRMapping &mapping) {
+                                int64_t rows, int64_t heads,
+                                IRMapping &mapping) {
   auto position = [&](unsigned dim) {
     return operand.start[dim] ? mapping.lookupOrDefault(operand.start[dim])
                               : index(0);
@@ -479,7 +492,8 @@ BoxSource RoleScheduler::locate(const Slice &operand, VectorType tile,
   source.map = TensorMapOp::create(
       b, b.getIndexType(), operand.tensor, source.residue, modulus,
       b.getI64IntegerAttr(rows),
-      b.getI64IntegerAttr(getPanelWidth(tile.getDimSize(1))));
+      b.getI64IntegerAttr(getPanelWidth(tile.getDimSize(1))),
+      b.getI64IntegerAttr(heads));
   if (SelectRowsOp selection = operand.selection)
     source.row =
         arith::AddIOp::create(b, source.row, index(selection.getFirst()));
@@ -512,21 +526,23 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
   IRMapping &mapping = plan.mapping;
   // By the tensor and what is selected of it.
   DenseMap<Value, BoxSource> sources;
-  auto addSource = [&](const Slice &slice, VectorType tile) {
+  auto addSource = [&](const Slice &slice, VectorType tile, int64_t heads) {
     if (boxes && !sources.contains(slice.source))
       sources[slice.source] =
           locate(slice, tile,
-                 getRowsPerBox(slice.selection, tile.getDimSize(0)), mapping);
+                 getRowsPerBox(slice.selection, tile.getDimSize(0) / heads),
+                 heads, mapping);
   };
-  addSource(query, query.tile);
+  addSource(query, query.tile, schedule.getHeads());
   for (const Products &product : products) {
-    addSource(product.keys, key.tile);
-    addSource(product.values, value.tile);
+    addSource(product.keys, key.tile, 1);
+    addSource(product.values, value.tile, 1);
   }
   auto load = [&](const Slice &slice, Operand &operand, Value row, Value slot) {
     if (!boxes) {
       LoadRowsOp::create(b, mapping.lookupOrDefault(slice.source), row,
-                         operand.buffer, slot, operand.full);
+                         operand.buffer, slot, operand.full,
+                         &operand == &query ? schedule.getHeads() : 1);
       return;
     }
     const BoxSource &source = sources[slice.source];
@@ -543,30 +559,58 @@ RoleScheduler::Position RoleScheduler::buildLoads(LoadPlan &plan,
                       source.residue, number, count, step, operand.buffer, slot,
                       operand.full);
   };
+  auto fill = [&](const Slice &slice, Operand &operand, Value row,
+                  Position position) {
+    WaitOp::create(b, operand.empty, position.place, position.parity);
+    load(slice, operand, row, position.place);
+  };
+  // With overlap a tile's product with V follows the next one's with K, and so
+  // do the copies. `row` of V is due, unless it is negative.
+  auto fillDue = [&](const Slice &slice, Value row, Position next) {
+    Value isDue =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::sge, row, index(0));
+    auto some = scf::IfOp::create(b, isDue, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(some.thenBlock());
+    fill(slice, value, row, getPrevious(next));
+  };
   if (queryParity)
     WaitOp::create(b, query.empty, index(0), queryParity);
   load(query, query, index(0), index(0));
+  SmallVector<Value> due;
+  if (schedule.getOverlap())
+    due.push_back(index(-1));
+  const Products *before = nullptr;
   for (auto [loop, product] : llvm::zip_equal(plan.loops, products)) {
-    SmallVector<Value> state = walkTiles(
-        loop, buildNextTile(b, b.getLoc(), loop, i32(0)), position, {},
-        [&, product = product](Value tile, Position position, ValueRange) {
-          Value place = position.place;
-          for (Operand *operand : {&key, &value}) {
-            vector::TransferReadOp read =
-                operand == &key ? product.key : product.value;
-            IRMapping inner(mapping);
-            inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(),
-                      tile);
-            Value row =
-                cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
-            WaitOp::create(b, operand->empty, place, position.parity);
-            load(operand == &key ? product.keys : product.values, *operand, row,
-                 place);
-          }
-          return SmallVector<Value>();
-        });
+    // One slice's tiles are due at a time.
+    if (!due.empty() && before &&
+        before->values.source != product.values.source) {
+      fillDue(before->values, due.front(), position);
+      due.front() = index(-1);
+    }
+    before = &product;
+    auto body = [&, product = product](Value tile, Position position,
+                                       ValueRange due) -> SmallVector<Value> {
+      auto getRow = [&](vector::TransferReadOp read) {
+        IRMapping inner(mapping);
+        inner.map(read->getParentOfType<ForTilesOp>().getInductionVar(), tile);
+        return cloneSlice(b, read.getIndices()[2], *read->getBlock(), inner);
+      };
+      fill(product.keys, key, getRow(product.key), position);
+      if (due.empty()) {
+        fill(product.values, value, getRow(product.value), position);
+        return {};
+      }
+      fillDue(product.values, due.front(), position);
+      return {getRow(product.value)};
+    };
+    Value first = buildNextTile(b, b.getLoc(), loop, i32(0));
+    SmallVector<Value> state = walkTiles(loop, first, position, due, body);
     position = makePosition(state[0], state[1]);
+    due.assign(state.begin() + 2, state.end());
   }
+  if (!due.empty())
+    fillDue(products.back().values, due.front(), position);
   return position;
 }
 
@@ -648,20 +692,32 @@ void RoleScheduler::stageOutput() {
   Value stage = SharedOp::create(b, type, b.getI64IntegerAttr(place));
   sharedBytes = std::max(sharedBytes, type.getNumElements() * 2);
   Value zero = index(0);
-  vector::TransferWriteOp::create(b, outputWrite.getVector(), stage,
+  vector::TransferWriteOp::create(b, getStoredTile(outputWrite), stage,
                                   ValueRange{zero, zero, zero, zero},
                                   ArrayRef<bool>{true, true});
-  auto byRows = [&] { StoreOp::create(b, stage, output.source); };
-  if (hasMaps) {
+  auto byRows = [&] {
+    StoreOp::create(b, stage, output.source, schedule.getHeads());
+  };
+  // A warp's rows leave as one box.
+  int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps(),
+          rows = std::min(rowsPerWarp, schedule.getQueries()),
+          heads = rowsPerWarp / rows, present = 1;
+  if (schedule.getHeads() != 1)
+    present = cast<MemRefType>(output.source.getType()).getDimSize(1);
+  if (hasMaps && present % heads == 0) {
     auto choice =
         scf::IfOp::create(b, TensorMapsFitOp::create(b, b.getI1Type()),
                           /*withElseRegion=*/true);
     b.setInsertionPointToStart(choice.thenBlock());
     IRMapping mapping;
-    int64_t rowsPerWarp = tile.getDimSize(0) / schedule.getWarps();
-    BoxSource target = locate(output, tile, rowsPerWarp, mapping);
+    BoxSource target = locate(output, tile, rows, heads, mapping);
+    IntegerAttr some, all;
+    if (schedule.getHeads() != 1) {
+      some = b.getI64IntegerAttr(present);
+      all = b.getI64IntegerAttr(schedule.getHeads());
+    }
     StoreBoxOp::create(b, stage, target.map, target.batch, target.head,
-                       target.row, target.residue);
+                       target.row, target.residue, some, all);
     b.setInsertionPointToStart(choice.elseBlock());
     byRows();
   } else {
@@ -705,6 +761,8 @@ void RoleScheduler::buildConsumers(RolesOp roles) {
       ReleaseOp::create(b, query.empty, index(0));
     for (ForTilesOp loop : llvm::reverse(loops))
       loop.erase();
+    if (Value tile = getReadTile(queryRead); tile != queryRead.getVector())
+      tile.getDefiningOp()->erase();
     queryRead.erase();
   }
   stageOutput();

@@ -332,7 +332,9 @@ def run(q, k, v, problem, scale=None, return_lse=False, align="end", symbols=Non
     if device is None:
         device = _host_device() if place == "cpu" else place
     alignment, offset = _offset_of(align)
-    sizes = (-1, q.shape[1], k.shape[1], -1, -1, q.shape[3], v.shape[3])
+    # One query, as in decoding, is a kernel of its own: the heads of a group are rows of a tile.
+    queries = 1 if q.shape[2] == 1 else -1
+    sizes = (-1, q.shape[1], k.shape[1], queries, -1, q.shape[3], v.shape[3])
     values, data = problem.values_of(symbols), problem.arrays_of(tensors)
     kernel = _compile(sizes, element, problem.key, scale, alignment, bool(return_lse), device)
     return kernel._call(q, k, v, place, element, out, None, stream, values, align if offset is not None else None, problem, data)

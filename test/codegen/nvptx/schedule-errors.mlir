@@ -74,3 +74,19 @@ func.func @absorb_all(%a: vector<64x64xf32>, %v: memref<2x64x32xf32, #gpu.addres
   %b = attn_nvptx.absorb %a from %v[%i] : vector<64x64xf32>, memref<2x64x32xf32, #gpu.address_space<workgroup>>
   return
 }
+
+// -----
+
+func.func @load_heads(%a: memref<1x9x?x64xbf16>, %b: memref<1x64x64xbf16, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error@+1 {{expected heads that divide the 64 rows of the buffer, and not fewer than those of the slice, found 8 and 'memref<1x9x?x64xbf16>'}}
+  attn_nvptx.load_async %a[%i] to %b[%i] heads(8) : memref<1x9x?x64xbf16>, memref<1x64x64xbf16, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @store_box_heads(%a: memref<1x1x128x64xbf16, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error@+1 {{expected heads such that the 16 rows of a warp are of one, or all those of some that are present, found 9 of 16 in 128 rows}}
+  attn_nvptx.store_box %a to %i[%i, %i, %i] heads(9 of 16) : memref<1x1x128x64xbf16, #gpu.address_space<workgroup>>
+  return
+}

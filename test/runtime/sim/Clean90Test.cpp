@@ -50,6 +50,12 @@ const Case cases[] = {
     {"bulk-load-policy", 64, 64, same},
     {"bulk-store", 64, 192,
      [](const Words &in, unsigned i) { return in[i % 64] + i / 64; }},
+    {"copy-released-by-all-lanes", 64, 64,
+     [](const Words &in, unsigned i) {
+       return i < 32 ? 0xdddddddd : in[i - 32];
+     }},
+    {"store-wait-and-warp-barrier", 32, 64,
+     [](const Words &, unsigned i) { return i < 32 ? i : i - 32 + 100; }},
     {"fence-by-the-reader", 64, 64, same},
     {"wait-by-one-lane", 32, 32, same},
     {"arrive-for-one-lane", 64, 32,
@@ -64,6 +70,7 @@ const Case cases[] = {
     {"wgmma-rescale", 128, 128, product(64)},
     {"wgmma-registers", 128, 128, product(32)},
     {"wgmma-tile-released-by-one-thread", 160, 128, product(16)},
+    {"wgmma-factor-by-all-warps", 128, 128, product(16)},
     {"registers-of-roles", 384, 384, same},
     {"ping-pong", 256, 256,
      [](const Words &in, unsigned i) { return 3 * (in[i] + in[i ^ 128]); }},

@@ -73,9 +73,10 @@ class Inputs:
         self.kernel, self.length, self.batch, self.torch = kernel, length, batch, torch
         element = session.arrays.types[kernel["element"]]
 
-        def random(heads):
+        def random(heads, length):
             return torch.randn(batch, heads, length, kernel["head_size"], device=device).to(element)
-        self.q, self.k, self.v = random(kernel["heads"]), random(kernel["kv_heads"]), random(kernel["kv_heads"])
+        self.q = random(kernel["heads"], kernel["queries"] or length)
+        self.k, self.v = random(kernel["kv_heads"], length), random(kernel["kv_heads"], length)
         self.ids = None
         if kernel["mask"] == "documents":
             self.host_ids = document_ids(batch, length, length)

@@ -24,10 +24,13 @@ VARIANTS = {
 }
 LENGTHS = [512, 1024, 2048, 4096, 8192, 16384, 32768]
 TOKENS = 16384  # of a batch, at least one sequence
+DECODED = 64  # sequences that are decoded together
 
 
-def kernel(name, element, head_size, heads, kv_heads, mask):
-    return {"name": name, "element": element, "head_size": head_size, "heads": heads, "kv_heads": kv_heads, "mask": mask}
+def kernel(name, element, head_size, heads, kv_heads, mask, queries=None):
+    """`queries`: how many, if that is known when the kernel is compiled."""
+    return {"name": name, "element": element, "head_size": head_size, "heads": heads, "kv_heads": kv_heads, "mask": mask,
+            "queries": queries}
 
 
 def variants_of(kernel):
@@ -40,13 +43,14 @@ def kernels():
     """Small ones of each mask for the checks, then those to measure: 2048 columns of heads, or 64 heads on 8."""
     result = [kernel(f"small-{mask}", "bf16", 64, 2, 1, mask) for mask in MASKS]
     result += [kernel("small-f32", "f32", 64, 2, 1, "causal"), kernel("small-d96", "f16", 96, 2, 2, "causal"),
-               kernel("small-d192", "bf16", 192, 2, 1, "causal")]
+               kernel("small-d192", "bf16", 192, 2, 1, "causal"), kernel("small-decode", "f16", 64, 6, 2, "window", 2)]
     for head_size, masks in ((128, MASKS), (64, MASKS), (256, ["all", "causal", "window"])):
         heads = 2048 // head_size
         result += [kernel(f"d{head_size}-{mask}", "bf16", head_size, heads, heads, mask) for mask in masks]
     result += [kernel(f"d128-{mask}-gqa", "bf16", 128, 64, 8, mask) for mask in ("all", "causal")]
     result += [kernel("d64-window-gqa", "bf16", 64, 64, 8, "window")]
     result += [kernel(f"d128-{mask}-f16", "f16", 128, 16, 16, mask) for mask in ("all", "causal")]
+    result += [kernel("d128-decode-gqa", "bf16", 128, 64, 8, "all", 1)]
     return result
 
 
@@ -68,13 +72,13 @@ def problems():
     add(["d128-all-gqa", "d128-causal-gqa"], [2048, 4096, 16384, 32768])
     add(["d64-all", "d64-causal", "d256-all", "d256-causal"], LENGTHS)
     add([f"d128-{mask}" for mask in MASKS], [4096])
-    add(["d256-window", "d128-all-f16", "d128-causal-f16"], [8192])
+    add(["d256-window", "d128-all-f16", "d128-causal-f16", "d128-decode-gqa"], [8192])
     add([f"d64-{mask}" for mask in MASKS], [4096, 8192])
     return result
 
 
-def batch_of(length):
-    return max(1, TOKENS // length)
+def batch_of(kernel, length):
+    return DECODED if kernel["queries"] else max(1, TOKENS // length)
 
 
 # Problems on which compiled FlexAttention is measured: its compiler takes many seconds for each.

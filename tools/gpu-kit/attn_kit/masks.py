@@ -20,13 +20,14 @@ MASKS = {
 
 
 def source(kernel, schedule=None):
-    """The function of one kernel. Batches and lengths are known at run time."""
+    """The function of one kernel. Batches are known at run time, lengths too unless the kernel says how many queries."""
     element, head_size, mask = kernel["element"], kernel["head_size"], kernel["mask"]
     heads, kv_heads = kernel["heads"], kernel["kv_heads"]
     clause = f" schedule(#attn.schedule<{schedule}>)" if schedule else ""
-    q = f"tensor<?x{heads}x?x{head_size}x{element}>"
+    queries = kernel["queries"] or "?"
+    q = f"tensor<?x{heads}x{queries}x{head_size}x{element}>"
     k = f"tensor<?x{kv_heads}x?x{head_size}x{element}>"
-    lse = f"tensor<?x{heads}x?xf32>"
+    lse = f"tensor<?x{heads}x{queries}xf32>"
     arguments, types = f"%q: {q}, %k: {k}, %v: {k}", f"{q}, {k}, {k}"
     if mask == "documents":
         arguments += ", %a: tensor<?x?xi32>, %b: tensor<?x?xi32>"

@@ -35,16 +35,19 @@ def plan(kit, targets, is_cuda, has_torch, quick):
             if kernels[name]["golden"]:
                 add(priority, "golden", kernel=name, target=target)
             small = name.startswith("small-")
+            known = kernels[name]["queries"]
             for index, (batch, queries, keys) in enumerate(SHAPES):
+                queries = known or queries
                 if is_cuda or index == 0 and not quick or small and index < 2:
                     add(priority, "check", kernel=name, target=target, batch=batch, queries=queries, keys=keys,
                         seed=100 * number + index)
             if is_cuda and not small:
                 # All of a long problem runs; 16 rows of each head are compared.
-                add(priority, "check", kernel=name, target=target, batch=2, queries=4096, keys=4096, seed=number, rows=16)
+                add(priority, "check", kernel=name, target=target, batch=2, queries=known or 4096, keys=4096,
+                    seed=number, rows=16)
             if not quick:
                 add(3 if rank == 0 else 5, "repeat", kernel=name, target=target, batch=1 if is_cuda else 1,
-                    queries=1500 if is_cuda else 70, keys=1500 if is_cuda else 130, seed=number,
+                    queries=known or (1500 if is_cuda else 70), keys=1500 if is_cuda else 130, seed=number,
                     times=1000 if is_cuda else 2)
         for target in variants(kit, targets, name):
             for index, (batch, queries, keys) in enumerate(SHAPES):
@@ -57,7 +60,7 @@ def plan(kit, targets, is_cuda, has_torch, quick):
         for number, problem in enumerate(kit["problems"]):
             name, length, recorded = problem["kernel"], problem["length"], problem["flops"]
             best = usable(kit, targets, name)
-            job = {"kernel": name, "length": length, "batch": batch_of(length), "flops": recorded}
+            job = {"kernel": name, "length": length, "batch": batch_of(kernels[name], length), "flops": recorded}
             if not is_cuda:  # the same code, on a problem that a simulator can do
                 job.update(length=128, batch=1, flops=0)
                 if number % 12:

@@ -26,6 +26,37 @@
 // CHECK: %[[V:.*]] = attn_nvptx.shared
 // CHECK: %[[VFULL:.*]] = attn_nvptx.barriers
 // CHECK: %[[VEMPTY:.*]] = attn_nvptx.barriers
+
+// The copies come in the order of the products: K of a tile, then V of the one before, from whichever loop; the last V comes
+// behind the loops, unless there was no tile.
+// CHECK: attn_nvptx.roles producer(32) {
+// CHECK: attn_nvptx.elect
+// CHECK: %[[NONE:.*]] = arith.constant -1 : index
+// CHECK: %[[R:.*]]:4 = scf.while ({{.*}}, %{{.*}} = %[[NONE]])
+// CHECK: ^bb0(%{{.*}}: i32, %[[SLOT:.*]]: i32, %[[PARITY:.*]]: i32, %[[DUE:.*]]: index):
+// CHECK: %[[PLACE:.*]] = arith.index_cast %[[SLOT]]
+// CHECK: attn_nvptx.wait %[[KEMPTY]][%[[PLACE]]] parity %[[PARITY]]
+// CHECK-NEXT: attn_nvptx.load_box %{{.*}} to %[[K]][%[[PLACE]]] signal %[[KFULL]]
+// CHECK: %[[ISDUE:.*]] = arith.cmpi sge, %[[DUE]], %c0
+// CHECK-NEXT: scf.if %[[ISDUE]] {
+// CHECK: %[[BEFORE:.*]] = arith.index_cast
+// CHECK-NEXT: attn_nvptx.wait %[[VEMPTY]][%[[BEFORE]]]
+// CHECK-NEXT: attn_nvptx.load_box %{{.*}}, %[[DUE]]] to %[[V]][%[[BEFORE]]] signal %[[VFULL]]
+// CHECK-NEXT: }
+// CHECK-NEXT: %[[ROW:.*]] = affine.apply
+// CHECK: scf.yield %{{.*}}, %[[ROW]] : i32, i32, i32, index
+// CHECK: %[[T:.*]]:4 = scf.while ({{.*}} = %[[R]]#1, %{{.*}} = %[[R]]#2, %{{.*}} = %[[R]]#3)
+// CHECK: attn_nvptx.wait %[[KEMPTY]]
+// CHECK: attn_nvptx.wait %[[VEMPTY]]
+// CHECK: scf.yield
+// CHECK: arith.cmpi sge, %[[T]]#3
+// CHECK-NEXT: scf.if
+// CHECK-NOT: attn_nvptx.wait %[[KEMPTY]]
+// CHECK: attn_nvptx.wait %[[VEMPTY]]
+// CHECK-NEXT: attn_nvptx.load_box %{{.*}}, %[[T]]#3] to %[[V]]
+// CHECK: } else {
+// CHECK: attn_nvptx.load_rows
+
 // CHECK: } consumers(160) {
 // CHECK: scf.if
 

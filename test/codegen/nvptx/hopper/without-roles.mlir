@@ -1,7 +1,8 @@
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_90a | FileCheck %s
+// RUN: attn-opt %s --attn-assign-schedule=target=sm_90a | attn-opt --attn-assign-schedule=target=sm_90a | FileCheck %s
 // RUN: attn-opt %s --attn-nvptx=target=sm_90a -o /dev/null
 
-// What warps that load and warps that compute do not share yet gets the schedules of the other targets.
+// What warps that load and warps that compute do not share yet gets the schedules of the other targets, and keeps them.
 
 !t = tensor<1x2x?x64xbf16>
 !f = tensor<1x2x?x64xf32>

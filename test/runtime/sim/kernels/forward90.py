@@ -62,11 +62,11 @@ class Kernel:
         self.emit(f"mbarrier.try_wait.parity.shared::cta.b64 %done, [{address}], {parity};",
                   f"@!%done bra WAIT{self.labels};")
 
-    def next_stage(self, of=""):
-        self.emit(f"add.u32 %stage{of}, %stage{of}, 1;",
-                  f"setp.eq.u32 %wrap, %stage{of}, {self.stages};",
-                  f"selp.b32 %stage{of}, 0, %stage{of}, %wrap;",
-                  f"@%wrap xor.b32 %parity{of}, %parity{of}, 1;")
+    def next_stage(self):
+        self.emit("add.u32 %stage, %stage, 1;",
+                  f"setp.eq.u32 %wrap, %stage, {self.stages};",
+                  "selp.b32 %stage, 0, %stage, %wrap;",
+                  "@%wrap xor.b32 %parity, %parity, 1;")
 
     def tensor_load(self, to, bar, tensor, column, row):
         self.emit("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
@@ -178,13 +178,18 @@ class Kernel:
             self.one_after_the_other()
         self.epilogue()
 
-    def enter_stage(self, of=""):
+    def enter_stage(self):
         """%bars and %off of the stage that comes next."""
-        self.emit(f"shl.b32 %t, %stage{of}, 3;", f"add.u32 %bars{of}, %bars0, %t;",
-                  f"mul.lo.u32 %t, %stage{of}, {self.k_tile >> 4};", f"cvt.u64.u32 %off{of}, %t;")
+        self.emit("shl.b32 %t, %stage, 3;", "add.u32 %bars, %bars0, %t;",
+                  f"mul.lo.u32 %t, %stage, {self.k_tile >> 4};", "cvt.u64.u32 %off, %t;")
 
-    def wait_full(self, kind, of=""):
-        self.wait(f"%bars{of}+{self.bars('full_' + kind) - self.barriers}", f"%parity{of}")
+    def leave_stage(self):
+        """The product with V of this stage is still to come: its barriers and offset end in `v`."""
+        self.emit("mov.u32 %barsv, %bars;", "mov.b64 %offv, %off;")
+        self.next_stage()
+
+    def wait_full(self, kind):
+        self.wait(f"%bars+{self.bars('full_' + kind) - self.barriers}", "%parity")
 
     def scores(self):
         s = [f"%s{i}" for i in range(self.keys // 2)]
@@ -237,8 +242,7 @@ class Kernel:
             self.emit("sub.u32 %t, 4, %group;", "bar.arrive %t, 256;")
 
     def overlapped(self):
-        """K runs one tile ahead of V, whose stage, parity and barriers end in `v`."""
-        self.emit("mov.u32 %stagev, 0;", "mov.u32 %parityv, 0;")
+        """The product with V of a tile comes behind that with K of the next one, and runs under its softmax."""
         self.comment("the first warpgroup has the first turn")
         self.emit("setp.eq.u32 %skip, %group, 1;", "@%skip bar.arrive 3, 256;")
         self.enter_stage()
@@ -250,34 +254,30 @@ class Kernel:
         self.products_done(0)
         self.release("empty_k")
         self.softmax()
+        self.wait_full("v")
         self.pack()
-        self.next_stage()
+        self.leave_stage()
         self.emit(f"add.u32 %key, %key, {self.keys};", "setp.ge.u32 %more, %key, %keys;", "@%more bra LAST;")
         self.label("TILE")
         self.enter_stage()
-        self.enter_stage("v")
         self.wait_full("k")
         self.turn(True)
         self.emit("wgmma.fence.sync.aligned;")
         self.scores()
-        self.wait_full("v", "v")
-        # The loop around the wait ends what the first fence covers: without this one ptxas adds it and says so.
-        self.emit("wgmma.fence.sync.aligned;")
         self.values("v")
         self.turn(False)
         self.products_done(1)
         self.release("empty_k")
         self.softmax()
+        # For the next tile's product. The loop also keeps ptxas from moving the wait below it above the softmax.
+        self.wait_full("v")
         self.products_done(0)
         self.release("empty_v", "v")
         self.pack()
         self.rescale()
-        self.next_stage()
-        self.next_stage("v")
+        self.leave_stage()
         self.emit(f"add.u32 %key, %key, {self.keys};", "setp.lt.u32 %more, %key, %keys;", "@%more bra TILE;")
         self.label("LAST")
-        self.enter_stage("v")
-        self.wait_full("v", "v")
         self.emit("wgmma.fence.sync.aligned;")
         self.values("v")
         self.products_done(0)
@@ -350,7 +350,7 @@ class Kernel:
         self.label("END")
         self.emit("ret;")
         words = "base bars bars0 thread warp group row head queries keys key stage parity full addr column t left last lane " \
-                "quad g x0 tile stagev parityv barsv"
+                "quad g x0 tile barsv"
         longs = "lse mapq mapk mapv mapo descq desck descv off offv a b"
         floats = "scale m x max0 max1 sum0 sum1 alpha0 alpha1"
         preds = "skip done wrap one more whole keep first"
