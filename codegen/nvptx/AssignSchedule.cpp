@@ -46,12 +46,13 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
 
   LogicalResult assign(AttentionOp op, const Target &gpu,
                        const ScheduleOverrides &overrides) {
+    StringRef withoutRoles = findRolesProblem(op);
     Problem problem{op.getQ().getType().getDimSize(3),
                     op.getV().getType().getDimSize(3),
                     op.getQ().getType().getElementType(),
                     getMaskClass(op.getMask()),
                     getScoreClass(op),
-                    fitsRoles(op)};
+                    withoutRoles.empty()};
     if (gpu.hasWarpgroups && problem.fitsRoles && hasKeyIds(op))
       problem.scores = ScoreClass::PerKey;
     auto emitError = [&] { return op.emitOpError(); };
@@ -69,6 +70,9 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
     }
     if (failed(schedule))
       return failure();
+    if (gpu.hasWarpgroups && !problem.fitsRoles)
+      op.emitRemark("runs without products of warpgroups and tensor maps: ")
+          << withoutRoles;
     op.setScheduleAttr(*schedule);
     ++numAssigned;
     return success();

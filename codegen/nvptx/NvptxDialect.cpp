@@ -96,6 +96,19 @@ LogicalResult LoadRowsOp::verify() {
                     getHeads());
 }
 
+LogicalResult LoadBoxOp::verify() {
+  bool isSelected = static_cast<bool>(getNumber());
+  if (getCount().has_value() != isSelected ||
+      getStep().has_value() != isSelected)
+    return emitOpError("expected the number of a selected row, a count and a "
+                       "step, or none of them");
+  if (isSelected && (*getCount() < 1 || *getStep() < *getCount()))
+    return emitOpError("expected a count of at least 1 and a step of at least "
+                       "that, found ")
+           << *getCount() << " and " << *getStep();
+  return success();
+}
+
 LogicalResult StoreBoxOp::verify() {
   std::optional<int64_t> present = getPresent(), heads = getHeads();
   if (present.has_value() != heads.has_value())

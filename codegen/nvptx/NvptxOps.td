@@ -266,6 +266,7 @@ def Nvptx_LoadBoxOp : Nvptx_Op<"load_box", [AttrSizedOperandSegments]> {
     $map `[` $batch `,` $head `,` $row (`of` $residue^)? `]` (`selected` `(` $number^ `count` $count `step` $step `)`)?
     `to` $target `[` $slot `]` `signal` $barrier attr-dict `:` type($target) `,` type($barrier)
   }];
+  let hasVerifier = 1;
 }
 
 def Nvptx_LoadRowsOp : Nvptx_Op<"load_rows"> {

@@ -209,15 +209,18 @@ bool nvptx::hasKeyIds(AttentionOp op) {
   });
 }
 
-bool nvptx::fitsRoles(AttentionOp op) {
-  return !op.getQ().getType().getElementType().isF32() &&
-         llvm::all_of(getDataAtoms(op.getMask()),
-                      [](MaskAttr atom) { return ::fitsRoles(atom); }) &&
-         llvm::none_of(op.getScoreInputs(), [](Value input) {
-           auto type = dyn_cast<RankedTensorType>(input.getType());
-           return type && type.getRank() == 4 &&
-                  (type.getDimSize(2) != 1 || type.getDimSize(3) != 1);
-         });
+StringRef nvptx::findRolesProblem(AttentionOp op) {
+  if (op.getQ().getType().getElementType().isF32())
+    return "its elements are f32";
+  if (!llvm::all_of(getDataAtoms(op.getMask()), fitsRoles))
+    return "its mask has bits, or blocks of less than 32 queries x 8 keys";
+  if (llvm::any_of(op.getScoreInputs(), [](Value input) {
+        auto type = dyn_cast<RankedTensorType>(input.getType());
+        return type && type.getRank() == 4 &&
+               (type.getDimSize(2) != 1 || type.getDimSize(3) != 1);
+      }))
+    return "its scores change by values of each query or key";
+  return "";
 }
 
 ArrayRef<Target> nvptx::getTargets() { return targets; }

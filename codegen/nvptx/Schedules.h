@@ -67,10 +67,8 @@ struct Problem {
   bool fitsRoles = true;
 };
 
-/// Whether a kernel with roles can be built for what the op has: 16-bit inputs,
-/// no bits or blocks below 32 x 8 in the mask, and no values in the score
-/// region for each query or key.
-bool fitsRoles(AttentionOp op);
+/// Why no kernel with roles can be built for `op`; empty if one can.
+StringRef findRolesProblem(AttentionOp op);
 
 /// Overrides of single fields of the default schedule.
 struct ScheduleOverrides {

@@ -76,7 +76,6 @@ private:
   void widenAccumulators();
   void narrowBounds();
   void resolveStart(Slice &operand);
-  bool canLoadBoxes(const Slice &slice, VectorType tile);
   void allocate();
   bool isPersistent() const {
     return schedule.getPersistent() && !loops.empty();
@@ -84,9 +83,6 @@ private:
   Value countHeadsTogether();
   ForItemsOp beginItems(IRMapping &mapping, Value parity);
   Value getQueryParity(ForItemsOp items);
-  void buildProducer(RolesOp roles);
-  BoxSource locate(const Slice &operand, VectorType tile, int64_t rows,
-                   int64_t heads, IRMapping &mapping);
   void buildConsumers(RolesOp roles);
   void stageOutput();
   /// An f32 tile is written in whole sectors as it lies in registers.
@@ -112,6 +108,12 @@ private:
                                             ValueRange state)>
                 body);
 
+  // The warps that load: Producer.cpp.
+
+  void buildProducer(RolesOp roles);
+  bool canLoadBoxes(const Slice &slice, VectorType tile);
+  BoxSource locate(const Slice &operand, VectorType tile, int64_t rows,
+                   int64_t heads, IRMapping &mapping);
   /// What the loads of an item need: slices, bounds, and the loops over tiles.
   struct LoadPlan {
     IRMapping mapping;

@@ -90,3 +90,11 @@ func.func @store_box_heads(%a: memref<1x1x128x64xbf16, #gpu.address_space<workgr
   attn_nvptx.store_box %a to %i[%i, %i, %i] heads(9 of 16) : memref<1x1x128x64xbf16, #gpu.address_space<workgroup>>
   return
 }
+
+// -----
+
+func.func @load_box_selection(%a: memref<2x1x64x64xbf16, #gpu.address_space<workgroup>>, %f: memref<2xi64, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error@+1 {{expected a count of at least 1 and a step of at least that, found 8 and 4}}
+  attn_nvptx.load_box %i[%i, %i, %i] selected(%i count 8 step 4) to %a[%i] signal %f : memref<2x1x64x64xbf16, #gpu.address_space<workgroup>>, memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}

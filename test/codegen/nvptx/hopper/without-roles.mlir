@@ -1,6 +1,6 @@
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_90a | FileCheck %s
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_90a | attn-opt --attn-assign-schedule=target=sm_90a | FileCheck %s
-// RUN: attn-opt %s --attn-nvptx=target=sm_90a -o /dev/null
+// RUN: attn-opt %s --attn-nvptx=target=sm_90a -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // What warps that load and warps that compute do not share yet gets the schedules of the other targets, and keeps them.
 
@@ -95,6 +95,7 @@ func.func @documents(%q: !t, %k: !t, %v: !t, %n: tensor<1x?xi32>) -> !t {
 
 // CHECK-LABEL: func.func @f32(
 // CHECK-NOT: producer_registers
+// REMARK-DAG: remark: {{.*}}runs without products of warpgroups and tensor maps: its elements are f32
 func.func @f32(%q: !f, %k: !f, %v: !f) -> !f {
   %o = attn.attention %q, %k, %v mask(causal) : (!f, !f, !f) -> !f
   return %o : !f
@@ -109,6 +110,7 @@ func.func @bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x?xbf16>) -> !t {
 
 // CHECK-LABEL: func.func @row_bias(
 // CHECK-NOT: producer_registers
+// REMARK-DAG: remark: {{.*}}runs without products of warpgroups and tensor maps: its scores change by values of each query or key
 func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
   %o = attn.attention %q, %k, %v bias(%b : tensor<1x2x?x1xbf16>) : (!t, !t, !t) -> !t
   return %o : !t
@@ -116,6 +118,7 @@ func.func @row_bias(%q: !t, %k: !t, %v: !t, %b: tensor<1x2x?x1xbf16>) -> !t {
 
 // CHECK-LABEL: func.func @bits(
 // CHECK-NOT: producer_registers
+// REMARK-DAG: remark: {{.*}}runs without products of warpgroups and tensor maps: its mask has bits, or blocks of less than 32 queries x 8 keys
 func.func @bits(%q: !t, %k: !t, %v: !t, %n: tensor<1x1x?x?xi1>) -> !t {
   %o = attn.attention %q, %k, %v mask(bits(%n)) : (!t, !t, !t, tensor<1x1x?x?xi1>) -> !t
   return %o : !t
