@@ -300,9 +300,12 @@ public:
       while (s.rows % s.heads != 0)
         --s.heads;
       p.dynamic[1] = false;
-      p.groups = oneOf<int64_t>({s.heads, s.heads - 1, s.heads, 1 + s.heads / 2,
-                                 s.heads < 5 ? 2 * s.heads : s.heads, 3});
-      p.groups = std::max<int64_t>(p.groups, 1);
+      int64_t groups =
+          oneOf<int64_t>({s.heads, s.heads - 1, s.heads, 1 + s.heads / 2,
+                          s.heads < 5 ? 2 * s.heads : s.heads, 3});
+      // Ranges of heads are those of the problem as it was.
+      if (p.mask.find("heads<") == std::string::npos)
+        p.groups = std::max<int64_t>(groups, 1);
       if (p.groups > 4)
         p.queries = std::min<int64_t>(p.queries, 33);
     }
