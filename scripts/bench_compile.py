@@ -24,6 +24,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--slack", type=float, default=1, help="multiplies the limits, for machines that others use")
     parser.add_argument("--elements", default="bf16,f16,f32")
+    parser.add_argument("--target", default="sm_80")
     parser.add_argument("--masks", default=",".join(MASKS), help="of " + ", ".join(MASKS))
     parser.add_argument("--quick", action="store_true", help="only the largest kernels")
     arguments = parser.parse_args()
@@ -43,7 +44,7 @@ def main():
                     file.write(source(element, head_size, value_size, mask))
                 times = []
                 for _ in range(arguments.runs):
-                    child = subprocess.Popen([arguments.attn_opt, path, "--emit=ptx", "--target=sm_80", "-o",
+                    child = subprocess.Popen([arguments.attn_opt, path, "--emit=ptx", f"--target={arguments.target}", "-o",
                                               os.path.join(folder, "kernel.ptx")])
                     _, status, usage = os.wait4(child.pid, 0)
                     if status != 0:
