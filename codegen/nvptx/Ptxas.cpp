@@ -19,7 +19,7 @@ using namespace llvm;
 using mlir::attn::nvptx::PtxasReport;
 
 static std::optional<std::string> findPtxas() {
-  if (const char *path = std::getenv("ATTN_PTXAS"))
+  if (const char *path = std::getenv("ATTN_PTXAS"); path && *path)
     return std::string(path);
   if (const char *home = std::getenv("CUDA_HOME")) {
     SmallString<128> path(home);

@@ -109,7 +109,6 @@ static constexpr Choice roleChoices[] = {
     {128, MaskClass::Any, computed, 128, 128, 8, 2, false, 24, 240, true, true},
     {128, MaskClass::Any, perKey, 128, 96, 8, 2, false, 24, 240, true, true},
     {192, MaskClass::Simple, computed, 128, 112, 8, 2, false, 24, 240, true},
-    {192, MaskClass::OneSet, plain, 128, 112, 8, 2, false, 24, 240, true},
     {192, MaskClass::Any, plain, 128, 96, 8, 2, false, 24, 240, true},
     {192, MaskClass::Any, perKey, 128, 64, 8, 2, false, 24, 240, true},
     {256, MaskClass::Simple, computed, 128, 80, 8, 2, false, 24, 240, true},
