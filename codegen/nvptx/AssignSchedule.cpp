@@ -34,10 +34,11 @@ struct AssignSchedule : attn::impl::AttnAssignScheduleBase<AssignSchedule> {
       return failure();
     if (!heads)
       return schedule->withHeads(chooseHeads(op, *schedule));
-    if (schedule->getQTile() % heads != 0)
-      return emitError() << "expected a number of heads that divides the "
-                         << schedule->getQTile() << " rows of a tile, found "
-                         << int64_t(heads);
+    if (heads < 1 || schedule->getQTile() % heads != 0)
+      return emitError()
+             << "expected a positive number of heads that divides the "
+             << schedule->getQTile() << " rows of a tile, found "
+             << int64_t(heads);
     schedule = schedule->withHeads(heads);
     if (failed(checkHeads(op, *schedule, emitError)))
       return failure();

@@ -2,13 +2,15 @@
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_90a | FileCheck %s --check-prefix=HOPPER
 // RUN: not attn-opt %s --attn-assign-schedule="target=sm_90a heads=16 q-tile=192" 2>&1 | FileCheck %s --check-prefix=WARPS
 // RUN: not attn-opt %s --attn-assign-schedule="target=sm_80 heads=3" 2>&1 | FileCheck %s --check-prefix=DIVIDE
+// RUN: not attn-opt %s --attn-assign-schedule="target=sm_80 heads=-4" 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 // RUN: attn-opt %s --attn-assign-schedule=target=sm_80 --attn-tile-program --attn-schedule | FileCheck %s --check-prefix=COPIES
 // RUN: attn-opt %s --emit=report --entry=decode --args=3x8x1x128,3x2x1000x128 | FileCheck %s --check-prefix=REPORT
 
 // Where few queries are known to be, as in decoding, the rows of a tile are those of all heads of a group.
 
 // WARPS: error: {{.*}}cannot have tiles with the rows of 16 heads: the 16 rows of a warp would be of parts of heads
-// DIVIDE: error: {{.*}}expected a number of heads that divides the 128 rows of a tile, found 3
+// DIVIDE: error: {{.*}}expected a positive number of heads that divides the 128 rows of a tile, found 3
+// NEGATIVE: error: {{.*}}expected a positive number of heads that divides the 128 rows of a tile, found -4
 
 // One tile instead of four.
 // CHECK-LABEL: @decode
