@@ -295,7 +295,9 @@ public:
     while (shrink && s.stages > 2 && !fits())
       --s.stages;
     // The rows of a tile are those of several heads: of a whole group or not.
-    if (below(3) == 0) {
+    // Few of those that cannot be, as the heads differ or the mask is packed.
+    bool canHaveHeads = kind > 1 && p.mask.find("heads<") == std::string::npos;
+    if (below(canHaveHeads ? 2 : 12) == 0) {
       s.heads = oneOf<int64_t>({2, 3, 4, 4, 6, 8, 12, 16, 32});
       while (s.rows % s.heads != 0)
         --s.heads;
@@ -423,7 +425,7 @@ TEST(Differential, RandomSchedulesAgreeWithTheReference) {
   int64_t count = environment("ATTN_DIFFERENTIAL_COUNT", 60);
   Tally tally = runMany(runner, count, &Generator::scheduledProblem);
   // Most must run, and some be refused.
-  EXPECT_LE(tally.refused, count / 2);
+  EXPECT_LE(tally.refused, count / 3);
   EXPECT_GE(tally.refused, count / 60);
   EXPECT_GE(tally.withRoles, count / 4);
   EXPECT_GE(tally.withHeads, count / 12);
