@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Counts the tiles that packed masks execute: by the report at full size, and by the matrix products that the
-simulator executes on a model of 1/8 the length, window and tile, where the counts are the same.
+simulator executes on a model of 1/8 the length, window and tile, where the counts are the same. And the tiles of decoding, with
+and without the heads of a group as rows of one tile, by the report.
 
 Exits with 1 if a count is above its limit, or if the simulator disagrees with the report.
 """
@@ -8,6 +9,7 @@ Exits with 1 if a count is above its limit, or if the simulator disagrees with t
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,18 @@ def executed(bin_folder, path):
     return classes, tiles["full"] + tiles["partial"], attention["useful_fraction"] or 0
 
 
+def decoding(bin_folder, clause=""):
+    """Executed tiles of 64 query heads on 8, one query on 16384 keys of 128, for sm_90a; the schedule."""
+    q, k = "tensor<?x64x1x128xbf16>", "tensor<?x8x?x128xbf16>"
+    text = (f"func.func @f(%q: {q}, %k: {k}, %v: {k}) -> {q} {{\n  %o = attn.attention %q, %k, %v mask(causal) {clause} : "
+            f"({q}, {k}, {k}) -> {q}\n  return %o : {q}\n}}\n")
+    (report,) = json.loads(subprocess.run(
+        [os.path.join(bin_folder, "attn-opt"), "-", "--emit=report", "--target=sm_90a",
+         "--args=1x64x1x128,1x8x16384x128,1x8x16384x128"], input=text, check=True, capture_output=True, text=True).stdout)
+    (attention,), (kernel,) = report["attention"], report["kernels"]
+    return attention["tiles"]["full"] + attention["tiles"]["partial"], kernel["schedule"]
+
+
 def simulated(bin_folder, path, report):
     """The m16n8k16 products that the simulator executes, and whether the result is right."""
     subprocess.run([os.path.join(bin_folder, "attn-run"), path, "--random=" + ",".join(3 * ["1x1x2048x16"]),
@@ -77,6 +91,10 @@ def main():
             failures += not good
             print(f"{mask:45} {classes:>5} classes {tiles:5} tiles (limit {limit}), {100 * useful:.0f} % useful; model: "
                   f"report {expected}, simulator {found:g}  {'ok' if good else 'FAILED'}", flush=True)
+    together, schedule = decoding(arguments.bin)
+    alone, _ = decoding(arguments.bin, f"schedule({re.sub(', heads = [0-9]+', '', schedule)})")
+    failures += together * 8 != alone
+    print(f"decoding with 64 query heads on 8: {together} tiles of the heads of a group, {alone} of one head")
     return 1 if failures else 0
 
 

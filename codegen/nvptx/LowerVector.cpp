@@ -396,7 +396,8 @@ LogicalResult KernelLowering::lower(vector::StepOp op) {
 LogicalResult KernelLowering::lowerReshape(Operation *op, Value source) {
   VectorType from = getVectorType(source), to = getVectorType(op->getResult(0));
   // Rows of several heads, on their way to memory.
-  if (llvm::all_of(op->getUsers(), llvm::IsaPred<vector::TransferWriteOp>)) {
+  if (from && to.getRank() == from.getRank() + 1 && op->hasOneUse() &&
+      isa<vector::TransferWriteOp>(*op->user_begin())) {
     tiles[op->getResult(0)] = getTile(source);
     return success();
   }
