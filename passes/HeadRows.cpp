@@ -10,13 +10,6 @@
 using namespace mlir;
 using namespace mlir::attn;
 
-/// Whether what the mask's tensors say holds for a batch, not for a query.
-static bool hasLengthsOnly(MaskAttr mask) {
-  if (mask.getKind() != MaskKind::Lengths && !getData(mask).empty())
-    return false;
-  return llvm::all_of(mask.getOperands(), hasLengthsOnly);
-}
-
 std::string mlir::attn::findHeadRowsProblem(AttentionOp op,
                                             ScheduleAttr schedule) {
   int64_t heads = schedule.getHeads();
@@ -34,7 +27,10 @@ std::string mlir::attn::findHeadRowsProblem(AttentionOp op,
            " nor at most that";
   if (op.getMask().dependsOnHead())
     return "the mask depends on the head";
-  if (!hasLengthsOnly(op.getMask()))
+  // Lengths hold for a batch.
+  if (!llvm::all_of(getDataAtoms(op.getMask()), [](MaskAttr atom) {
+        return atom.getKind() == MaskKind::Lengths;
+      }))
     return "the mask has tensors with values for each query";
   if (!op.getScore().empty() || op.getSinks() || op.getInitO())
     return "the op has a score region, sinks or a state to continue";
